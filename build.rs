@@ -1,18 +1,18 @@
-//! Tells the command from which commit it is built, for `decamp --version`. Without git and without variables it says nothing.
+//! Passes the commit and its date to the command, for `decamp --version`. Without git and without the variables, it passes an empty text.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-#[expect(clippy::disallowed_methods, reason = "a build script is told by variables")]
+#[expect(clippy::disallowed_methods, reason = "a build script reads its input from variables")]
 fn main() {
     println!("cargo::rerun-if-env-changed=DECAMP_COMMIT");
     println!("cargo::rerun-if-env-changed=DECAMP_COMMIT_DATE");
-    // A release is built from a copy that has no history.
-    let said = |name| env::var(name).ok().filter(|text: &String| !text.is_empty());
-    let commit = said("DECAMP_COMMIT").or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
-    let date = said("DECAMP_COMMIT_DATE").or_else(|| git(&["log", "-1", "--format=%cs"]));
-    // Git writes a line there whenever HEAD moves.
+    // A release is built from a copy without history.
+    let variable = |name| env::var(name).ok().filter(|text: &String| !text.is_empty());
+    let commit = variable("DECAMP_COMMIT").or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
+    let date = variable("DECAMP_COMMIT_DATE").or_else(|| git(&["log", "-1", "--format=%cs"]));
+    // Git appends a line to this file whenever HEAD moves.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
         println!("cargo::rerun-if-changed={log}");
     }
@@ -24,8 +24,8 @@ fn main() {
     println!("cargo::rustc-env=DECAMP_BUILT_FROM={from}");
 }
 
-/// What git says, where there is a repository of ours: a package that stands in somebody else's is not of their commit.
-#[expect(clippy::disallowed_methods, reason = "a build script is told by variables")]
+/// The output of git, if the package is the root of a repository. A copy inside another repository must not show that repository's commit.
+#[expect(clippy::disallowed_methods, reason = "a build script reads its input from variables")]
 fn git(arguments: &[&str]) -> Option<String> {
     let here = env::var("CARGO_MANIFEST_DIR").ok()?;
     if !Path::new(&here).join(".git").exists() {

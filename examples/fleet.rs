@@ -1,8 +1,7 @@
-//! A thousand instances terminating at once, walked out by one process: what it needs, and whether a hook is lost.
+//! Measures one process that takes 1,000 instances out of service at once, and checks that no hook is lost.
 //!
-//! `cargo run --release --example fleet -- 1000` starts the pretend world in a process of its own (`fleet serve 1000`), with AWS's
-//! buckets on, terminates all instances but five, and prints calls, time, outcomes, failed requests, and the most memory that the
-//! decamp side ever had resident.
+//! `cargo run --release --example fleet -- 1000` starts the sandbox in a separate process (`fleet serve 1000`), with AWS's rate limits.
+//! It terminates all instances except five, and prints calls, time, outcomes, failed requests, and the peak memory of the decamp process.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,7 +31,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Serves a sandbox until its input ends. So many instances of it leave, and their events are told in a line.
+/// Serves a sandbox until standard input ends. It terminates this many instances and prints their events in one line.
 async fn serve(leave: usize) -> Result<()> {
     let sandbox = decamp_sandbox::serve(&Options::exodus(u32::try_from(leave)?)).await?;
     for (name, value) in sandbox.variables() {
@@ -44,41 +43,41 @@ async fn serve(leave: usize) -> Result<()> {
     Ok(())
 }
 
-/// What the line with the events begins with.
+/// The beginning of the line with the events.
 const EVENTS: &str = "events ";
 
-/// The other process, the variables that point at it, and the events of the instances that leave it.
-struct World {
+/// The sandbox in another process, its environment variables, and the events of the instances that leave.
+struct SandboxProcess {
     child: Child,
-    /// Held, because whoever cannot print ends.
+    /// Kept open, because the process would end if it could not print.
     _output: BufReader<ChildStdout>,
     variables: BTreeMap<String, String>,
     events: Vec<Event>,
 }
 
-fn start_world(leave: u32) -> Result<World> {
+fn start_sandbox(leave: u32) -> Result<SandboxProcess> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["serve", &leave.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .context("start the pretend world")?;
+        .context("start the sandbox")?;
     let output = child.stdout.take().context("its output is piped")?;
     let mut variables = BTreeMap::new();
     let mut output = BufReader::new(output);
     for line in output.by_ref().lines() {
         let line = line?;
         if let Some(events) = line.strip_prefix(EVENTS) {
-            return Ok(World { child, _output: output, variables, events: serde_json::from_str(events)? });
+            return Ok(SandboxProcess { child, _output: output, variables, events: serde_json::from_str(events)? });
         }
         if let Some((name, value)) = line.split_once('=') {
             variables.insert(name.to_owned(), value.to_owned());
         }
     }
-    bail!("the pretend world did not say who leaves it")
+    bail!("the sandbox did not print the events")
 }
 
-/// What is needed of a lifecycle event.
+/// The fields of a lifecycle event that are used here.
 #[derive(Deserialize)]
 struct Event {
     time: String,
@@ -107,16 +106,16 @@ impl Event {
 
 async fn depart(leave: u32) -> Result<()> {
     println!("{leave} instances terminate at once");
-    let World { mut child, _output, variables, events } = start_world(leave)?;
+    let SandboxProcess { mut child, _output, variables, events } = start_sandbox(leave)?;
     let names: Vec<&str> = variables.keys().map(String::as_str).collect();
     let settings = Settings::read(&|name| variables.get(name).cloned(), &names)?;
     let keys = Keys { id: "sandbox".to_owned(), secret: "sandbox".to_owned() };
     let live = Live::new(&settings, &Aws::load(&settings.aws, Some(keys)).await)?;
-    // Its client is built without one; decamp's own choose theirs themselves.
+    // This client needs a default provider. decamp's own clients choose theirs.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("somebody else chose how to encrypt");
+        bail!("a crypto provider is installed already");
     }
-    let base = variables.get("AWS_ENDPOINT_URL").context("the world says where it listens")?;
+    let base = variables.get("AWS_ENDPOINT_URL").context("the sandbox prints its address")?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let departures: Vec<Departure> = events.iter().map(Event::departure).collect::<Result<_>>()?;
     drop(events);
@@ -138,13 +137,13 @@ async fn depart(leave: u32) -> Result<()> {
     println!("requests sent {} failed {} {}", requests["sent"], requests["failed"], requests["failed_by_kind"]);
     let calls: Vec<_> = live.calls().each().collect();
     println!("calls of AWS: {} {calls:?}", live.calls().total());
-    println!("most memory resident: {}", resident.unwrap_or_else(|| "not known here".to_owned()));
+    println!("peak resident memory: {}", resident.unwrap_or_else(|| "unknown on this system".to_owned()));
     child.kill()?;
     child.wait()?;
     Ok(())
 }
 
-/// The most that this process ever had resident, where the system tells (Linux).
+/// The peak resident memory of this process, on Linux.
 fn most_resident() -> Option<String> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map(|rest| rest.trim().to_owned())

@@ -1,7 +1,7 @@
-//! What `decamp serve` needs and bears: `cargo build --release && cargo run --release --example serving -- [NUMBER]`.
+//! Measures `decamp serve`: `cargo build --release && cargo run --release --example serving -- [NUMBER]`.
 //!
-//! It measures how many signed webhooks one core verifies, how soon `POST /v1/events` is answered at 2,000 requests a second, and what
-//! one replica needs to walk NUMBER instances out at once (1,000), with AWS's buckets on. The replica is the binary beside this example.
+//! It measures how many signed webhooks one core verifies, the latency of `POST /v1/events` at 2,000 requests per second, and the resources
+//! that one replica needs for NUMBER departures at once (1,000 by default) with AWS's rate limits. The replica runs the release binary.
 
 mod replica;
 
@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use decamp_config::Secret;
 use decamp_core::time::Time;
 use decamp_sandbox::{ACCOUNT, Options, REGION};
-use decamp_service::verify::hmacs::standard;
+use decamp_service::verify::hmac_signatures::standard;
 use reqwest::Client;
 use ring::hmac;
 use serde_json::json;
@@ -21,17 +21,18 @@ use tokio::time::{sleep, sleep_until};
 
 use self::replica::{KEY, Replica};
 
-/// Requests a second, and for how long.
+/// Requests per second.
 const RATE: u32 = 2_000;
+/// How long they are sent.
 const LASTS: Duration = Duration::from_secs(10);
-/// Connections that they come on.
+/// The number of connections.
 const CONNECTIONS: usize = 64;
 
 fn main() -> Result<()> {
     let leave = std::env::args().nth(1).map_or(Ok(1_000), |text| text.parse()).context("NUMBER is a number")?;
-    println!("signed webhooks of 1 KiB verified: {} a second on one core", verified()?);
+    println!("signed webhooks of 1 KiB verified: {} per second on one core", verified()?);
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        bail!("somebody else chose how to encrypt");
+        bail!("a crypto provider is installed already");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -40,7 +41,7 @@ fn main() -> Result<()> {
     })
 }
 
-/// How many webhooks by the Standard Webhooks scheme are verified in a second.
+/// How many webhooks of the Standard Webhooks scheme are verified in one second.
 fn verified() -> Result<u32> {
     let key = [7_u8; 24];
     let secrets = [Secret::new(format!("whsec_{}", STANDARD.encode(key)))];
@@ -59,19 +60,19 @@ fn verified() -> Result<u32> {
     let mut many = 0;
     while began.elapsed() < Duration::from_secs(1) {
         for _ in 0..100 {
-            standard(&header, &body, &secrets, now).context("it is signed well")?;
+            standard(&header, &body, &secrets, now).context("the signature is valid")?;
             many += 1;
         }
     }
     Ok(many)
 }
 
-/// How soon events are answered that come at a constant rate, each counted from when it was due.
+/// Measures the latency of events at a constant rate. The time counts from the moment each event was due.
 async fn events() -> Result<()> {
     let sandbox = decamp_sandbox::serve(&Options::default()).await?;
     let replica = Replica::start(&sandbox, &[], &[]).await?;
     let client = Client::builder().no_proxy().pool_max_idle_per_host(CONNECTIONS).build()?;
-    // Something that is believed and asks for nothing: what is measured is the door.
+    // A valid event that needs no action, so that only the intake is measured.
     let event = json!({
         "version": "0", "id": "12345678-1234-1234-1234-123456789012", "detail-type": "EC2 Instance Launch Successful",
         "source": "aws.autoscaling", "account": ACCOUNT, "time": "2026-01-01T00:00:00Z", "region": REGION, "resources": [],
@@ -104,7 +105,7 @@ async fn events() -> Result<()> {
     times.sort_unstable();
     let at = |share: usize| times[(times.len() * share / 1000).min(times.len() - 1)];
     println!(
-        "POST /v1/events at {RATE} requests a second: {} requests, {refused} not accepted; p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}",
+        "POST /v1/events at {RATE} requests per second: {} requests, {refused} not accepted; p50 {:.1?}, p99 {:.1?}, p99.9 {:.1?}",
         times.len(),
         at(500),
         at(990),
@@ -113,11 +114,11 @@ async fn events() -> Result<()> {
     Ok(())
 }
 
-/// What one replica needs to walk many instances out at once.
+/// Measures one replica with many departures at once.
 async fn fleet(leave: u32) -> Result<()> {
     let sandbox = decamp_sandbox::serve(&Options::exodus(leave)).await?;
     let replica = Replica::start(&sandbox, &[], &[("DECAMP_SWEEP", "1m")]).await?;
-    // No connection is kept: the service closes idle ones, and whoever writes into that very moment gets no answer.
+    // No connection is kept: the service closes idle ones, and a request at that moment would get no answer.
     let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build()?;
     let events = sandbox.terminate(leave as usize).await?;
     let began = Instant::now();
@@ -133,7 +134,7 @@ async fn fleet(leave: u32) -> Result<()> {
             break metrics;
         }
         if Duration::from_mins(10) < began.elapsed() {
-            bail!("they do not end: {metrics}");
+            bail!("the departures do not end: {metrics}");
         }
         sleep(Duration::from_millis(500)).await;
     };
@@ -147,7 +148,7 @@ async fn fleet(leave: u32) -> Result<()> {
         .sum();
     println!("{leave} departures in one replica: {took:.1?}; requests sent {}, failed {}", requests["sent"], requests["failed"]);
     println!(
-        "  calls of AWS {calls}; {:.0} % of a core; most memory resident {} KiB",
+        "  calls of AWS {calls}; {:.0} % of a core; peak resident memory {} KiB",
         100.0 * busy.as_secs_f64() / took.as_secs_f64(),
         replica.status("VmHWM")?
     );

@@ -1,4 +1,4 @@
-//! What the program says of itself, as JSON: its calls of AWS and who makes them, its metrics, its settings. For tests in other languages.
+//! Prints decamp's tables as JSON, for tests in other languages: the calls of AWS with their callers, the metrics and the settings.
 
 use decamp_aws::{Caller, OPERATIONS};
 use decamp_core::metrics;

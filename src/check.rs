@@ -1,14 +1,14 @@
-//! `decamp check`: reads a whole group while nothing leaves, and says what a departure would cost and what could not work.
+//! `decamp check`: reads a whole group while no instance leaves, and reports what a departure would cost and what would not work.
 
-mod away;
 mod facts;
 mod foreseen;
-mod own;
+mod own_job;
 mod passes;
 mod print;
 mod rules;
-mod sight;
-mod which;
+mod selection;
+mod unavailable;
+mod visibility;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,50 +28,50 @@ use self::rules::Verdict;
 use super::connect::{Connected, connect};
 use super::exit;
 use super::out::say_json;
-use super::paint::say_line;
+use super::styled::say_styled;
 use super::survey::survey;
 
-/// How many instances are looked at at the same time.
-const AT_ONCE: usize = 8;
-/// How often a scan that is under way is asked again; each look works at it for some seconds.
-const SCANS: usize = 60;
+/// How many instances are read concurrently.
+const CONCURRENT_INSTANCES: usize = 8;
+/// How many times an unfinished scan is continued. Each call scans for some seconds.
+const MOST_SCAN_CALLS: usize = 60;
 
 fn help() -> String {
     format!("{}\n\nWhat to do about each finding: {}", exit::help("check"), runbook::page("findings"))
 }
 
-/// Read whole groups while nothing leaves: hooks, target groups, nodes, jobs and tokens.
+/// Check whole groups while no instance leaves: hooks, target groups, nodes, jobs and tokens.
 ///
-/// The verdict comes first, then what to change, the worst first. Where several groups are read, the exit code is that of the worst.
+/// The verdict comes first, then what to change, the worst first. With several groups the exit code is that of the worst one.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub(crate) struct Arguments {
     /// One Auto Scaling group; else those of DECAMP_GROUPS, else all that have a terminating lifecycle hook
     #[arg(long, value_name = "NAME")]
     asg: Option<String>,
-    /// Print what was found as well, layer by layer, and the time budget
+    /// Also print what was found, layer by layer, and the time budget
     #[arg(long, short)]
     verbose: bool,
-    /// One JSON object for each group instead of text
+    /// Print one JSON object per group instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// All that was read of a group.
-pub(super) struct Read<'a> {
+/// Everything that was read of one group.
+pub(super) struct Inspection<'a> {
     pub(super) asg: Arc<str>,
     pub(super) settings: &'a Settings,
-    /// Of this group.
+    /// The policy of this group.
     pub(super) policy: Cow<'a, Policy>,
     pub(super) roster: Roster,
     /// Each instance that is not past its hook, as a departure that begins now would see it.
     pub(super) looks: Vec<(Departure, Snapshot)>,
-    /// Target groups that hold its instances, by a scan of all there are; or why that could not be seen.
+    /// Target groups that list the group's instances, by a scan of all target groups; or why the scan failed.
     pub(super) scanned: Result<Vec<TargetGroupArn>, Unseen>,
     pub(super) servers: Result<Vec<Server>, Unseen>,
 }
 
-impl Read<'_> {
+impl Inspection<'_> {
     /// The budget of a departure that begins now, where the hook and the longest stop of any instance are known.
     pub(super) fn budget(&self) -> Option<Budget> {
         let budgets = self.looks.iter().map(|(departure, seen)| Budget::of(departure, seen, &self.policy));
@@ -81,34 +81,34 @@ impl Read<'_> {
 
 pub(crate) async fn check(arguments: Arguments) -> Result<u8> {
     let at = connect().await?;
-    let which = which::which(&at, arguments.asg.as_deref()).await?;
+    let selection = selection::select(&at, arguments.asg.as_deref()).await?;
     let mut reports = Vec::new();
-    for asg in &which.groups {
+    for asg in &selection.groups {
         let roster = at.live.auto_scaling().roster(asg).await.map_err(|why| at.cannot_ask(&why))?;
         let Some(roster) = roster else { return Err(at.no_such_group(asg).await) };
-        let read = read(&at, at.cluster(asg)?.nomad(), Arc::clone(asg), roster).await;
-        reports.push(rules::report(&read));
+        let inspection = inspect(&at, at.cluster(asg)?.nomad(), Arc::clone(asg), roster).await;
+        reports.push(rules::report(&inspection));
     }
     if arguments.json {
         reports.iter().for_each(say_json);
-        for (name, near) in &which.missing {
+        for (name, near) in &selection.missing {
             say_json(
                 &serde_json::json!({ "asg.name": name, "verdict": Verdict::Unknown, "missing": true, "did_you_mean": near }),
             );
         }
     } else {
-        print::all(&which, &reports, &at.region, arguments.verbose).iter().for_each(say_line);
+        print::all(&selection, &reports, &at.region, arguments.verbose).iter().for_each(say_styled);
     }
     let worst = reports.iter().map(|report| report.verdict).max();
-    let missing = (!which.missing.is_empty()).then_some(Verdict::Unknown);
-    // Where no group has a hook, nothing waits for decamp.
+    let missing = (!selection.missing.is_empty()).then_some(Verdict::Unknown);
+    // If no group has a hook, no instance ever waits for decamp.
     Ok(worst.max(missing).unwrap_or(Verdict::WouldNotWork).exit_code())
 }
 
-async fn read<'a>(at: &'a Connected, nomad: &nomad::Client, asg: Arc<str>, roster: Roster) -> Read<'a> {
+async fn inspect<'a>(at: &'a Connected, nomad: &nomad::Client, asg: Arc<str>, roster: Roster) -> Inspection<'a> {
     let policy = at.settings.policy_of(&asg);
-    let stays = |lifecycle: &Lifecycle| !matches!(lifecycle, Lifecycle::Past | Lifecycle::Gone | Lifecycle::Retained);
-    let instances: Vec<InstanceId> = roster.instances.iter().filter(|(_, l)| stays(l)).map(|(id, _)| *id).collect();
+    let not_past = |lifecycle: &Lifecycle| !matches!(lifecycle, Lifecycle::Past | Lifecycle::Gone | Lifecycle::Retained);
+    let instances: Vec<InstanceId> = roster.instances.iter().filter(|(_, l)| not_past(l)).map(|(id, _)| *id).collect();
     let scanned = scan(at, nomad, &instances).await;
     let found = scanned.as_deref().unwrap_or_default();
     let servers = nomad.servers().await;
@@ -121,24 +121,24 @@ async fn read<'a>(at: &'a Connected, nomad: &nomad::Client, asg: Arc<str>, roste
             (departure, seen)
         }
     });
-    let looks = stream::iter(looks).buffered(AT_ONCE).collect().await;
-    Read { asg, settings: &at.settings, policy, roster, looks, scanned, servers }
+    let looks = stream::iter(looks).buffered(CONCURRENT_INSTANCES).collect().await;
+    Inspection { asg, settings: &at.settings, policy, roster, looks, scanned, servers }
 }
 
-/// Every target group that holds one of these instances.
+/// Every target group that lists one of these instances.
 async fn scan(at: &Connected, nomad: &nomad::Client, instances: &[InstanceId]) -> Result<Vec<TargetGroupArn>, Unseen> {
     let mut found: Vec<TargetGroupArn> = Vec::new();
     for &instance in instances {
-        // Where Nomad cannot be seen, groups are found by the instance's id alone; that Nomad cannot be seen is said elsewhere.
+        // Without Nomad, target groups are found by the instance's id alone. The report names the unavailable Nomad elsewhere.
         let addresses = nomad.look(instance, None).await.map(|nomad| nomad.addresses()).unwrap_or_default();
-        let mut tries = 0;
+        let mut calls = 0;
         let groups = loop {
-            tries += 1;
+            calls += 1;
             match at.live.load_balancers().scan(instance, &addresses).await {
                 Ok(groups) => break groups,
                 Err(Unseen::Denied(why)) => return Err(Unseen::Denied(why)),
-                // It goes on where it was; a big account takes a while.
-                Err(_) if tries < SCANS => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+                // The next call continues the scan; a big account takes several.
+                Err(_) if calls < MOST_SCAN_CALLS => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
                 Err(why) => return Err(why),
             }
         };

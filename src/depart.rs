@@ -1,12 +1,12 @@
-//! `decamp run`: walks an instance out, and says every step of it.
+//! `decamp run`: drains an instance and reports every step.
 
-mod asked;
-mod board;
 mod checklist;
-mod farewell;
+mod interrupted;
+mod live_lines;
 mod report;
+mod reporter;
+mod requested;
 pub(super) mod signals;
-mod telling;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -24,35 +24,35 @@ use decamp_core::world::World;
 use futures_util::future::join_all;
 use tokio::select;
 
-use self::asked::Asked;
+use self::reporter::{Reporter, SharedReporter};
+use self::requested::Requested;
 use self::signals::Signals;
-use self::telling::{Line, Telling};
 use super::connect::{Connected, connect};
 use super::exit;
-use super::out::{is_watched, say, say_json};
+use super::out::{is_interactive, say, say_json};
 
-/// The exit codes, and what to do about each.
+/// The exit codes, and where each outcome is explained.
 fn help() -> String {
     format!("{}\n\nWhat to do about each outcome: {}", exit::help("run"), runbook::page("outcomes"))
 }
 
 /// Drain one instance and complete its lifecycle action: load balancers, Nomad node, service discovery, lifecycle action.
 ///
-/// It may be stopped and begun again at any moment, and run twice at the same time: every step looks first at what is true.
+/// It is safe to stop and restart at any moment, and to run twice at the same time: before each step it reads the live systems.
 #[derive(Debug, Args)]
 #[command(after_help = help(), group = ArgGroup::new("who").required(true).args(["instance", "event"]))]
 pub(crate) struct Arguments {
     /// The instance, such as i-0123456789abcdef0
     #[arg(long, value_name = "ID")]
     instance: Option<InstanceId>,
-    /// Its Auto Scaling group; Auto Scaling is asked if it is not given
+    /// Its Auto Scaling group; by default decamp asks Auto Scaling
     #[arg(long, value_name = "NAME", requires = "instance")]
     asg: Option<String>,
-    /// A file with an event as EventBridge, SNS or SQS delivers it, alone or in a batch, or what `aws sqs receive-message` prints; -
-    /// reads standard input. Every departure in it is processed; decamp lists the rest
+    /// A file with an event as EventBridge, SNS or SQS delivers it, alone or in a batch, or the output of
+    /// `aws sqs receive-message`; - reads standard input. decamp processes every departure in it and lists the rest
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
-    /// One JSON object per line instead of text
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
 }
@@ -60,52 +60,53 @@ pub(crate) struct Arguments {
 pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     let mut signals = Signals::new()?;
     let mut at = connect().await?;
-    // Whoever watches wants to be told at once that the token is short, not after waiting for another one.
+    // A person wants to know at once that the token lacks a permission, so the run does not wait for another token.
     at.settings.policy.refuse_without_sight = true;
-    let Asked { departures, passed_over } = select! {
-        asked = asked::asked(&at, &arguments) => asked?,
-        // Nothing was begun, so nothing has to be said of it.
+    let Requested { departures, skipped } = select! {
+        requested = requested::requested(&at, &arguments) => requested?,
+        // No departure has begun, so there is nothing to report.
         signal = signals.next() => return Ok(signal.exit_code()),
     };
-    if let ([], [alone]) = (&*departures, &*passed_over)
+    if let ([], [alone]) = (&*departures, &*skipped)
         && matches!(alone.code, 0 | exit::ERROR)
     {
         bail!("{}", alone.alone());
     }
-    let passed = passed_over.iter().map(|part| part.say(arguments.json)).max().unwrap_or(0);
+    let code_of_skipped = skipped.iter().map(|part| part.say(arguments.json)).max().unwrap_or(0);
     if departures.is_empty() {
-        if matches!(passed, 0 | exit::ERROR) {
+        if matches!(code_of_skipped, 0 | exit::ERROR) {
             bail!("the event contains no departure");
         }
-        return Ok(passed);
+        return Ok(code_of_skipped);
     }
     let several = departures.len() > 1;
-    let watched = is_watched() && !arguments.json && !several;
-    let tellings: Vec<RefCell<Telling>> = departures
+    let watched = is_interactive() && !arguments.json && !several;
+    let reporters: Vec<RefCell<Reporter>> = departures
         .iter()
         .map(|d| {
             let policy = &at.settings.policy_of(&d.asg);
-            RefCell::new(Telling::new(d, policy, arguments.json, watched, several, at.live.now()))
+            RefCell::new(Reporter::new(d, policy, arguments.json, watched, several, at.live.now()))
         })
         .collect();
-    let walked = {
-        let walks = departures.iter().zip(&tellings).map(|(departure, telling)| walk(&at, departure, telling));
-        let walking = pin!(join_all(walks));
-        let signs = pin!(say_signs_of_life(&at, &departures, &tellings));
+    let ended = {
+        let runs = departures.iter().zip(&reporters).map(|(departure, reporter)| run_one(&at, departure, reporter));
+        let runs = pin!(join_all(runs));
+        let updates = pin!(update_every_second(&at, &departures, &reporters));
         select! {
-            codes = walking => Ok(codes),
-            () = signs => Ok(Vec::new()),
+            codes = runs => Ok(codes),
+            () = updates => Ok(Vec::new()),
             signal = signals.next() => Err(signal),
         }
     };
-    match walked {
-        // Zero only if all of them departed, and nothing was passed over that may have been one.
-        Ok(codes) => Ok(codes.into_iter().max().unwrap_or(exit::ERROR).max(passed)),
+    match ended {
+        // Zero only if every instance departed, and no skipped part of the event may have been a departure.
+        Ok(codes) => Ok(codes.into_iter().max().unwrap_or(exit::ERROR).max(code_of_skipped)),
         Err(signal) => {
-            let farewells = departures.iter().zip(&tellings).map(|(d, t)| farewell::say_farewell(&at, d, t, arguments.json));
-            let farewells = pin!(join_all(farewells));
+            let reports =
+                departures.iter().zip(&reporters).map(|(d, r)| interrupted::report_interruption(&at, d, r, arguments.json));
+            let reports = pin!(join_all(reports));
             select! {
-                _ = farewells => {}
+                _ = reports => {}
                 _ = signals.next() => {}
             }
             Ok(signal.exit_code())
@@ -113,26 +114,26 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
     }
 }
 
-/// Says for ever what each waits for, where nothing else is said.
-async fn say_signs_of_life(at: &Connected, departures: &[Departure], tellings: &[RefCell<Telling>]) {
+/// Updates each reporter once a second, and never returns.
+async fn update_every_second(at: &Connected, departures: &[Departure], reporters: &[RefCell<Reporter>]) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        for (departure, telling) in departures.iter().zip(tellings) {
-            telling.borrow_mut().say_if_silent(departure, at.live.now());
+        for (departure, reporter) in departures.iter().zip(reporters) {
+            reporter.borrow_mut().tick(departure, at.live.now());
         }
     }
 }
 
-async fn walk(at: &Connected, departure: &Departure, telling: &RefCell<Telling>) -> u8 {
+async fn run_one(at: &Connected, departure: &Departure, reporter: &RefCell<Reporter>) -> u8 {
     let policy = &*at.settings.policy_of(&departure.asg);
     let manner = Manner { observe: at.settings.mode == Mode::Observe, ..Manner::default() };
-    let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut Line(telling)).await;
-    let mut telling = telling.borrow_mut();
+    let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut SharedReporter(reporter)).await;
+    let mut reporter = reporter.borrow_mut();
     let now = at.live.now();
-    telling.seen = seen.clone();
-    let watched = telling.finish(departure, now);
-    let report = report::Report::of(departure, &seen, &how, &telling, policy, at.live.calls(), now);
-    if telling.json {
+    reporter.seen = seen.clone();
+    let watched = reporter.finish(departure, now);
+    let report = report::Report::of(departure, &seen, &how, &reporter, policy, at.live.calls(), now);
+    if reporter.json {
         say_json(&report);
     } else {
         let shown = |line: String| if watched { checklist::with_short_ids(&line, &seen) } else { line };

@@ -1,4 +1,4 @@
-//! Exit codes, each named once: scripts depend on them. The table of all is in [`table`].
+//! Exit codes. Scripts depend on them, so each is defined once. The table of all codes is in [`table`].
 
 mod table;
 
@@ -9,26 +9,26 @@ use decamp_core::refresh::Status;
 pub(crate) const WARNINGS: u8 = 1;
 /// A departure of the group would not work.
 pub(crate) const WOULD_NOT_WORK: u8 = 2;
-/// Something could not be begun or seen: settings, arguments that contradict the world, an API that does not answer.
+/// The command could not start or could not read something: settings, names that do not exist, an API that does not answer.
 pub(crate) const ERROR: u8 = 3;
-/// `DECAMP_MODE=observe`: a write was next, and was not made.
+/// `DECAMP_MODE=observe`: the next step is a write, which was not made.
 pub(crate) const OBSERVED: u8 = 4;
 /// A simulation or a rehearsal in which decamp did not keep its promises.
 pub(crate) const BROKEN: u8 = 5;
-/// A rehearsal on a machine that was too busy: requests failed, and nobody can say whose fault that is.
+/// A rehearsal in which requests failed on a machine that was too busy to say whether decamp lost them.
 pub(crate) const UNFAIR: u8 = 6;
-/// The command line was not understood, or makes no sense as a whole. `EX_USAGE` of sysexits.h.
+/// The command line is invalid, or its arguments contradict each other. `EX_USAGE` of sysexits.h.
 pub(crate) const USAGE: u8 = 64;
-/// Ended by SIGHUP: its terminal went away.
+/// Ended by SIGHUP: its terminal was closed.
 pub(crate) const HUNG_UP: u8 = 129;
 /// Ended by SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
 /// Ended by SIGTERM.
 pub(crate) const TERMINATED: u8 = 143;
 
-/// `refresh`: none of the group is under way, or there never was one.
+/// `refresh`: the group has no refresh in progress, or never had one.
 pub(crate) const NO_REFRESH: u8 = 34;
-/// `refresh rollback`: AWS has nothing to go back to.
+/// `refresh rollback`: the refresh names no version to go back from.
 pub(crate) const IRREVERSIBLE: u8 = 35;
 
 /// The codes of a command, as its help shows them.
@@ -37,29 +37,29 @@ pub(crate) fn help(command: &str) -> String {
     format!("Exit codes:{}", rows.collect::<String>())
 }
 
-/// What whoever follows a refresh waits for.
+/// The end of a refresh that the command waits for, which exits with 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// That everything is replaced.
+pub(crate) enum Goal {
+    /// Every instance is replaced.
     Replaced,
-    /// That it stops.
+    /// The refresh is cancelled.
     Cancelled,
-    /// That it is taken back.
-    TakenBack,
+    /// The refresh is rolled back.
+    RolledBack,
 }
 
-/// The code for how a refresh stands in the end.
-pub(crate) fn of_refresh(status: Status, wish: Wish) -> u8 {
-    match (status, wish) {
-        (Status::Successful, Wish::Replaced)
-        | (Status::Cancelled, Wish::Cancelled)
-        | (Status::RollbackSuccessful, Wish::TakenBack) => 0,
-        (Status::Successful, Wish::Cancelled | Wish::TakenBack) => 36,
+/// The code for the last status of a refresh.
+pub(crate) fn of_refresh(status: Status, goal: Goal) -> u8 {
+    match (status, goal) {
+        (Status::Successful, Goal::Replaced)
+        | (Status::Cancelled, Goal::Cancelled)
+        | (Status::RollbackSuccessful, Goal::RolledBack) => 0,
+        (Status::Successful, Goal::Cancelled | Goal::RolledBack) => 36,
         (Status::Failed, _) => 30,
         (Status::Cancelled, _) => 31,
         (Status::RollbackSuccessful, _) => 32,
         (Status::RollbackFailed, _) => 33,
-        // Nothing ends so.
+        // No refresh ends with one of these.
         (
             Status::Pending
             | Status::InProgress
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_that_is_named_here_has_a_row() {
+    fn every_named_code_has_a_row() {
         let cases = [
             (WARNINGS, "check"),
             (WOULD_NOT_WORK, "check"),
@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn every_end_of_a_refresh_has_a_code_that_the_table_names() {
         for status in Status::ALL.iter().copied().filter(|status| status.is_over()) {
-            for wish in [Wish::Replaced, Wish::Cancelled, Wish::TakenBack] {
-                let code = of_refresh(status, wish);
-                assert!(code == 0 || meaning(code, "refresh").contains(status.name()), "{status:?} {wish:?}: {code}");
+            for goal in [Goal::Replaced, Goal::Cancelled, Goal::RolledBack] {
+                let code = of_refresh(status, goal);
+                assert!(code == 0 || meaning(code, "refresh").contains(status.name()), "{status:?} {goal:?}: {code}");
             }
         }
     }
@@ -147,7 +147,7 @@ mod tests {
         let outcomes = [
             Outcome::Departed { waiting_for: None },
             Outcome::Forced,
-            Outcome::Unconfirmed { unseen: None },
+            Outcome::Unconfirmed { unseen: None, cut: false },
             Outcome::TimedOut,
             Outcome::Retained,
             Outcome::AgentDead,

@@ -1,4 +1,4 @@
-//! `decamp init`: reads a group and writes what is needed to install decamp for it. It changes nothing in AWS, Nomad or Consul.
+//! `decamp init`: reads a group and writes the files that install decamp for it. It changes nothing in AWS, Nomad or Consul.
 
 mod files;
 mod policies;
@@ -15,9 +15,9 @@ use decamp_core::ids::{InstanceId, TargetGroupArn};
 
 use self::files::files;
 use super::connect::{Connected, connect};
-use super::out::{say, say_as_it_is};
+use super::out::{say, say_raw};
 
-const HELP: &str = "It reads the group, its hooks and its target groups, and needs no access to Nomad and Consul. It applies nothing: read the files, \
+const HELP: &str = "It reads the group, its hooks and its target groups, and needs no access to Nomad or Consul. It applies nothing: read the files, \
 then run them. It overwrites no file.
 
 Examples:
@@ -25,46 +25,46 @@ Examples:
   decamp init --asg web --to decamp-web              write a folder: a Terraform call, policies, commands
   decamp init --asg web --to decamp-web --with aws-cli";
 
-/// Write what is needed to install decamp for a group: policies, hook, and a Terraform call or commands.
+/// Write the files that install decamp for a group: policies, the hook, and a Terraform module call or commands.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
     /// The Auto Scaling group
     #[arg(long, value_name = "NAME")]
     asg: String,
-    /// Write files into this folder, which is made if it is not there; without it everything is printed
+    /// Write the files into this folder, which is created if necessary; by default they are printed
     #[arg(long, value_name = "FOLDER")]
     to: Option<PathBuf>,
-    /// How decamp is to be installed
+    /// The tool that installs decamp
     #[arg(long, value_name = "HOW", default_value = "terraform")]
     with: With,
 }
 
-/// How decamp is to be installed.
+/// The tool that installs decamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum With {
-    /// A call of the Terraform module
+    /// Terraform, with decamp's module
     Terraform,
-    /// Commands of the AWS command line
+    /// Commands of the AWS CLI
     AwsCli,
 }
 
-/// What was read of the group.
+/// The facts about the group that the files need.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
-    /// Its name.
+    /// The group's name.
     asg: String,
     /// `aws`, `aws-cn`, …
     partition: String,
     region: String,
     account: String,
-    /// Attached target groups: Auto Scaling deregisters from these itself.
+    /// Attached target groups. Auto Scaling itself deregisters from these.
     attached: Vec<TargetGroupArn>,
-    /// Others that its hooks or the settings name.
+    /// Other target groups that the group's hooks or the settings name.
     named: Vec<TargetGroupArn>,
-    /// Its terminating hooks.
+    /// The group's terminating hooks.
     hooks: Vec<Arc<str>>,
-    /// Where Nomad and Consul are, as the settings have it.
+    /// The addresses of Nomad and Consul in the settings.
     nomad: Vec<String>,
     consul: Option<Vec<String>>,
 }
@@ -84,7 +84,7 @@ pub(crate) async fn init(arguments: Arguments) -> Result<u8> {
         None => {
             for file in &files {
                 say(format!("# ==> {}", file.name));
-                say_as_it_is(&file.text);
+                say_raw(&file.text);
             }
         }
         Some(folder) => write(folder, &files)?,
@@ -100,9 +100,9 @@ async fn find(at: &Connected, asg: &str) -> Result<Found> {
     };
     // arn:PARTITION:autoscaling:REGION:ACCOUNT:autoScalingGroup:ID:autoScalingGroupName/NAME
     let [_, partition, _, region, account, ..] = arn.split(':').collect::<Vec<_>>()[..] else {
-        bail!("AWS names the group {asg} by {arn:?}, which is not an ARN");
+        bail!("the ARN of the group {asg} is invalid: {arn:?}");
     };
-    // What a group is set to is asked for as of a departure; which instance leaves makes no difference.
+    // The adapter reads a group for a departure. The instance makes no difference for the group's settings.
     let cause = Cause::Lifecycle(LifecycleAction::default());
     let departure = Departure { instance: InstanceId::from_number(0), asg: asg.into(), cause };
     let group = auto_scaling.group(&departure, false).await.map_err(|why| at.cannot_ask(&why))?;
@@ -127,19 +127,19 @@ async fn find(at: &Connected, asg: &str) -> Result<Found> {
     })
 }
 
-/// Writes all of them, or none if one is there already.
+/// Writes all files, or none if one of them exists already.
 fn write(folder: &Path, files: &[File]) -> Result<()> {
-    if let Some(there) = files.iter().map(|file| folder.join(file.name)).find(|path| path.exists()) {
-        bail!("{} is there already, and decamp overwrites no file; choose another folder", there.display());
+    if let Some(existing) = files.iter().map(|file| folder.join(file.name)).find(|path| path.exists()) {
+        bail!("{} exists already, and decamp overwrites no file; choose another folder", existing.display());
     }
-    fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("create the folder {}", folder.display()))?;
     for file in files {
         let path = folder.join(file.name);
-        let made = fs::OpenOptions::new().write(true).create_new(true).open(&path);
-        let written = made.and_then(|mut made| made.write_all(file.text.as_bytes()));
+        let created = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let written = created.and_then(|mut created| created.write_all(file.text.as_bytes()));
         written.with_context(|| format!("write {}", path.display()))?;
         say(path.display().to_string());
     }
-    say(format!("Nothing was applied. Begin with {}.", folder.join("README.md").display()));
+    say(format!("Nothing was applied. Start with {}.", folder.join("README.md").display()));
     Ok(())
 }

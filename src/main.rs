@@ -1,18 +1,18 @@
-//! The command line: words in, words and an exit code out.
+//! The command line: parses the arguments, runs the subcommand and exits with its code.
 
 mod check;
 mod connect;
 mod depart;
+mod describe;
 mod exit;
 mod init;
 mod logging;
 mod man;
 mod nearest;
 mod out;
-mod paint;
-mod part;
 mod plan;
 mod refresh;
+mod rehearsal_process;
 mod rehearse;
 mod sandbox;
 mod screen;
@@ -20,8 +20,8 @@ mod serve;
 mod settings;
 mod simulate;
 mod status;
+mod styled;
 mod survey;
-mod words;
 
 use std::process::ExitCode;
 
@@ -29,9 +29,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use decamp_core::runbook;
 
-use crate::out::{complain, say_as_it_is};
+use crate::out::{complain, say_raw};
 
-/// Its version, and the commit that it is built from.
+/// The version, and the commit that the program is built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("DECAMP_BUILT_FROM"));
 
 const ABOUT: &str = "Takes a Nomad node out of service without dropping a request, when AWS decides that its instance must go.";
@@ -44,15 +44,15 @@ removes the instance from its load balancers, drains its Nomad node, waits until
 lists it, and then completes the hook. decamp keeps no state: run it again at any time, and it continues from the live systems.";
 
 const EXAMPLES: &str = "Examples:
-  decamp check                                   what departures cost, and what to set
+  decamp check                                   what a departure costs, and what to change
   decamp plan --instance i-0123456789abcdef0     show every step with its times; writes nothing
   decamp run --instance i-0123456789abcdef0      drain one instance
   decamp status --watch                          which instances wait, for what, and how long
-  decamp refresh start --asg web                 replace every instance that does not match, and watch
+  decamp refresh start --asg web                 replace every instance that does not match
   decamp serve --config decamp.toml              run as a service
   decamp simulate                                10,000 simulated departures, with every fault
 
-Nomad, Consul and AWS are found as their own tools find them: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, \
+decamp reads the same variables as the tools of Nomad, Consul and AWS: NOMAD_ADDR, NOMAD_TOKEN, CONSUL_HTTP_ADDR, CONSUL_HTTP_TOKEN, \
 AWS_REGION, AWS_PROFILE and so on. `decamp settings` lists every variable that decamp reads.";
 
 const COMPLETIONS: &str = "How to install them:
@@ -60,12 +60,12 @@ const COMPLETIONS: &str = "How to install them:
   decamp completions zsh  > \"${fpath[1]}/_decamp\"
   decamp completions fish > ~/.config/fish/completions/decamp.fish";
 
-/// What stands under the help of the whole: examples, and where to read on.
+/// The text below the help of the whole command: examples and the runbook's address.
 fn help() -> String {
     format!("{EXAMPLES}\n\nWhat to do about an alarm, an outcome or a wait: {}", runbook::FIRST)
 }
 
-/// The whole command line.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "decamp", version = VERSION, about = ABOUT, long_about = LONG_ABOUT, after_help = help(), max_term_width = 120)]
 struct Cli {
@@ -75,7 +75,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a group before anything leaves: what a departure costs, and every setting that loses requests
+    /// Check groups while no instance leaves: what a departure costs, and every setting that loses requests
     Check(check::Arguments),
     /// Show what decamp would do with one instance, with times; writes nothing
     Plan(plan::Arguments),
@@ -89,21 +89,21 @@ enum Command {
     Serve(serve::Arguments),
     /// Rehearse an instance refresh under live traffic on this machine, with and without decamp
     Rehearse(rehearse::Arguments),
-    /// Be one process of a rehearsal with a real Nomad, whose jobs call for it
+    /// Run one process of a rehearsal with a real Nomad, as its jobs do
     #[command(hide = true)]
-    Part(part::Arguments),
+    Part(rehearsal_process::Arguments),
     /// Simulate departures with faults, and check every invariant
     Simulate(simulate::Arguments),
     /// Run a small simulated cluster for decamp, the AWS CLI, nomad and consul
     Sandbox(sandbox::Arguments),
-    /// Write what is needed to install decamp for a group: policies, hook, and a Terraform call or commands
+    /// Write the files that install decamp for a group: policies, the hook, and a Terraform module call or commands
     Init(init::Arguments),
     /// List every environment variable that decamp reads
     Settings(settings::Arguments),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS)]
     Completions {
-        /// For which shell
+        /// The shell
         shell: Shell,
     },
     /// Write man pages into a folder
@@ -111,15 +111,15 @@ enum Command {
     Man(man::Arguments),
 }
 
-/// A simulated departure makes and drops thousands of small things: with the system's allocator it takes a ninth longer. Without huge
-/// pages, which make it no faster, and of which a service with a thousand departures in hand held 20 MiB half empty.
+/// A simulated departure allocates and frees thousands of small objects. With the system's allocator it takes a ninth longer. Huge pages
+/// are off: they make it no faster, and a service with a thousand departures in progress held 20 MiB of them half empty.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the subcommand.
 fn main() -> ExitCode {
     let parsed = Cli::try_parse().unwrap_or_else(|why| {
-        // Help and the version are asked for; what else clap prints is a command line that it did not understand.
+        // clap prints help and the version on standard output, and errors of the command line on standard error.
         let _ = why.print();
         std::process::exit(if why.use_stderr() { exit::USAGE.into() } else { 0 });
     });
@@ -131,7 +131,7 @@ fn main() -> ExitCode {
         Command::Refresh(arguments) => live(refresh::refresh(arguments)),
         Command::Serve(arguments) => live(serve::serve(arguments)),
         Command::Rehearse(arguments) => rehearse::rehearse(&arguments),
-        Command::Part(arguments) => live(part::part(arguments)),
+        Command::Part(arguments) => live(rehearsal_process::play_part(arguments)),
         Command::Simulate(arguments) => simulate::simulate(&arguments),
         Command::Sandbox(arguments) => sandbox::sandbox(&arguments),
         Command::Settings(arguments) => settings::settings(&arguments),
@@ -140,13 +140,13 @@ fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "decamp", &mut script);
-            say_as_it_is(String::from_utf8_lossy(&script).trim_end());
+            say_raw(String::from_utf8_lossy(&script).trim_end());
             ExitCode::SUCCESS
         }
     }
 }
 
-/// Runs what talks to the real world. Its errors are sentences; none of them leaves anything half done.
+/// Runs a subcommand that calls the live systems, and prints its error.
 fn live(work: impl Future<Output = anyhow::Result<u8>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -159,7 +159,7 @@ fn live(work: impl Future<Output = anyhow::Result<u8>>) -> ExitCode {
         complain(format!("{error:#}"));
         exit::ERROR
     });
-    // Whatever still hangs in a name look-up must not hold us up.
+    // A blocking DNS lookup must not delay the exit.
     runtime.shutdown_background();
     ExitCode::from(code)
 }

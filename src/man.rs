@@ -11,7 +11,7 @@ use super::out::{complain, say};
 /// Write man pages into a folder.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The folder, which has to be there
+    /// The folder, which must exist
     folder: PathBuf,
 }
 

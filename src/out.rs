@@ -1,34 +1,34 @@
-//! Saying things: to standard output and standard error, whoever has stopped reading.
+//! Prints to standard output and standard error. A closed pipe is no error.
 
 use std::io::{IsTerminal, Write};
 
 use super::logging::{escaped, escaped_json};
 
-/// What fits on every terminal.
+/// The width that fits on every terminal.
 const COLUMNS: usize = 80;
 
-/// A line on standard output. It stays one whatever is in it: names of jobs and services come from the cluster, and a newline in one
-/// would forge a line. A closed pipe must not end a departure in the middle, so nothing comes of an error here.
+/// Prints a line on standard output. Control characters are escaped: names of jobs and services come from the cluster, and a newline in
+/// a name would forge a line. A closed pipe must not end a departure in the middle, so a failed write is ignored.
 pub(crate) fn say(line: impl AsRef<str>) {
-    say_as_it_is(&escaped(line.as_ref()));
+    say_raw(&escaped(line.as_ref()));
 }
 
-/// Text of our own, whatever lines and controls it has.
-pub(crate) fn say_as_it_is(text: &str) {
+/// Prints decamp's own text without escaping it.
+pub(crate) fn say_raw(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-/// The same in lines that fit on a terminal of 80 columns, broken between words.
+/// Prints a text in lines of at most 80 columns, broken between words.
 pub(crate) fn say_wrapped(text: &str) {
     wrapped("", text, 0).iter().for_each(say);
 }
 
-/// A text in lines of 80 columns, broken between words: the first after a head, the others indented.
+/// A text in lines of at most 80 columns, broken between words. The first line begins with `head`, the others are indented.
 pub(crate) fn wrapped(head: &str, text: &str, indent: usize) -> Vec<String> {
     wrapped_to(COLUMNS, head, text, indent)
 }
 
-/// The same in lines of so many columns.
+/// The same in lines of at most `columns`.
 pub(crate) fn wrapped_to(columns: usize, head: &str, text: &str, indent: usize) -> Vec<String> {
     let (mut lines, mut line, mut empty) = (Vec::new(), head.to_owned(), true);
     for word in text.split_whitespace() {
@@ -46,25 +46,25 @@ pub(crate) fn wrapped_to(columns: usize, head: &str, text: &str, indent: usize) 
     lines
 }
 
-/// A complaint on standard error.
+/// Prints an error or a warning on standard error.
 pub(crate) fn complain(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "decamp: {}", escaped(line.as_ref()));
 }
 
-/// How far something is, on standard error: what a program reads from standard output is not disturbed.
-pub(crate) fn tell_progress(line: impl AsRef<str>) {
+/// Prints progress on standard error, so that standard output holds results only.
+pub(crate) fn report_progress(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
 }
 
-/// A value as one line of JSON on standard output.
+/// Prints a value as one line of JSON on standard output.
 pub(crate) fn say_json(value: &impl serde::Serialize) {
     match serde_json::to_string(value) {
-        Ok(line) => say_as_it_is(&escaped_json(&line)),
+        Ok(line) => say_raw(&escaped_json(&line)),
         Err(error) => complain(format!("cannot write JSON: {error}")),
     }
 }
 
-/// Whether a person watches both what is said and how far it is.
-pub(crate) fn is_watched() -> bool {
+/// Whether standard output and standard error are both a terminal.
+pub(crate) fn is_interactive() -> bool {
     std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }

@@ -1,4 +1,5 @@
-//! `decamp plan`: looks at one instance, plays its departure on what it saw, says what that would do and cost, and writes nothing.
+//! `decamp plan`: reads the facts about one instance, simulates its departure on them, and prints what it would do and cost. Writes
+//! nothing.
 
 mod foreseen;
 mod json;
@@ -18,32 +19,32 @@ use serde_json::json;
 
 use self::foreseen::Foreseen;
 use super::connect::{connect, named_by_a_person};
+use super::describe;
 use super::out::{say, say_json, wrapped};
-use super::paint::{Hue, Line, say_line};
+use super::styled::{Style, StyledLine, say_styled};
 use super::survey::{lines, ours, survey};
-use super::words;
 
 /// Show what decamp would do with one instance, with times, and what that would cost; writes nothing.
 ///
-/// The departure is played on what the live systems show, by the rules of a real one and in virtual time. How long tasks need to end after
-/// their kill signal no API tells, so each time is given at the earliest and at the latest. What cannot be seen is printed as unknown.
+/// decamp simulates the departure on the facts of the live systems, by the rules of a real one and in virtual time. No API shows how long
+/// tasks need to stop after their kill signal, so each time has an earliest and a latest value. Facts that cannot be read are unknown.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The instance, such as i-0123456789abcdef0
     #[arg(long, value_name = "ID")]
     instance: InstanceId,
-    /// Its Auto Scaling group; Auto Scaling is asked if it is not given
+    /// Its Auto Scaling group; by default decamp asks Auto Scaling
     #[arg(long, value_name = "NAME")]
     asg: Option<String>,
-    /// Say why each step is taken, and what is waited for
+    /// Print the reason of each step and each wait
     #[arg(long)]
     why: bool,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
 
-/// Keeps the last decision.
+/// Records the last decision.
 #[derive(Default)]
 pub(crate) struct LastDecision(pub(crate) Option<Decision>);
 
@@ -54,7 +55,7 @@ impl Tell for LastDecision {
     fn wrote(&mut self, _: &Departure, _: &decamp_core::decide::Effect, _: &Result<(), Refusal>, _: Time) {}
 }
 
-/// Looks and decides until a write or a wait is next.
+/// Looks and decides until the next step is a write or a wait.
 pub(crate) async fn next_step<W: World>(world: &W, departure: &Departure, policy: &Policy) -> (Option<Decision>, Snapshot) {
     let mut last = LastDecision::default();
     let manner = Manner { observe: true, never_wait: true, ..Manner::default() };
@@ -70,18 +71,18 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     at.settings.policy.refuse_without_sight = true;
     let departure = at.departure(arguments.instance, arguments.asg.as_deref(), named_by_a_person()).await?;
     let policy = &*at.settings.policy_of(&departure.asg);
-    // First all that can be seen, leaving or not; then what the rules would do.
+    // The survey reads everything, whether or not the instance is leaving. The rules read only as much as they need.
     let mut surveyed = survey(&at.live, &departure, policy, &[]).await;
     let (decision, seen) = next_step(&at.live, &departure, policy).await;
     let now = at.live.now();
-    // When it entered its hook only the second look asked.
+    // Only the rules' look asks when the instance entered its hook.
     if let Some(group) = seen.group.last().filter(|group| group.activity_began.is_some()) {
         surveyed.take(now, Showing::Group(Ok(group.clone())));
     }
     let played = play(&departure, &surveyed, policy, now);
-    // The rules look no further than they must, so what they saw is less than all.
+    // The survey knows more than the rules have read.
     let budget = Budget::of(&departure, &surveyed, policy);
-    let known = words::Known::of(&surveyed);
+    let known = describe::Known::of(&surveyed);
     let findings: Vec<Finding> = foreseen_losses(&departure, &surveyed, policy);
     if arguments.json {
         let forecast = played.as_ref().map(|played| json::forecast(played, &surveyed));
@@ -101,48 +102,48 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
             let from = if is_waiting(&surveyed) { "from now on" } else { "if it entered its hook now" };
             let held = surveyed.group.last().is_some_and(|group| group.held);
             let released = if held { ", once the tag decamp:hold is deleted" } else { "" };
-            let title = format!("What decamp would do {from}{released}, by its rules on what it saw");
-            wrapped("", &title, 2).into_iter().for_each(|line| say_line(&Line::of(Hue::Strong, line)));
+            let title = format!("What decamp would do {from}{released}");
+            wrapped("", &title, 2).into_iter().for_each(|line| say_styled(&StyledLine::of(Style::Heading, line)));
             if let Some(text) = before_the_hook(&departure, &surveyed) {
                 wrapped("  ", &text, 4).iter().for_each(say);
             }
-            played.lines(&surveyed, arguments.why).iter().for_each(say_line);
+            played.lines(&surveyed, arguments.why).iter().for_each(say_styled);
         }
-        None => say_line(&Line::of(Hue::Strong, format!("What decamp would do: {}", why_not_played(&surveyed)))),
+        None => say_styled(&StyledLine::of(Style::Heading, format!("What decamp would do: {}", why_not_played(&surveyed)))),
     }
     say("");
-    say_line(&Line::of(Hue::Strong, "Time budget, from the entry into the hook"));
-    for (what, how_long) in words::budget(&budget, known) {
+    say_styled(&StyledLine::of(Style::Heading, "Time budget, from when it enters its hook"));
+    for (what, how_long) in describe::budget(&budget, known) {
         say(format!("  {what:<34} {how_long}"));
     }
     if let Some(misfit) = budget.misfit() {
         wrapped("  ", &format!("does not fit: {}", misfit.sentence), 4).iter().for_each(say);
     }
     say("");
-    say_line(&Line::of(Hue::Strong, "Foreseen losses"));
-    for line in findings.iter().flat_map(words::finding) {
+    say_styled(&StyledLine::of(Style::Heading, "Foreseen losses"));
+    for line in findings.iter().flat_map(describe::finding) {
         wrapped("  ", &line, 4).iter().for_each(say);
     }
-    let unseen = out_of_sight(&surveyed, policy);
+    let unseen = unseen_systems(&surveyed, policy);
     if !unseen.is_empty() {
-        say(format!("  unknown: {} cannot be seen, and may show others", unseen.join(", ")));
+        say(format!("  unknown: {} cannot be seen, so there may be others", unseen.join(", ")));
     } else if findings.is_empty() {
         say("  none");
     }
     say("");
-    say_line(&Line::of(Hue::Strong, "Next"));
+    say_styled(&StyledLine::of(Style::Heading, "Next"));
     let next = match decision {
         Some(Decision { action: Action::End(Outcome::NotLeaving), reason }) => format!("nothing now, because {reason}"),
-        Some(decision) => format!("{}, because {}", decision.action.title(now), words::because(&decision, &seen)),
-        None => "nothing was decided".to_owned(),
+        Some(decision) => format!("{}, because {}", decision.action.title(now), describe::because(&decision, &seen)),
+        None => "no decision was reached".to_owned(),
     };
     wrapped("  ", &next, 4).iter().for_each(say);
-    say("Nothing was written. `decamp run` with the same arguments does it.");
+    say("Nothing was written. To do it, use `decamp run` with the same arguments.");
     Ok(0)
 }
 
-/// The systems that tell of losses and did not.
-fn out_of_sight(seen: &Snapshot, policy: &Policy) -> Vec<&'static str> {
+/// The systems that the findings depend on and that could not be read.
+fn unseen_systems(seen: &Snapshot, policy: &Policy) -> Vec<&'static str> {
     let nomad = seen.nomad.last().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let consul = !policy.consul || seen.consul.last().is_some();
     let balancers = seen.group.last().is_some() && seen.balancers.iter().all(|balancer| balancer.sight.last().is_some());
@@ -150,7 +151,7 @@ fn out_of_sight(seen: &Snapshot, policy: &Policy) -> Vec<&'static str> {
     all.into_iter().filter(|(_, seen)| !seen).map(|(name, _)| name).collect()
 }
 
-/// The departure, played on what was surveyed.
+/// The departure, simulated on the survey.
 fn play(departure: &Departure, surveyed: &Snapshot, policy: &Policy, now: Time) -> Option<Foreseen> {
     let earliest = forecast(departure, surveyed, policy, Stops::AtTheSignal, now)?;
     let latest = forecast(departure, surveyed, policy, Stops::AtTheTimeout, now)?;
@@ -161,7 +162,7 @@ fn is_waiting(seen: &Snapshot) -> bool {
     matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting))
 }
 
-/// What Auto Scaling does before the hook of an instance in service begins (facts/aws.md 2.4).
+/// What Auto Scaling does before an instance in service enters its hook (facts/aws.md 2.4).
 fn before_the_hook(departure: &Departure, seen: &Snapshot) -> Option<String> {
     let attached = seen.group.last().map_or(&[][..], |group| &group.attached);
     let lists_it = |group: &&TargetGroup| attached.contains(&group.arn) && !ours(departure, seen, group).is_empty();
@@ -170,13 +171,13 @@ fn before_the_hook(departure: &Departure, seen: &Snapshot) -> Option<String> {
     let names = groups.iter().map(|group| group.arn.name()).collect::<Vec<_>>().join(", ");
     let delay = longest.map_or_else(|| "a delay that could not be read".to_owned(), plain);
     let leaves = !is_waiting(seen) && !groups.is_empty();
-    leaves.then(|| format!("before that, Auto Scaling itself takes it out of {names} and waits for it ({delay})"))
+    leaves.then(|| format!("before that, Auto Scaling itself deregisters it from {names} and waits for the delay ({delay})"))
 }
 
-/// What the survey shows of an instance that does not leave by a hook.
+/// Why no departure can be simulated: the instance does not leave by a hook, or that is unknown.
 fn why_not_played(seen: &Snapshot) -> String {
     match seen.lifecycle.last() {
-        Some(lifecycle) => format!("nothing, it is {}", words::lifecycle(lifecycle)),
+        Some(lifecycle) => format!("nothing, it is {}", describe::lifecycle(lifecycle)),
         None => "unknown, because Auto Scaling cannot be seen".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
-//! `decamp refresh`: an instance refresh from a command line: start, watch, cancel, roll back. Exit code by result.
+//! `decamp refresh`: starts, follows, cancels or rolls back an instance refresh. The exit code is the result.
 
-mod showing;
-mod watching;
+mod display;
+mod follow;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use decamp_core::decide::Refusal;
 use decamp_core::refresh::{NotDone, Preferences, newest};
 use serde_json::json;
 
-use self::watching::{Followed, follow};
+use self::follow::{Followed, follow};
 use super::connect::{Connected, connect};
-use super::exit::{self, Wish};
+use super::exit::{self, Goal};
 use super::out::{complain, say, say_json};
 
 const EXAMPLES: &str = "Examples:
-  decamp refresh start --asg web                                  replace what is not as it should be, and wait for the result
+  decamp refresh start --asg web                                  replace the instances that differ
   decamp refresh start --asg web --min-healthy 100 --max-healthy 110 --warm-up 2m
-  decamp refresh start --asg web --launch-template-version 7      to this version, which can be taken back
-  decamp refresh watch --asg web --json                           follow whatever refresh there is, a JSON object a look
+  decamp refresh start --asg web --launch-template-version 7      to a version; can be rolled back
+  decamp refresh watch --asg web --json                           follow it, as lines of JSON
   decamp refresh cancel --asg web
 
-decamp walks the instances out as their hooks tell: by its Lambda, by decamp serve, or by decamp run. This command only orders the \
-refresh and follows it; ended by a signal it leaves the refresh going.";
+This command only starts the refresh and follows it. Its instances are drained by decamp's Lambda, decamp serve or decamp run. If a \
+signal ends this command, the refresh continues.";
 
 /// Replace the instances of a group by an instance refresh.
 #[derive(Debug, Args)]
@@ -40,30 +40,30 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Start a refresh, or adopt the one that is under way, and follow it
+    /// Start a refresh, or join the one in progress, and follow it
     #[command(after_help = exit::help("refresh"))]
     Start(Start),
-    /// Follow the refresh that is under way, else say how the last one ended
+    /// Follow the refresh in progress, or print how the last one ended
     #[command(after_help = exit::help("refresh"))]
     Watch(Of),
-    /// Stop the refresh that is under way: what was replaced stays so, and hooks are waited for
+    /// Cancel the refresh in progress: new instances stay; instances that are already leaving finish
     #[command(after_help = exit::help("refresh"))]
     Cancel(Order),
-    /// Take back the refresh that is under way; it must have been started with a launch template's version
+    /// Roll back the refresh in progress; it must have been started with a launch template version
     #[command(after_help = exit::help("refresh"))]
     Rollback(Order),
 }
 
-/// Which group, and how it is told.
+/// The group, and how its refresh is followed.
 #[derive(Debug, Args)]
 struct Of {
     /// The Auto Scaling group
     #[arg(long, value_name = "NAME")]
     asg: String,
     /// How often to look
-    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = pace)]
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = interval)]
     every: Duration,
-    /// One JSON object per line instead of text
+    /// Print one JSON object per line instead of text
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +72,7 @@ struct Of {
 struct Order {
     #[command(flatten)]
     of: Of,
-    /// Order it, and do not wait for the result
+    /// Do not wait for the result
     #[arg(long)]
     no_wait: bool,
 }
@@ -81,39 +81,39 @@ struct Order {
 struct Start {
     #[command(flatten)]
     order: Order,
-    /// The least share of instances that are healthy all the while; else the group's maintenance policy, else 90
+    /// The least share of instances that stay healthy; by default the group's maintenance policy, else 90
     #[arg(long, value_name = "PERCENT")]
     min_healthy: Option<u32>,
-    /// The most instances there may be, of what is desired; above 100, new ones come before old ones go
+    /// The most instances, as a share of the desired capacity; above 100, new ones start before old ones leave
     #[arg(long, value_name = "PERCENT")]
     max_healthy: Option<u32>,
-    /// How long a new instance serves until it counts; else the group's default
+    /// How long a new instance must run before it counts; by default the group's setting
     #[arg(long, value_name = "TIME", value_parser = duration::read)]
     warm_up: Option<Duration>,
-    /// Pause when this share is replaced; several, separated by commas
+    /// Pause when this share is replaced; separate several with commas
     #[arg(long, value_name = "PERCENT", value_delimiter = ',')]
     checkpoint: Vec<u32>,
     /// How long to pause there (1h)
     #[arg(long, value_name = "TIME", value_parser = duration::read)]
     checkpoint_delay: Option<Duration>,
-    /// How long to wait at the end, whether all goes well
+    /// How long to wait at the end before the refresh is Successful
     #[arg(long, value_name = "TIME", value_parser = duration::read)]
     bake: Option<Duration>,
-    /// Replace instances too that are as they should be already
+    /// Also replace instances that match already
     #[arg(long)]
     replace_all: bool,
-    /// Take it back if it fails; needs --launch-template-version
+    /// Roll back if the refresh fails; needs --launch-template-version
     #[arg(long, requires = "launch_template_version")]
     auto_rollback: bool,
-    /// Go to this version of the group's launch template; on success the group is set to it
+    /// Use this version of the group's launch template; on success the group is set to it
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     launch_template_version: Option<u32>,
 }
 
-/// AWS throttles all of Auto Scaling together.
-fn pace(text: &str) -> Result<Duration, String> {
-    let pace = duration::read(text)?;
-    if pace < Duration::from_secs(1) { Err("look once a second at most".to_owned()) } else { Ok(pace) }
+/// The interval between looks. AWS throttles all calls of Auto Scaling together, so it is at least a second.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::read(text)?;
+    if interval < Duration::from_secs(1) { Err("look at most once a second".to_owned()) } else { Ok(interval) }
 }
 
 impl Start {
@@ -133,14 +133,14 @@ impl Start {
 
 pub(crate) async fn refresh(arguments: Arguments) -> Result<u8> {
     match arguments.what {
-        What::Start(start) => begin_one(start).await,
+        What::Start(start) => start_or_join(start).await,
         What::Watch(of) => watch(of).await,
-        What::Cancel(order) => stop(order, Wish::Cancelled).await,
-        What::Rollback(order) => stop(order, Wish::TakenBack).await,
+        What::Cancel(order) => stop(order, Goal::Cancelled).await,
+        What::Rollback(order) => stop(order, Goal::RolledBack).await,
     }
 }
 
-async fn begin_one(start: Start) -> Result<u8> {
+async fn start_or_join(start: Start) -> Result<u8> {
     let preferences = start.preferences();
     preferences.check().map_err(|why| anyhow!("AWS would refuse these preferences: {why}"))?;
     let Order { of, no_wait } = &start.order;
@@ -161,14 +161,14 @@ async fn begin_one(start: Start) -> Result<u8> {
         say(match &begun {
             Begun::Started(id) => format!("refresh {id} of {asg} was started"),
             Begun::Adopted(refresh) => {
-                format!("refresh {} of {asg} is under way, with preferences of its own, and is followed", refresh.id)
+                format!("refresh {} of {asg} is in progress already, with its own preferences; following it", refresh.id)
             }
         });
     }
     if *no_wait {
         return Ok(0);
     }
-    follow(&at, &Followed { asg, id: Arc::clone(begun.id()), every: of.every, json: of.json, wish: Wish::Replaced }).await
+    follow(&at, &Followed { asg, id: Arc::clone(begun.id()), every: of.every, json: of.json, goal: Goal::Replaced }).await
 }
 
 async fn watch(of: Of) -> Result<u8> {
@@ -176,23 +176,23 @@ async fn watch(of: Of) -> Result<u8> {
     let asg = group(&at, &of)?;
     let listed = at.live.auto_scaling().refreshes(&asg).await.map_err(|why| at.cannot_ask(&why))?;
     let Some(refresh) = newest(listed) else {
-        complain(format!("{asg} was not refreshed in the last six weeks; `decamp refresh start --asg {asg}` does it"));
+        complain(format!("{asg} had no refresh in the last six weeks; `decamp refresh start --asg {asg}` starts one"));
         return Ok(exit::NO_REFRESH);
     };
-    follow(&at, &Followed { asg, id: refresh.id, every: of.every, json: of.json, wish: Wish::Replaced }).await
+    follow(&at, &Followed { asg, id: refresh.id, every: of.every, json: of.json, goal: Goal::Replaced }).await
 }
 
-async fn stop(order: Order, wish: Wish) -> Result<u8> {
+async fn stop(order: Order, goal: Goal) -> Result<u8> {
     let Order { of, no_wait } = order;
     let at = connect().await?;
     let asg = group(&at, &of)?;
-    let what = if wish == Wish::Cancelled { "cancelled" } else { "rolled back" };
+    let what = if goal == Goal::Cancelled { "cancelled" } else { "rolled back" };
     if at.settings.mode == Mode::Observe {
         return Ok(observed(&of, what));
     }
-    let ordered = match wish {
-        Wish::Cancelled | Wish::Replaced => at.live.auto_scaling().cancel_refresh(&asg).await,
-        Wish::TakenBack => at.live.auto_scaling().roll_back_refresh(&asg).await,
+    let ordered = match goal {
+        Goal::Cancelled | Goal::Replaced => at.live.auto_scaling().cancel_refresh(&asg).await,
+        Goal::RolledBack => at.live.auto_scaling().roll_back_refresh(&asg).await,
     };
     let id = match ordered {
         Ok(id) => id,
@@ -205,12 +205,12 @@ async fn stop(order: Order, wish: Wish) -> Result<u8> {
     if of.json {
         say_json(&json!({ "kind": "ordered", "asg.name": asg, "refresh.id": id, "order": what }));
     } else {
-        say(format!("refresh {id} of {asg} is being {what}; instances that already wait in a hook still leave"));
+        say(format!("refresh {id} of {asg} is being {what}; instances that are already leaving finish"));
     }
     if no_wait {
         return Ok(0);
     }
-    follow(&at, &Followed { asg, id, every: of.every, json: of.json, wish }).await
+    follow(&at, &Followed { asg, id, every: of.every, json: of.json, goal }).await
 }
 
 fn group(at: &Connected, of: &Of) -> Result<Arc<str>> {
@@ -231,30 +231,30 @@ async fn template(at: &Connected, asg: &str, version: u32) -> Result<Template> {
     match at.live.auto_scaling().template(asg, version).await {
         Ok(Some(template)) => Ok(template),
         Ok(None) => bail!(
-            "{asg} is no group in {} with a launch template, its own or that of a mixed instances policy; check the name and AWS_REGION",
+            "{asg} is not a group in {} with a launch template, directly or in a mixed instances policy; check the name and AWS_REGION",
             at.region
         ),
         Err(why) => Err(at.cannot_ask(&why)),
     }
 }
 
-/// What AWS did not do, why, and what to do about it.
+/// The error about an order that AWS did not accept, with advice.
 fn not_done(at: &Connected, asg: &str, what: &str, why: &NotDone) -> anyhow::Error {
-    let watch = format!("`decamp refresh watch --asg {asg}` says how the last one ended");
+    let watch = format!("`decamp refresh watch --asg {asg}` shows how the last one ended");
     let what_to_do = match why {
         NotDone::UnderWay => "try again: another one began at the same moment".to_owned(),
         NotDone::BeingUndone(_) => {
-            format!("wait until it is over (`decamp refresh watch --asg {asg}` does), and start this one again")
+            format!("wait until it has ended (`decamp refresh watch --asg {asg}` does), and start this one again")
         }
         NotDone::NoneUnderWay => watch,
         NotDone::Irreversible => {
-            "only one that was started with --launch-template-version can be; stop it with `decamp refresh cancel`, set the group back \
-             and start another"
+            "only a refresh that was started with --launch-template-version can be rolled back; stop it with `decamp refresh cancel`, \
+             reset the group's launch template and start another"
                 .to_owned()
         }
         NotDone::Refused(Refusal::Denied(_)) => {
-            "let the role of whoever runs this do autoscaling:StartInstanceRefresh, CancelInstanceRefresh and RollbackInstanceRefresh on \
-             the group"
+            "allow autoscaling:StartInstanceRefresh, CancelInstanceRefresh and RollbackInstanceRefresh on the group to the role that runs \
+             this command"
                 .to_owned()
         }
         NotDone::Refused(Refusal::Throttled) => "try again in a minute".to_owned(),

@@ -1,6 +1,6 @@
 //! `decamp rehearse`: a whole instance refresh under live traffic on this machine, with and without decamp.
 
-mod live;
+mod progress;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -20,28 +20,28 @@ use tokio::sync::watch;
 
 use super::exit;
 use super::out::{complain, say, say_json, say_wrapped};
-use super::paint::say_line;
+use super::styled::say_styled;
 
 const HELP: &str = "\
 It starts a small cluster of real servers on loopback addresses, sends real HTTP requests through it (load balancer, ingress, \
 service), replaces every instance, and counts the requests that failed: without a hook, with a script that drains, and with decamp. \
-AWS, Nomad and Consul are simulated behind the same HTTP APIs; decamp is what you would deploy. With --nomad and --consul their agents are \
-real, one of each for a node, and every process is a task; with --traefik so is the ingress.";
+AWS, Nomad and Consul are simulated behind the same HTTP APIs; decamp is the program that you would deploy. With --nomad and --consul the \
+agents are real, one of each per node, and every process is a task; with --traefik the ingress is real too.";
 
 /// Rehearse an instance refresh under live traffic on this machine, with and without decamp.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{HELP}\n\n{}", exit::help("rehearse")))]
 pub(crate) struct Arguments {
-    /// Nodes, all of which are replaced
+    /// Nodes; all of them are replaced
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=i64::from(MOST_NODES)))]
     nodes: u32,
-    /// Services behind the ingress, of two to six copies
+    /// Services behind the ingress, each with two to six copies
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=20))]
     services: u32,
-    /// Requests a second
+    /// Requests per second
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=5000))]
     rate: u32,
-    /// Who takes the instances out of service; may be repeated. Without it: terminate-at-once, drain-only, decamp
+    /// The tool that takes the instances out of service; may be repeated. Without it: terminate-at-once, drain-only, decamp
     #[arg(long, value_name = "NAME")]
     driver: Vec<Name>,
     /// The seed of everything random
@@ -53,12 +53,12 @@ pub(crate) struct Arguments {
     /// Make the ingress poll Consul at this interval, such as 15s, instead of watching it
     #[arg(long, value_name = "TIME", value_parser = time)]
     ingress_poll: Option<Duration>,
-    /// What stands before the ingresses. With nlb clients keep their connections, and send many requests on each
+    /// The load balancer before the ingresses. With nlb, clients keep their connections and send many requests on each
     #[arg(long, value_name = "KIND", default_value = "alb")]
     balancer: Kind,
     /// Kill decamp every few seconds and inject faults; consul-for-all cuts the ingress's path to Consul too
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "usual")]
-    chaos: Option<Trouble>,
+    chaos: Option<Faults>,
     /// Use a real Consul instead of the simulated one: its binary
     #[arg(long, value_name = "FILE")]
     consul: Option<PathBuf>,
@@ -78,13 +78,13 @@ pub(crate) struct Arguments {
     /// Run decamp as its real Lambda binary, such as target/lambda/bootstrap
     #[arg(long, value_name = "FILE")]
     lambda: Option<PathBuf>,
-    /// How many refreshes, one after another
+    /// The number of refreshes, one after another
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// How long to send load before the refresh begins
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
     calm: Duration,
-    /// One JSON object per driver instead of text
+    /// Print one JSON object per driver instead of text
     #[arg(long)]
     json: bool,
 }
@@ -95,36 +95,36 @@ fn time(text: &str) -> Result<Duration, String> {
     if allowed.contains(&span) { Ok(span) } else { Err("between 1s and 60s".to_owned()) }
 }
 
-/// What goes wrong.
+/// The faults that are injected.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Trouble {
-    /// decamp is killed, and its path to Consul cut; AWS throttles it, Nomad has no leader, events are lost
+enum Faults {
+    /// decamp is killed, and its path to Consul is cut; AWS throttles it, Nomad has no leader, events are lost
     Usual,
-    /// The same, and while Consul is away it is away for the ingress as well
+    /// The same, and the ingress's path to Consul is cut at the same times
     ConsulForAll,
 }
 
-/// What stands before the ingresses.
+/// The load balancer before the ingresses.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Kind {
     /// An Application Load Balancer
     Alb,
     /// A Network Load Balancer: a connection stays with its target
     Nlb,
-    /// The same, which cuts connections at the end of the deregistration delay (connection termination)
+    /// The same, but it cuts connections at the end of the deregistration delay (connection termination)
     NlbTermination,
 }
 
 /// A driver's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// Completes the action at once, as a group without a hook does
+    /// Completes the action at once, like a group without a hook
     TerminateAtOnce,
     /// Drains, and completes when Nomad says "complete", as most scripts do
     DrainOnly,
     /// Drains first, then deregisters and waits
     DrainThenDeregister,
-    /// Deregisters and drains at the same time, whatever serves the targets
+    /// Deregisters and drains at the same time, even if that stops the process that serves the targets
     NaiveOverlap,
     /// decamp
     Decamp,
@@ -155,8 +155,8 @@ impl Name {
     }
 }
 
-/// One after another, if none is named.
-const USUAL: [Name; 3] = [Name::TerminateAtOnce, Name::DrainOnly, Name::Decamp];
+/// The drivers that run if none is named.
+const DEFAULT_DRIVERS: [Name; 3] = [Name::TerminateAtOnce, Name::DrainOnly, Name::Decamp];
 
 pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
     if let Some(why) = cannot_be_together(arguments) {
@@ -174,12 +174,12 @@ pub(crate) fn rehearse(arguments: &Arguments) -> ExitCode {
         complain(format!("{error:#}"));
         exit::ERROR
     });
-    // A driver that is in the middle of a call must not hold us up.
+    // A driver in the middle of a call must not delay the exit.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
 
-/// Why these arguments make no sense together, if they do not.
+/// Why these arguments contradict each other, if they do.
 fn cannot_be_together(arguments: &Arguments) -> Option<&'static str> {
     let Arguments { consul, nomad, traefik, driver, chaos, .. } = arguments;
     if nomad.is_some() && consul.is_none() {
@@ -188,9 +188,9 @@ fn cannot_be_together(arguments: &Arguments) -> Option<&'static str> {
     if traefik.is_some() && nomad.is_none() {
         return Some("--traefik needs --nomad as well: it runs as a job of a real Nomad");
     }
-    if traefik.is_some() && matches!(chaos, Some(Trouble::ConsulForAll)) {
+    if traefik.is_some() && matches!(chaos, Some(Faults::ConsulForAll)) {
         return Some(
-            "--chaos=consul-for-all needs the built-in ingress: Traefik does not say when its catalog is old; leave out --traefik",
+            "--chaos=consul-for-all needs the built-in ingress, because Traefik does not report a stale catalog: remove --traefik",
         );
     }
     if nomad.is_some() && driver.contains(&Name::Serve) {
@@ -216,7 +216,7 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     let binary = std::env::current_exe().context("find out where decamp itself is")?;
     let drives = |names: &[Name]| -> Vec<Drives> { names.iter().map(|name| name.drives(arguments, &binary)).collect() };
     let named = drives(&arguments.driver);
-    let drivers = if named.is_empty() { drives(&USUAL) } else { named.clone() };
+    let drivers = if named.is_empty() { drives(&DEFAULT_DRIVERS) } else { named.clone() };
     if !arguments.json {
         let drivers_take: Duration = drivers.iter().map(|drives| plan.takes(drives.driver != Driver::TerminateAtOnce)).sum();
         let takes = drivers_take + NULL_LASTS;
@@ -230,11 +230,11 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     let pending = pending.transpose()?;
     let names: Vec<&str> = named.iter().map(Drives::name).collect();
     let command = command(&plan, &names, arguments.lambda.as_deref());
-    let carries = null(&plan).await?;
+    let capacity = null(&plan).await?;
     if arguments.json {
-        say_json(&table::machine(&carries));
+        say_json(&table::capacity_json(&capacity));
     } else {
-        say_wrapped(&table::carries(&carries));
+        say_wrapped(&table::capacity(&capacity));
     }
     let mut runs: Vec<Run> = Vec::new();
     for drives in drivers {
@@ -243,9 +243,9 @@ async fn all(arguments: &Arguments) -> Result<u8> {
             let [first, second] = [1, 2].map(|number| format!("http://{}:{}/", Plan::address(number), plan.page()));
             say_wrapped(&format!("decamp's page while {name} runs: {first} and {second}, until these nodes leave"));
         }
-        let (progress, seen) = watch::channel(decamp_rehearse::Progress::default());
-        let played = run(&plan, &drives, &progress);
-        let shown = live::show(name, seen, !arguments.json);
+        let (sender, seen) = watch::channel(decamp_rehearse::Progress::default());
+        let played = run(&plan, &drives, &sender);
+        let shown = progress::show(name, seen, !arguments.json);
         let one = select! {
             one = played => one.with_context(|| format!("rehearse {name}"))?,
             never = shown => match never {},
@@ -253,12 +253,12 @@ async fn all(arguments: &Arguments) -> Result<u8> {
         if arguments.json {
             say_json(&one);
         } else {
-            say_line(&table::line(&one));
+            say_styled(&table::line(&one));
         }
         runs.push(one);
     }
     if !arguments.json {
-        table::lines(&plan, &runs, &carries).iter().for_each(say_line);
+        table::lines(&plan, &runs, &capacity).iter().for_each(say_styled);
     }
     if let (Some(pending), Some(path)) = (pending, &arguments.report) {
         let text = page(&plan, &runs, &table::cells(&runs), &command);
@@ -270,7 +270,7 @@ async fn all(arguments: &Arguments) -> Result<u8> {
     Ok(code(&runs))
 }
 
-/// What the runs come to: a run that shows a loss weighs more than one that shows nothing.
+/// The exit code of all runs. A run that shows a loss overrides one that shows nothing.
 fn code(runs: &[Run]) -> u8 {
     let is = |verdict: Verdict| runs.iter().any(|run| run.verdict == verdict);
     if is(Verdict::Lost) || is(Verdict::Unfinished) {
@@ -296,9 +296,9 @@ fn plan(arguments: &Arguments) -> Plan {
             Kind::Nlb => LoadBalancer::Network,
             Kind::NlbTermination => LoadBalancer::NetworkThatTerminates,
         },
-        chaos: arguments.chaos.map(|trouble| match trouble {
-            Trouble::Usual => Chaos::Usual,
-            Trouble::ConsulForAll => Chaos::ConsulForAll,
+        chaos: arguments.chaos.map(|faults| match faults {
+            Faults::Usual => Chaos::Usual,
+            Faults::ConsulForAll => Chaos::ConsulForAll,
         }),
         consul: arguments.consul.clone(),
         nomad: arguments.nomad.clone(),

@@ -10,30 +10,30 @@ use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit;
-use super::out::{complain, say_as_it_is};
+use super::out::{complain, say_raw};
 
 const HELP: &str = "One departure, in two terminals:
   1$ decamp sandbox | tee sandbox.env
   2$ . ./sandbox.env
-  2$ curl -X POST \"$AWS_ENDPOINT_URL/sandbox/terminate?instance=i-…\"    # one of those that it names
+  2$ curl -X POST \"$AWS_ENDPOINT_URL/sandbox/terminate?instance=i-…\"    # one that it printed
   2$ decamp run --instance i-…
   2$ curl $AWS_ENDPOINT_URL/sandbox/state                               # how many requests failed
 
-A whole refresh, in a third one as well:
+A whole refresh, with a third terminal:
   3$ . ./sandbox.env; DECAMP_SWEEP=5s decamp serve                      # its page: http://127.0.0.1:8481
   2$ curl -X POST $AWS_ENDPOINT_URL/sandbox/release                     # another version of the launch template
   2$ decamp refresh start --asg web";
 
-/// What decamp recommends: a first `decamp check` finds nothing to warn about.
+/// The time-out that decamp recommends, so that a first `decamp check` has no warnings.
 const HOOK: Duration = Duration::from_secs(900);
 
 /// Run a small simulated cluster: AWS, Nomad and Consul on free ports, with clients that send requests all the time.
 ///
-/// The addresses are printed as shell exports. It ends with Ctrl-C, and nothing is kept.
+/// It prints the addresses as shell exports. Ctrl-C ends it, and it keeps nothing.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// Nodes at the start, each with its instance
+    /// Nodes at the start, each with an instance
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=200))]
     nodes: u32,
     /// The address to listen on
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// The seed of the simulated systems
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// Requests a second that clients send
+    /// Requests per second that the clients send
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2000))]
     rate: u32,
     /// The target groups' deregistration delay, in seconds
@@ -87,9 +87,9 @@ async fn until_a_signal(arguments: &Arguments) -> u8 {
         }
     };
     if !arguments.listen.is_loopback() {
-        complain(format!("anybody who reaches {} may use the sandbox", arguments.listen));
+        complain(format!("anyone who can reach {} can use the sandbox", arguments.listen));
     }
-    say_as_it_is(sandbox.exports().trim_end());
+    say_raw(sandbox.exports().trim_end());
     select! {
         _ = interrupt.recv() => exit::INTERRUPTED,
         _ = terminate.recv() => exit::TERMINATED,

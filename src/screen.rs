@@ -1,10 +1,10 @@
-//! Lines on a terminal that are drawn over as things change.
+//! Lines on a terminal that are redrawn as things change, and removed at the end.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::logging::escaped;
 
-/// Lines that move. They are gone when this is dropped.
+/// The lines. Dropping this removes them from the terminal.
 pub(crate) struct Screen {
     all: MultiProgress,
     lines: Vec<ProgressBar>,
@@ -12,7 +12,7 @@ pub(crate) struct Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nothing to do about a terminal that cannot be cleared.
+        // A terminal that cannot be cleared is no error.
         self.all.clear().ok();
     }
 }
@@ -22,10 +22,10 @@ impl Screen {
         Self { all: MultiProgress::new(), lines: Vec::new() }
     }
 
-    /// Shows these lines in place of those that are shown.
+    /// Replaces the lines on the screen.
     pub(crate) fn put(&mut self, texts: Vec<String>) {
         while self.lines.len() < texts.len() {
-            // A line that is wider than the terminal would take two, and be drawn over the next.
+            // `wide_msg` cuts a line at the terminal's width. A longer line would take two rows and overlap the next one.
             let style = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
             self.lines.push(self.all.add(ProgressBar::new_spinner().with_style(style)));
         }
@@ -41,7 +41,7 @@ impl Screen {
     }
 }
 
-/// A bar of 30 characters, this much of a hundred full.
+/// A progress bar of 30 characters.
 pub(crate) fn bar(percentage: u32) -> String {
     let full = usize::try_from(percentage.min(100) * 30 / 100).unwrap_or(30);
     format!("[{}{}]", "#".repeat(full), "-".repeat(30 - full))
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_full_as_things_are_and_never_longer() {
+    fn a_bar_shows_its_percentage_and_is_never_longer_than_full() {
         assert_eq!(bar(0), format!("[{}]", "-".repeat(30)));
         assert_eq!(bar(50), format!("[{}{}]", "#".repeat(15), "-".repeat(15)));
         assert_eq!((bar(100), bar(900)), (format!("[{}]", "#".repeat(30)), bar(100)));

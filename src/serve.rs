@@ -1,4 +1,4 @@
-//! `decamp serve`: the HTTP service, until a signal ends it.
+//! `decamp serve`: runs the HTTP service until a signal ends it.
 
 mod signals;
 
@@ -19,7 +19,8 @@ use super::out::say;
 
 const HELP: &str = "It listens on two addresses: webhooks (DECAMP_WEBHOOKS_LISTEN) receives events, admin (DECAMP_ADMIN_LISTEN) has the page, \
 the API and the metrics. Off loopback, admin needs a certificate and a token. On SIGTERM, SIGINT or SIGQUIT it takes no new work, stops each \
-departure at a decision, hands its messages back and exits within 10 s. Another replica, or the next sweep, continues.";
+departure at its next decision, returns its messages to the queue and exits within 10 s. Another replica, or the next sweep, \
+continues.";
 
 /// Run as a service: events and queues, a page, an API and metrics.
 #[derive(Debug, Args)]
@@ -39,12 +40,12 @@ pub(crate) async fn serve(arguments: Arguments) -> Result<u8> {
         None => settings().await?,
     };
     if arguments.config.is_some() && settings.document.is_some() {
-        bail!("--config and DECAMP_CONFIG exclude one another; set one of them");
+        bail!("--config and DECAMP_CONFIG exclude each other; set only one of them");
     }
-    let _last_lines = logging::begin_unhurried(&settings.logging, LogLevel::Info);
-    let doubts = settings.serve.check()?;
+    let _flush = logging::begin_non_blocking(&settings.logging, LogLevel::Info);
+    let warnings = settings.serve.check()?;
     check(&settings)?;
-    for warning in settings.warnings.iter().chain(&doubts) {
+    for warning in settings.warnings.iter().chain(&warnings) {
         warn!("{warning}");
     }
     if let Some(why) = settings.names_no_group() {

@@ -1,4 +1,4 @@
-//! `decamp settings`: every variable that decamp reads.
+//! `decamp settings`: lists every variable that decamp reads.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use super::out::{say, say_json};
 /// List every environment variable that decamp reads.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// One JSON array
+    /// Print one JSON array
     #[arg(long)]
     json: bool,
 }
@@ -32,6 +32,6 @@ pub(crate) fn settings(arguments: &Arguments) -> ExitCode {
         say(format!("    {}", row.meaning));
     }
     say("");
-    say("Times are written as 90s, 15m or 2h. Credentials of AWS are found as the AWS CLI finds them.");
+    say("Write times as 90s, 15m or 2h. decamp finds AWS credentials as the AWS CLI does.");
     ExitCode::SUCCESS
 }

@@ -14,15 +14,16 @@ use decamp_sim::simulate::{Draw, Simulation, Sum, simulate as play_many};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::exit;
-use super::out::{complain, is_watched, say, say_json};
+use super::out::{complain, is_interactive, say, say_json};
 
-/// The baselines fail so often that fewer departures say it as well.
-const OF_A_BASELINE: u64 = 1000;
-/// A progress bar is shown only if there is something to wait for.
-const A_WHILE: Duration = Duration::from_secs(2);
+/// The baselines fail so often that fewer departures show it as well.
+const DEPARTURES_OF_A_BASELINE: u64 = 1000;
+/// A progress bar appears only after this time.
+const BAR_AFTER: Duration = Duration::from_secs(2);
 
 const HELP: &str =
-    "Without --driver the baselines are played too, on the same seeds but fewer of them, so that a zero means something.
+    "Without --driver decamp also simulates the baselines, on the first of the same seeds: their losses show that a zero \
+means something.
 
 Examples:
   decamp simulate --departures 1000000
@@ -32,23 +33,23 @@ Examples:
 
 /// Simulate departures with faults, and check every invariant.
 ///
-/// Each departure draws its cluster and its faults from its seed; the same seed is the same departure on every machine.
+/// Each departure draws its cluster and its faults from its seed. The same seed gives the same departure on every machine.
 #[derive(Debug, Args)]
 #[command(after_help = format!("{HELP}\n\n{}", exit::help("simulate")))]
 pub(crate) struct Arguments {
-    /// How many
+    /// The number of departures
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     departures: u64,
-    /// The first seed; the others follow
+    /// The first departure's seed; each later one adds 1
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
-    /// all, none, or names separated by commas, of which each departure meets one or more; `list` lists them
+    /// all, none, or names separated by commas, of which each departure has one or more; `list` lists them
     #[arg(long, value_name = "FAULTS", default_value = "all")]
-    faults: Wanted,
+    faults: FaultSelection,
     /// The driver: decamp, terminate-at-once, drain-only, drain-then-deregister or naive-overlap
     #[arg(long, value_name = "NAME")]
-    driver: Option<Named>,
-    /// One JSON object instead of text
+    driver: Option<NamedDriver>,
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
     /// Print the departure of --seed line by line
@@ -56,15 +57,15 @@ pub(crate) struct Arguments {
     trace: bool,
 }
 
-/// Which faults may be drawn, as they were written.
+/// The faults that may be drawn, with the text of the argument.
 #[derive(Debug, Clone)]
-struct Wanted {
+struct FaultSelection {
     text: String,
-    /// `None`: they are to be listed.
+    /// `None`: list all faults.
     draw: Option<Draw>,
 }
 
-impl FromStr for Wanted {
+impl FromStr for FaultSelection {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -78,12 +79,12 @@ impl FromStr for Wanted {
 
 /// A driver and its name.
 #[derive(Debug, Clone, Copy)]
-struct Named {
+struct NamedDriver {
     name: &'static str,
     driver: Driver,
 }
 
-impl FromStr for Named {
+impl FromStr for NamedDriver {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -94,7 +95,7 @@ impl FromStr for Named {
     }
 }
 
-const DECAMP: Named = Named { name: "decamp", driver: Driver::Decamp };
+const DECAMP: NamedDriver = NamedDriver { name: "decamp", driver: Driver::Decamp };
 
 pub(crate) fn simulate(arguments: &Arguments) -> ExitCode {
     let Some(draw) = arguments.faults.draw else {
@@ -105,13 +106,13 @@ pub(crate) fn simulate(arguments: &Arguments) -> ExitCode {
     };
     let driver = arguments.driver.unwrap_or(DECAMP);
     if arguments.trace {
-        return story::tell(arguments, draw, driver);
+        return story::print(arguments, draw, driver);
     }
     let mut sums = vec![(driver, run(arguments, arguments.departures, draw, driver))];
     if arguments.driver.is_none() {
         for (name, baseline) in Driver::NAMED.iter().filter(|(name, _)| *name != DECAMP.name) {
-            let named = Named { name, driver: *baseline };
-            sums.push((named, run(arguments, arguments.departures.min(OF_A_BASELINE), draw, named)));
+            let named = NamedDriver { name, driver: *baseline };
+            sums.push((named, run(arguments, arguments.departures.min(DEPARTURES_OF_A_BASELINE), draw, named)));
         }
     }
     if arguments.json {
@@ -123,13 +124,13 @@ pub(crate) fn simulate(arguments: &Arguments) -> ExitCode {
     ExitCode::from(if broken { exit::BROKEN } else { 0 })
 }
 
-fn run(arguments: &Arguments, departures: u64, draw: Draw, driver: Named) -> Sum {
+fn run(arguments: &Arguments, departures: u64, draw: Draw, driver: NamedDriver) -> Sum {
     let begun = Instant::now();
-    let watched = is_watched() && !arguments.json;
+    let interactive = is_interactive() && !arguments.json;
     let mut bar: Option<ProgressBar> = None;
     let simulation = Simulation { departures, seed: arguments.seed, draw, driver: driver.driver, stop_at_first: false };
     let sum = play_many(&simulation, |done| {
-        if watched && A_WHILE <= begun.elapsed() {
+        if interactive && BAR_AFTER <= begun.elapsed() {
             let bar = bar.get_or_insert_with(|| {
                 let bar = ProgressBar::new(departures);
                 let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos} of {human_len}, {eta} left");
@@ -144,13 +145,13 @@ fn run(arguments: &Arguments, departures: u64, draw: Draw, driver: Named) -> Sum
         bar.finish_and_clear();
     }
     if sum.departures != departures {
-        complain(format!("{} departures were lost with a thread that ended in a panic", departures - sum.departures));
+        complain(format!("{} departures were lost, because their thread panicked", departures - sum.departures));
     }
     sum
 }
 
-/// The command that plays one seed again and tells its story.
-fn replay(arguments: &Arguments, driver: Named, seed: u64) -> String {
+/// The command that simulates one seed again and prints each decision.
+fn replay(arguments: &Arguments, driver: NamedDriver, seed: u64) -> String {
     let faults = if arguments.faults.text == "all" { String::new() } else { format!(" --faults {}", arguments.faults.text) };
     let by = if driver.name == DECAMP.name { String::new() } else { format!(" --driver {}", driver.name) };
     format!("decamp simulate --seed {seed} --trace{faults}{by}")

@@ -1,6 +1,7 @@
-//! `decamp status`: who waits in a terminating hook, for what, since when, and what is next (ADR 0015). Writes nothing.
+//! `decamp status`: lists every instance that waits in a terminating hook, with its step, its reason, the time left and the next step
+//! (ADR 0015). Writes nothing.
 
-mod steady;
+mod stable_times;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,23 +11,23 @@ use anyhow::Result;
 use clap::Args;
 use decamp_aws::Leaving;
 use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome, last_written};
-use decamp_core::telling;
+use decamp_core::telling::phase;
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::json;
 
-use self::steady::Steady;
+use self::stable_times::StableTimes;
 use super::connect::{Connected, connect, named_by_a_person};
-use super::out::{is_watched, say, say_as_it_is, say_json};
+use super::describe;
+use super::out::{is_interactive, say, say_json, say_raw};
 use super::plan::next_step;
-use super::words;
 
 /// How often `--watch` looks.
-const PACE: Duration = Duration::from_secs(5);
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
-/// List every instance that waits in a hook: step, reason, since when, time left, what next.
+/// List every instance that waits in a hook: step, reason, since when, time left, next step.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// One Auto Scaling group; else those of DECAMP_GROUPS, else all
@@ -35,12 +36,12 @@ pub(crate) struct Arguments {
     /// Look again every 5 s, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// One JSON object per look
+    /// Print one JSON object per look
     #[arg(long)]
     json: bool,
 }
 
-/// One instance on its way out.
+/// One leaving instance.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     #[serde(rename = "instance.id")]
@@ -48,23 +49,23 @@ pub(super) struct Row {
     #[serde(rename = "asg.name")]
     asg: Arc<str>,
     pub(super) state: String,
-    /// Whether it waits in its hook: for scripts, which words change under.
+    /// Whether it waits in its hook. Scripts use this, because the texts may change.
     waits: bool,
     pub(super) step: String,
     pub(super) reason: String,
     since: Option<Time>,
     since_is_known: bool,
     time_left_s: Option<u64>,
-    /// When somebody last wrote something for it, as far as Nomad shows it.
+    /// When a worker last wrote something for it, as far as Nomad shows it.
     last_written: Option<Time>,
-    /// Until when a sweep takes it up, if nobody writes anything for it before.
+    /// When the next sweep continues it, if no worker writes anything before.
     taken_up_by: Option<Time>,
     next: String,
 }
 
 pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
     let mut at = connect().await?;
-    // As plan and run: what this token cannot see is said, and not waited for.
+    // As in plan and run, a token that cannot see enough is reported and not waited for.
     at.settings.policy.refuse_without_sight = true;
     if let Some(asg) = &arguments.asg {
         at.may_touch(asg)?;
@@ -73,31 +74,31 @@ pub(crate) async fn status(arguments: Arguments) -> Result<u8> {
             return Err(at.no_such_group(asg).await);
         }
     }
-    let steady = RefCell::new(Steady::default());
+    let times = RefCell::new(StableTimes::default());
     loop {
-        let rows = look(&at, arguments.asg.as_deref(), &steady).await?;
+        let rows = look(&at, arguments.asg.as_deref(), &times).await?;
         let now = at.live.now();
         if arguments.json {
             say_json(&json!({ "time": now, "leaving": rows }));
         } else {
-            if arguments.watch && is_watched() {
-                // Home, and clear what is below.
-                say_as_it_is("\u{1b}[H\u{1b}[2J");
+            if arguments.watch && is_interactive() {
+                // Moves the cursor to the top left and clears the screen.
+                say_raw("\u{1b}[H\u{1b}[2J");
             }
             print(&rows, now);
         }
         if !arguments.watch {
             return Ok(0);
         }
-        tokio::time::sleep(PACE).await;
+        tokio::time::sleep(WATCH_EVERY).await;
     }
 }
 
-pub(super) async fn look(at: &Connected, asg: Option<&str>, steady: &RefCell<Steady>) -> Result<Vec<Row>> {
+pub(super) async fn look(at: &Connected, asg: Option<&str>, times: &RefCell<StableTimes>) -> Result<Vec<Row>> {
     if let Some(asg) = asg {
         at.may_touch(asg)?;
     }
-    // A name with a * cannot be asked for: then all are listed, and the list is kept to what is allowed.
+    // AWS takes no name with a *. Then all groups are listed and filtered by the allow-list.
     let allowed = &at.settings.allowed;
     let names: Vec<Arc<str>> = match asg {
         Some(asg) => vec![asg.into()],
@@ -106,12 +107,12 @@ pub(super) async fn look(at: &Connected, asg: Option<&str>, steady: &RefCell<Ste
     };
     let leaving = at.live.auto_scaling().leaving(&names).await.map_err(|why| at.cannot_ask(&why))?;
     let leaving: Vec<Leaving> = leaving.into_iter().filter(|one| allowed.group(&one.asg)).collect();
-    Ok(join_all(leaving.iter().map(|one| row(at, one, steady))).await)
+    Ok(join_all(leaving.iter().map(|one| row(at, one, times))).await)
 }
 
-async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
+async fn row(at: &Connected, one: &Leaving, times: &RefCell<StableTimes>) -> Row {
     let departure = Departure { instance: one.instance, asg: Arc::clone(&one.asg), cause: named_by_a_person() };
-    let state = words::lifecycle(&one.lifecycle);
+    let state = describe::lifecycle(&one.lifecycle);
     let nothing = |reason: &str| Row {
         instance: one.instance.to_string(),
         asg: Arc::clone(&one.asg),
@@ -128,31 +129,31 @@ async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
     };
     match one.lifecycle {
         Lifecycle::Waiting | Lifecycle::WaitingForWarmPool | Lifecycle::ReplacingRootVolume | Lifecycle::Terminating => {}
-        Lifecycle::Retained => return nothing("kept, and billed, until somebody terminates it"),
+        Lifecycle::Retained => return nothing("AWS keeps it, and bills it, until somebody terminates it"),
         Lifecycle::Past | Lifecycle::Gone | Lifecycle::Staying(_) | Lifecycle::Unknown(_) => {
             return nothing("decamp is done with it");
         }
     }
     let policy = &*at.settings.policy_of(&departure.asg);
     let (decision, seen) = next_step(&at.live, &departure, policy).await;
-    let Some(mut decision) = decision else { return nothing("nothing was decided") };
+    let Some(mut decision) = decision else { return nothing("no decision was reached") };
     let now = at.live.now();
     let mut budget = Budget::of(&departure, &seen, policy);
-    steady.borrow_mut().hold(one.instance, &mut decision, &mut budget, now);
+    times.borrow_mut().hold(one.instance, &mut decision, &mut budget, now);
     let last_written = last_written(&departure, &seen);
     Row {
         last_written,
         taken_up_by: last_written.map(|written| written + at.settings.serve.sweep_every),
         waits: [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle),
-        step: telling::phase(&seen).to_owned(),
-        reason: words::because(&decision, &seen),
+        step: phase(&seen).to_owned(),
+        reason: describe::because(&decision, &seen),
         since: Some(budget.began),
         since_is_known: budget.began_is_known,
         time_left_s: Some(budget.end.since(now).as_secs()),
         next: match &decision.action {
-            Action::Do(_) => format!("{} (by whoever runs next)", decision.action.title(now)),
+            Action::Do(_) => format!("{} (by the next worker)", decision.action.title(now)),
             Action::End(Outcome::Refused { .. }) => {
-                "not known to this command: plan and run refuse with this token too".to_owned()
+                "unknown, because this token cannot see enough; plan and run need another token too".to_owned()
             }
             Action::Look(_) | Action::Wait { .. } | Action::End(_) => decision.action.title(now),
         },
@@ -162,7 +163,7 @@ async fn row(at: &Connected, one: &Leaving, steady: &RefCell<Steady>) -> Row {
 
 fn print(rows: &[Row], now: Time) {
     if rows.is_empty() {
-        say("no instance is on its way out");
+        say("no instance is leaving");
         return;
     }
     for row in rows {
@@ -177,11 +178,11 @@ fn print(rows: &[Row], now: Time) {
         say(format!("  {}, because {}", row.next, row.reason));
         if let (Some(written), Some(by)) = (row.last_written, row.taken_up_by) {
             let then = if now < by {
-                format!("if nobody does before {by}, a sweep takes it up then (DECAMP_SWEEP)")
+                format!("without another write, a sweep continues it at {by} (DECAMP_SWEEP)")
             } else {
-                "so that nobody seems to be at it; the next sweep takes it up, if a service or function sweeps".to_owned()
+                "no worker seems to work on it; the next sweep continues it, if a service or function sweeps".to_owned()
             };
-            say(format!("  somebody last wrote something for it {} ago; {then}", plain(now.since(written))));
+            say(format!("  the last write for it was {} ago; {then}", plain(now.since(written))));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! One look at everything about an instance, whether or not it is leaving; and what it showed, in words.
+//! Reads everything about an instance, whether or not it is leaving, and describes it as text.
 
 use decamp_core::decide::{
-    Balancer, BalancerKind, Departure, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup, TargetHealth,
-    Zones, targets_of, whose_to_ask,
+    Balancer, BalancerKind, Departure, GroupToRead, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup,
+    TargetHealth, Zones, addresses_to_ask, targets_of,
 };
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::telling::blindness;
@@ -10,12 +10,12 @@ use decamp_core::time::plain;
 use decamp_core::world::World;
 use decamp_live::Live;
 
-use super::words;
+use super::describe;
 
-/// How often what could not be seen is looked at.
+/// How many times a part is read until it is seen.
 const TRIES: usize = 3;
 
-/// Looks at all parts; `found` are target groups that a scan found beside those attached and named.
+/// Looks at all parts. `found` are target groups that a scan found, besides those attached and named.
 pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, found: &[TargetGroupArn]) -> Snapshot {
     let mut seen = Snapshot::begin(departure.instance, live.now());
     for _ in 0..TRIES {
@@ -27,18 +27,18 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
     }
     for _ in 0..TRIES {
         let groups: Vec<_> = (target_groups(&seen, policy, found).into_iter())
-            .filter(|(arn, _)| seen.balancers.iter().find(|b| b.arn == *arn).is_none_or(|b| b.sight.last().is_none()))
+            .filter(|group| seen.balancers.iter().find(|b| b.arn == group.arn).is_none_or(|b| b.sight.last().is_none()))
             .collect();
         if groups.is_empty() {
             break;
         }
         look(live, departure, &mut seen, vec![Part::TargetGroups { groups, attributes_again: false }]).await;
     }
-    // What Consul does not list although it runs may have been told to stop a moment before: Nomad tells.
+    // An allocation that runs and that Consul does not list may have been told to stop a moment ago. Nomad shows that.
     if seen.history.unlisted().next().is_some() {
         look(live, departure, &mut seen, vec![Part::Nomad]).await;
     }
-    if let Some(part) = whose_to_ask(departure, &seen) {
+    if let Some(part) = addresses_to_ask(departure, &seen) {
         look(live, departure, &mut seen, vec![part]).await;
     }
     seen
@@ -46,7 +46,7 @@ pub(crate) async fn survey(live: &Live, departure: &Departure, policy: &Policy, 
 
 fn unseen_parts(seen: &Snapshot, policy: &Policy) -> Vec<Part> {
     let nodes = seen.nomad.last().map(|nomad| nomad.nodes.len());
-    // Without a node nothing tells what to ask discovery for.
+    // Discovery is queried by node.
     let discovery = nodes != Some(0);
     let parts = [
         (Part::Lifecycle, seen.lifecycle.last().is_none()),
@@ -62,7 +62,7 @@ fn unseen_parts(seen: &Snapshot, policy: &Policy) -> Vec<Part> {
 async fn look(live: &Live, departure: &Departure, seen: &mut Snapshot, parts: Vec<Part>) {
     let steady = live.steady();
     let showings = live.look(departure, seen, &parts).await;
-    // The first answer may have set the clock: when it was asked is reckoned back by the steady one.
+    // The first answer may have corrected the clock, so the time of the request is computed back with the monotonic clock.
     let asked = live.now().before(live.steady().saturating_sub(steady));
     seen.history.began_by(asked);
     for showing in showings {
@@ -70,44 +70,44 @@ async fn look(live: &Live, departure: &Departure, seen: &mut Snapshot, parts: Ve
     }
 }
 
-/// The target groups that matter, and whether each is attached.
-fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> Vec<(TargetGroupArn, bool)> {
-    let mut all: Vec<(TargetGroupArn, bool)> = Vec::new();
+/// The attached, named and found target groups, and whether each is attached.
+fn target_groups(seen: &Snapshot, policy: &Policy, found: &[TargetGroupArn]) -> Vec<GroupToRead> {
+    let mut all: Vec<GroupToRead> = Vec::new();
     let group = seen.group.last();
     let named = group.into_iter().flat_map(|g| &g.hooks).flat_map(|hook| &hook.target_groups);
     let named = named.chain(&policy.target_groups).map(|arn| (arn, false));
     for (arn, attached) in group.into_iter().flat_map(|g| &g.attached).map(|arn| (arn, true)).chain(named) {
-        match all.iter_mut().find(|(known, _)| known == arn) {
-            // In a group that is named an address counts as ours as well, attached or not (ADR 0009).
-            Some((_, was_attached)) => *was_attached &= attached,
-            None => all.push((arn.clone(), attached)),
+        match all.iter_mut().find(|known| known.arn == *arn) {
+            // In a named group, targets by address count as this instance's too, attached or not (ADR 0009).
+            Some(known) => known.attached &= attached,
+            None => all.push(GroupToRead { arn: arn.clone(), attached }),
         }
     }
-    // That a scan finds a group says nothing of how it came to be ours.
+    // A scan does not show whether a group is attached.
     for arn in found {
-        if all.iter().all(|(known, _)| known != arn) {
-            all.push((arn.clone(), false));
+        if all.iter().all(|known| known.arn != *arn) {
+            all.push(GroupToRead { arn: arn.clone(), attached: false });
         }
     }
     all
 }
 
-/// The targets of a group that are this instance.
+/// The targets of a target group that are this instance.
 pub(crate) fn ours<'a>(departure: &Departure, seen: &Snapshot, group: &'a TargetGroup) -> Vec<&'a Target> {
     targets_of(departure, seen, group)
 }
 
-/// Whether Consul was seen to list every service that the allocations declare there: then an empty answer is one (ADR 0011), whatever
-/// the token may see.
+/// Whether Consul listed every service that the allocations declare in it. Then an empty answer counts as empty (ADR 0011), whatever the
+/// token may see.
 pub(crate) fn is_controlled(seen: &Snapshot) -> bool {
     seen.history.known.iter().all(|known| seen.history.lists_all_of(known))
 }
 
-/// What was seen of an instance, a line each.
+/// The facts about an instance, one per line.
 pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     lines.push(match seen.lifecycle.last() {
-        Some(lifecycle) => format!("{} of {}: {}", departure.instance, departure.asg, words::lifecycle(lifecycle)),
+        Some(lifecycle) => format!("{} of {}: {}", departure.instance, departure.asg, describe::lifecycle(lifecycle)),
         None => format!("{} of {}: {}", departure.instance, departure.asg, cannot_see(seen, System::AutoScaling)),
     });
     if let Some(group) = seen.group.last() {
@@ -115,14 +115,14 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
             let (beat, whole) = (plain(hook.heartbeat_timeout), plain(hook.global_timeout));
             lines.push(format!("hook {}: heartbeat time-out {beat}, at most {whole}", hook.name));
             lines.extend(
-                hook.misnamed.iter().map(|fault| format!("  its metadata names target groups that are not left: {fault}")),
+                hook.misnamed.iter().map(|fault| format!("  decamp cannot read the target groups in its metadata: {fault}")),
             );
         }
         if group.hooks.is_empty() {
             lines.push("no terminating lifecycle hook".to_owned());
         }
         let unhandled = group.unhandled.iter();
-        lines.extend(unhandled.map(|source| format!("attached, and decamp cannot leave it: {source}")));
+        lines.extend(unhandled.map(|source| format!("attached, and decamp cannot deregister from it: {source}")));
         if group.held {
             lines.push("held by the tag decamp:hold".to_owned());
         }
@@ -134,16 +134,16 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
         None => lines.push(cannot_see(seen, System::Nomad)),
     }
     lines.push(match seen.nomad_sight.last() {
-        Some(NomadSight::Full) => "the Nomad token sees everything that is needed".to_owned(),
+        Some(NomadSight::Full) => "the Nomad token can read everything that is needed".to_owned(),
         Some(NomadSight::Short(missing)) => format!("the Nomad token cannot see enough: {missing}"),
         None => cannot_see(seen, System::Nomad),
     });
     if let Some(registered) = seen.consul.last() {
         let whole = if registered.whole || is_controlled(seen) { "" } else { "; it may not show all" };
         lines.push(format!("Consul: {} of its services are registered{whole}", registered.services.len()));
-        let said = registered.said_of_hands();
-        if !said.is_empty() {
-            lines.push(format!("Consul: {said}"));
+        let text = registered.said_of_hands();
+        if !text.is_empty() {
+            lines.push(format!("Consul: {text}"));
         }
     } else if seen.consul.blind().is_some() {
         lines.push(cannot_see(seen, System::Consul));
@@ -157,7 +157,7 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
 fn cannot_see(seen: &Snapshot, system: System) -> String {
     match blindness(system, seen) {
         Some(why) => format!("{system} cannot be seen: {why}"),
-        None => format!("{system} was not looked at"),
+        None => format!("{system} was not read"),
     }
 }
 
@@ -174,7 +174,7 @@ fn balancer_line(departure: &Departure, seen: &Snapshot, balancer: &Balancer) ->
     format!("target group {name} ({}): {} targets, {ours}", balancer_kind(group, seen), targets.len())
 }
 
-/// A target group's kind and delay, and whether it is attached, in words.
+/// A target group's kind and delay, and whether it is attached, as text.
 pub(crate) fn balancer_kind(group: &TargetGroup, seen: &Snapshot) -> String {
     let kind = match group.kind {
         BalancerKind::Alb => "ALB",
@@ -211,9 +211,9 @@ fn node_lines(node: &Node) -> Vec<String> {
     let draining = if node.drain.is_some() { ", draining" } else { "" };
     let mut lines = vec![format!("node {} ({}): {status}, {eligible}{draining}, Nomad {}", node.name, node.id, node.version)];
     for allocation in node.allocations.iter().filter(|a| !a.client.is_over()) {
-        let told = if allocation.wanted { "" } else { ", told to stop" };
+        let stopping = if allocation.wanted { "" } else { ", told to stop" };
         let client = format!("{:?}", allocation.client).to_lowercase();
-        lines.push(format!("  {} {}: {client}{told}", allocation.group.title(), allocation.id));
+        lines.push(format!("  {} {}: {client}{stopping}", allocation.group.title(), allocation.id));
     }
     lines
 }

@@ -1,4 +1,4 @@
-//! One answer of AWS, Nomad or Consul is altered, and each shell walks an instance out all the same: what comes of it, and what is said.
+//! Alters one answer of AWS, Nomad or Consul while each shell takes an instance out of service, and checks the outcome and the output.
 
 #[path = "alterations/forged.rs"]
 mod forged;

@@ -1,6 +1,6 @@
-//! The command line as a person or a script meets it: help, refusals, exit codes, and what can be read by machines.
+//! The command line without a cluster: help, refusals, exit codes and JSON output.
 #[path = "../src/exit/table.rs"]
-#[expect(dead_code, reason = "the command asks for the rows of one command, the reference for all")]
+#[expect(dead_code, reason = "the command prints the rows of one command, the reference those of all")]
 mod exit_table;
 #[path = "cli/packaged.rs"]
 mod packaged;
@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// decamp, with nothing of the caller's environment, and nobody behind its addresses.
+/// decamp without the caller's environment, and with an AWS endpoint where nothing listens.
 fn decamp(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
     command.env_clear().args(arguments).stdin(Stdio::null());
@@ -36,7 +36,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn code(output: &Output) -> i32 {
-    output.status.code().expect("it ended by itself")
+    output.status.code().expect("no signal ended it")
 }
 
 /// With an event on standard input.
@@ -48,7 +48,7 @@ fn run_with_event(event: &str, variables: &[(&str, &str)]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    child.stdin.take().expect("it was asked for").write_all(event.as_bytes()).expect("it reads");
+    child.stdin.take().expect("it is piped").write_all(event.as_bytes()).expect("it reads");
     child.wait_with_output().expect("it ends")
 }
 
@@ -92,7 +92,7 @@ fn help_of_refresh_documents_its_exit_codes_and_shows_examples() {
 }
 
 #[test]
-fn preferences_that_aws_would_refuse_are_refused_before_anything_is_asked() {
+fn preferences_that_aws_would_refuse_are_refused_before_any_request() {
     let cases: &[(&[&str], &str)] = &[
         (&["--max-healthy", "110"], "write both"),
         (&["--min-healthy", "101"], "write 0 to 100"),
@@ -109,7 +109,7 @@ fn preferences_that_aws_would_refuse_are_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn a_command_line_that_is_not_understood_exits_with_64_and_says_why() {
+fn an_invalid_command_line_exits_with_64_and_an_explanation() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "Usage"),
         (&["run"], "--instance"),
@@ -122,7 +122,7 @@ fn a_command_line_that_is_not_understood_exits_with_64_and_says_why() {
         (&["completions", "tcl"], "possible values"),
         (&["refresh"], "Usage"),
         (&["refresh", "start"], "--asg"),
-        (&["refresh", "watch", "--asg", "web", "--every", "0"], "look once a second at most"),
+        (&["refresh", "watch", "--asg", "web", "--every", "0"], "look at most once a second"),
         (&["refresh", "start", "--asg", "web", "--warm-up", "soon"], "not a span of time"),
         (&["refresh", "start", "--asg", "web", "--auto-rollback"], "--launch-template-version"),
         (&["refresh", "start", "--asg", "web", "--launch-template-version", "0"], "0 is not in 1.."),
@@ -138,7 +138,7 @@ fn a_command_line_that_is_not_understood_exits_with_64_and_says_why() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_refused_with_what_to_change() {
+fn an_invalid_setting_is_refused_with_a_way_to_mend_it() {
     let cases = [
         ("NOMAD_ADDR", "nomad.example:4646", "write http://nomad.example:4646"),
         ("DECAMP_MODE", "dry", "none of act, observe"),
@@ -157,14 +157,14 @@ fn settings_that_make_no_sense_are_refused_with_what_to_change() {
 }
 
 #[test]
-fn without_a_region_it_says_which_variable_to_set() {
+fn without_a_region_the_error_names_the_variable_to_set() {
     let output = decamp(&["status"]).env_remove("AWS_REGION").output().expect("the binary starts");
     assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("set AWS_REGION"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_group_that_is_not_allowed_is_refused_before_anything_is_asked() {
+fn a_group_that_is_not_allowed_is_refused_before_any_request() {
     let output = decamp(&["run", "--instance", "i-0123456789abcdef0", "--asg", "other"])
         .env("DECAMP_GROUPS", "web,api-*")
         .output()
@@ -174,7 +174,7 @@ fn a_group_that_is_not_allowed_is_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
+fn an_unreachable_aws_is_an_error_that_names_the_variable_to_check() {
     let cases: [&[&str]; 5] = [
         &["check"],
         &["plan", "--instance", "i-0123456789abcdef0"],
@@ -185,24 +185,24 @@ fn an_aws_that_does_not_answer_is_an_error_that_says_what_to_look_at() {
     for arguments in cases {
         let output = run(arguments);
         assert_eq!(code(&output), 3, "{arguments:?}");
-        let said = text(&output.stderr);
-        assert!(said.contains("Auto Scaling in eu-west-1 cannot be asked") && said.contains("AWS_ENDPOINT_URL"), "{said}");
-        assert!(!said.contains("secret-canary"), "{said}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.contains("cannot query Auto Scaling in eu-west-1") && stderr.contains("AWS_ENDPOINT_URL"), "{stderr}");
+        assert!(!stderr.contains("secret-canary"), "{stderr}");
     }
 }
 
 #[test]
-fn an_event_that_is_none_is_refused_in_a_sentence() {
+fn an_invalid_event_is_refused_with_an_explanation() {
     for event in ["", "{", "[1,2]", "{\"source\":\"aws.ec2\"}", "null"] {
         let output = run_with_event(event, &[]);
         assert_eq!(code(&output), 3, "{event:?}");
-        let said = text(&output.stderr);
-        assert!(said.starts_with("decamp: the event"), "{event:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert!(stderr.starts_with("decamp: the event"), "{event:?}: {stderr}");
     }
 }
 
 #[test]
-fn an_event_of_another_group_takes_nothing_out() {
+fn an_event_of_another_group_is_refused() {
     let event = r#"{"version":"0","id":"e","account":"123456789012","region":"eu-west-1","time":"2026-11-22T19:22:17Z","source":"aws.autoscaling","resources":[],
         "detail-type":"EC2 Instance-terminate Lifecycle Action","detail":{"LifecycleActionToken":"87654321-4321-4321-4321-210987654321",
         "AutoScalingGroupName":"other","LifecycleHookName":"decamp","EC2InstanceId":"i-0123456789abcdef0",
@@ -214,53 +214,51 @@ fn an_event_of_another_group_takes_nothing_out() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn the_error_for_a_missing_file_names_it() {
     let output = run(&["run", "--event", "no-such-file.json"]);
     assert_eq!(code(&output), 3);
     assert!(text(&output.stderr).contains("open the event no-such-file.json"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn a_calm_simulation_exits_with_0_and_shows_the_baselines() {
+fn a_simulation_without_faults_exits_with_0_and_shows_the_baselines() {
     let output = run(&["simulate", "--departures", "40", "--faults", "none"]);
-    let said = text(&output.stdout);
-    assert_eq!(code(&output), 0, "{said}");
-    for word in
-        ["terminate-at-once", "drain-only", "drain-then-deregister", "naive-overlap", "departures a minute", "above the floor"]
-    {
-        assert!(said.contains(word) || word == "departures a minute", "{word} is not in\n{said}");
+    let stdout = text(&output.stdout);
+    assert_eq!(code(&output), 0, "{stdout}");
+    for word in ["terminate-at-once", "drain-only", "drain-then-deregister", "naive-overlap", "above the floor"] {
+        assert!(stdout.contains(word), "{word} is not in\n{stdout}");
     }
 }
 
 #[test]
-fn a_driver_that_loses_requests_exits_with_5_and_the_command_that_replays_it_tells_the_same() {
+fn a_driver_that_loses_requests_exits_with_5_and_its_seed_can_be_replayed() {
     let output = run(&["simulate", "--departures", "40", "--faults", "none", "--driver", "terminate-at-once"]);
-    let said = text(&output.stdout);
-    assert_eq!(code(&output), 5, "{said}");
-    let replay = said.lines().map(str::trim).find(|line| line.starts_with("decamp simulate --seed")).expect("a replay line");
+    let stdout = text(&output.stdout);
+    assert_eq!(code(&output), 5, "{stdout}");
+    let replay = stdout.lines().map(str::trim).find(|line| line.starts_with("decamp simulate --seed")).expect("a replay line");
     let arguments: Vec<&str> = replay.split_whitespace().skip(1).collect();
     let story = run(&arguments);
     assert_eq!(code(&story), 5, "{}", text(&story.stdout));
     assert!(text(&story.stdout).contains("lost by the driver") || text(&story.stdout).contains("broken:"));
-    assert_eq!(run(&arguments).stdout, story.stdout, "a seed told two stories");
+    assert_eq!(run(&arguments).stdout, story.stdout, "two replays of a seed differ");
 }
 
 #[test]
-fn what_a_simulation_says_in_json_can_be_read() {
+fn a_simulation_can_report_in_json() {
     let output = run(&["simulate", "--departures", "40", "--faults", "crash,two-workers", "--driver", "decamp", "--json"]);
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let drivers = said["drivers"].as_array().expect("a list");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let drivers = report["drivers"].as_array().expect("a list");
     assert_eq!(drivers.len(), 1);
     assert_eq!(drivers[0]["departures"], 40);
-    assert!(drivers[0]["faults_drawn"]["crash"].as_u64() > Some(0), "{said}");
-    assert_eq!(drivers[0]["faults_drawn"]["held"], 0, "only what was asked for is drawn");
+    assert!(drivers[0]["faults_drawn"]["crash"].as_u64() > Some(0), "{report}");
+    assert_eq!(drivers[0]["faults_drawn"]["held"], 0, "a fault was drawn that was not requested");
     let story = run(&["simulate", "--seed", "7", "--trace", "--json"]);
     let story: Value = serde_json::from_slice(&story.stdout).expect("JSON");
     assert!(story["story"].as_array().is_some_and(|lines| !lines.is_empty()), "{story}");
 }
 
 #[test]
-fn every_fault_is_listed_by_the_name_that_is_taken() {
+fn the_listed_fault_names_are_accepted() {
     let listed = text(&run(&["simulate", "--faults", "list"]).stdout);
     let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
     assert!(names.contains(&"crash"), "{listed}");
@@ -269,7 +267,7 @@ fn every_fault_is_listed_by_the_name_that_is_taken() {
 }
 
 #[test]
-fn nothing_is_coloured_where_nobody_wants_it() {
+fn no_color_turns_colours_off() {
     for arguments in [&["simulate", "--departures", "3", "--driver", "decamp"] as &[&str], &["--help"], &["run"], &["settings"]] {
         let output = decamp(arguments).env("NO_COLOR", "1").env("TERM", "xterm-256color").output().expect("the binary starts");
         let all = [output.stdout, output.stderr].concat();
@@ -278,7 +276,7 @@ fn nothing_is_coloured_where_nobody_wants_it() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_reason_to_panic() {
+fn a_closed_standard_output_causes_no_panic() {
     let mut child = decamp(&["settings"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     drop(child.stdout.take());
     let output = child.wait_with_output().expect("it ends");
@@ -286,14 +284,14 @@ fn a_reader_that_goes_away_is_no_reason_to_panic() {
 }
 
 #[test]
-fn every_setting_is_listed_for_people_and_for_machines() {
+fn every_setting_is_listed_as_text_and_as_json() {
     let listed: Value = serde_json::from_slice(&run(&["settings", "--json"]).stdout).expect("JSON");
-    let said = text(&run(&["settings"]).stdout);
+    let stdout = text(&run(&["settings"]).stdout);
     let rows = listed.as_array().expect("a list");
     assert!(rows.len() > 40);
     for row in rows {
         let name = row["name"].as_str().expect("a name");
-        assert!(said.contains(name), "{name}");
+        assert!(stdout.contains(name), "{name}");
     }
 }
 
@@ -307,27 +305,27 @@ fn completions_are_written_for_the_usual_shells() {
 }
 
 #[test]
-fn the_services_settings_make_no_sense_without_a_region() {
+fn the_service_needs_a_region() {
     let output = decamp(&["serve", "--check"]).env_remove("AWS_REGION").output().expect("the binary starts");
     assert_eq!(code(&output), 3, "{}", text(&output.stdout));
     assert!(text(&output.stderr).contains("no AWS Region is known"), "{}", text(&output.stderr));
 }
 
 #[test]
-fn libraries_say_nothing_and_missing_credentials_are_one_sentence_with_what_to_do() {
+fn missing_credentials_are_one_sentence_without_output_of_libraries() {
     for level in ["warn", "debug", "trace"] {
         let mut command = decamp(&["status"]);
         command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env("DECAMP_LOG", level);
         let output = command.env("HOME", "/nonexistent").output().expect("the binary starts");
         assert_eq!(code(&output), 3);
-        let said = text(&output.stderr);
+        let stderr = text(&output.stderr);
         assert!(
-            said.contains("no AWS credentials were found") && said.contains("aws sts get-caller-identity"),
-            "{level}: {said}"
+            stderr.contains("no AWS credentials were found") && stderr.contains("aws sts get-caller-identity"),
+            "{level}: {stderr}"
         );
-        for dumped in ["load_config_file", "dispatch failure", "Attempted", "loading default partitions"] {
-            assert!(!said.contains(dumped), "{level}: {said}");
+        for of_library in ["load_config_file", "dispatch failure", "Attempted", "loading default partitions"] {
+            assert!(!stderr.contains(of_library), "{level}: {stderr}");
         }
-        assert_eq!(said.lines().filter(|line| line.contains("credentials")).count(), 1, "{level}: {said}");
+        assert_eq!(stderr.lines().filter(|line| line.contains("credentials")).count(), 1, "{level}: {stderr}");
     }
 }

@@ -1,4 +1,4 @@
-//! The binary against a whole pretend cluster: what it reads, writes, prints and exits with.
+//! The binary against a sandbox: its requests, output and exit codes.
 #[path = "cli_live/batch.rs"]
 mod batch;
 #[path = "cli_live/check.rs"]
@@ -27,7 +27,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-/// Delays of seconds, so that a whole departure takes some ten of them.
+/// Short delays, so that a departure takes about ten seconds.
 fn quick() -> Options {
     Options {
         delay: Duration::from_secs(3),
@@ -60,7 +60,7 @@ fn code(output: &Output) -> Option<i32> {
     output.status.code()
 }
 
-/// Begins a termination, and waits until the instance waits in its hook.
+/// Begins a termination and waits until the instance is in its hook.
 async fn terminate(sandbox: &Sandbox, instance: InstanceId) {
     sandbox.terminate_these(&[instance]).await.expect("it is in service");
 }
@@ -71,7 +71,7 @@ fn failed_requests(sandbox: &Sandbox) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let instance = sandbox.instances[0];
     let id = instance.to_string();
 
@@ -85,12 +85,12 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     }
 
     let quiet = run(&sandbox, &["status"]).await;
-    assert_eq!(text(&quiet.stdout).trim(), "no instance is on its way out");
+    assert_eq!(text(&quiet.stdout).trim(), "no instance is leaving");
 
     let too_early = run(&sandbox, &["run", "--instance", &id]).await;
-    let said = text(&too_early.stdout);
-    assert_eq!(code(&too_early), Some(19), "{said}");
-    assert!(said.ends_with("/docs/outcomes.md#not-leaving\n"), "it does not end with what to do:\n{said}");
+    let printed = text(&too_early.stdout);
+    assert_eq!(code(&too_early), Some(19), "{printed}");
+    assert!(printed.ends_with("/docs/outcomes.md#not-leaving\n"), "it does not end with the runbook's address:\n{printed}");
 
     terminate(&sandbox, instance).await;
     let plan = run(&sandbox, &["plan", "--instance", &id]).await;
@@ -107,7 +107,7 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     assert_eq!(
         (row["instance.id"].as_str(), row["step"].as_str()),
         (Some(&*id), Some("not begun")),
-        "what was observed was done: {row}"
+        "the observing run wrote something: {row}"
     );
     assert!(
         row["time_left_s"].as_u64() > Some(60) && row["next"].as_str().is_some_and(|next| next.contains("ineligible")),
@@ -115,15 +115,15 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     );
 
     let departed = run(&sandbox, &["run", "--instance", &id, "--json"]).await;
-    let said = text(&departed.stdout);
-    assert_eq!(code(&departed), Some(0), "{said}\n{}", text(&departed.stderr));
-    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
+    let stdout = text(&departed.stdout);
+    assert_eq!(code(&departed), Some(0), "{stdout}\n{}", text(&departed.stderr));
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     let end = lines.last().expect("a report");
     assert_eq!((end["kind"].as_str(), end["outcome"].as_str()), (Some("end"), Some("departed")), "{end}");
     assert!(end["evidence"].as_array().is_some_and(|all| all.len() >= 4) && end["runbook"].is_null(), "{end:#}");
-    assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{said}");
+    assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{stdout}");
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
-        assert!(!said.contains(secret) && !text(&departed.stderr).contains(secret), "a token was printed");
+        assert!(!stdout.contains(secret) && !text(&departed.stderr).contains(secret), "a token was printed");
     }
 
     let again = run(&sandbox, &["run", "--instance", &id, "--asg", ASG]).await;
@@ -131,24 +131,24 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+async fn a_run_ended_by_a_signal_prints_how_to_continue_and_the_next_run_does() {
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let instance = sandbox.instances[1];
     let id = instance.to_string();
     terminate(&sandbox, instance).await;
     for (signal, expected) in [("-INT", 130), ("-TERM", 143)] {
         let mut child = decamp(&sandbox, &["run", "--instance", &id]).spawn().expect("the binary starts");
-        let mut said = BufReader::new(child.stdout.take().expect("it was asked for"));
-        // It waits by then, in the middle of its departure.
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        // At its first wait, the run is in the middle of the departure.
         let mut first = String::new();
         while !first.contains("  wait ") {
-            assert!(0 < said.read_line(&mut first).await.expect("text"), "it ended: {first}");
+            assert!(0 < stdout.read_line(&mut first).await.expect("text"), "it ended: {first}");
         }
         let pid = child.id().expect("it runs").to_string();
-        let killed = Command::new("kill").args([signal, &pid]).status().await.expect("kill is there");
+        let killed = Command::new("kill").args([signal, &pid]).status().await.expect("kill starts");
         assert!(killed.success());
         let mut rest = String::new();
-        said.read_to_string(&mut rest).await.expect("text");
+        stdout.read_to_string(&mut rest).await.expect("text");
         let status = child.wait().await.expect("it ends");
         assert_eq!(status.code(), Some(expected), "{first}{rest}");
         assert!(rest.contains(&format!("decamp run --instance {id} --asg {ASG}")), "{rest}");
@@ -157,24 +157,27 @@ async fn a_run_ended_by_a_signal_says_how_to_go_on_and_the_next_one_does() {
     let events = sandbox.shared.events().len();
     let departed = run(&sandbox, &["run", "--instance", &id]).await;
     assert_eq!(code(&departed), Some(0), "{}", text(&departed.stdout));
-    assert_eq!(sandbox.shared.events().len(), events, "it departed twice");
+    assert_eq!(sandbox.shared.events().len(), events, "it began a second departure");
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{}", text(&departed.stdout));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_throttled_account_is_waited_for_before_the_departure_as_it_is_in_it() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+async fn a_throttled_first_query_is_retried() {
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let (instance, other) = (sandbox.instances[0], sandbox.instances[1]);
     terminate(&sandbox, instance).await;
-    // Three attempts a look: the first two looks are in vain.
+    // Each look makes three attempts, so the first two looks fail.
     let throttled = Rule::next(6, "DescribeAutoScalingInstances", WireFault::Throttled);
     sandbox.shared.set_faults(FaultPlan::new(vec![throttled], 1));
     let output = run(&sandbox, &["run", "--instance", &instance.to_string(), "--json"]).await;
-    let said = text(&output.stderr);
-    assert_eq!(code(&output), Some(0), "{said}");
-    assert!(said.contains("cannot be asked") && said.contains("asked again in 1s") && said.contains("again in 2s"), "{said}");
+    let stderr = text(&output.stderr);
+    assert_eq!(code(&output), Some(0), "{stderr}");
+    assert!(
+        stderr.contains("cannot query") && stderr.contains("retrying in 1s") && stderr.contains("retrying in 2s"),
+        "{stderr}"
+    );
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]));
-    // What is denied stays so, and a person should know at once.
+    // A denied call is not retried, because a person has to change the permissions.
     sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, "DescribeAuto", WireFault::Denied)], 1));
     let output = run(&sandbox, &["run", "--instance", &other.to_string()]).await;
     assert_eq!(code(&output), Some(3));
@@ -182,30 +185,30 @@ async fn a_throttled_account_is_waited_for_before_the_departure_as_it_is_in_it()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn credentials_may_come_from_a_program_that_a_profile_names() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+async fn credentials_may_come_from_the_credential_process_of_a_profile() {
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("config");
     let keys = r#"{"Version":1,"AccessKeyId":"AKIDEXAMPLE","SecretAccessKey":"secret-canary"}"#;
     let text = format!("[profile people]\ncredential_process = echo '{keys}'\nregion = eu-west-1\n");
-    std::fs::write(&config, text).expect("it is ours");
+    std::fs::write(&config, text).expect("the folder is writable");
     let mut command = decamp(&sandbox, &["status", "--json"]);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_SESSION_TOKEN");
     command.env("AWS_CONFIG_FILE", &config).env("AWS_PROFILE", "people").env("PATH", "/usr/bin:/bin");
     let output = command.output().await.expect("the binary starts");
     assert_eq!(code(&output), Some(0), "{}", text_of(&output));
 
-    // A session of IAM Identity Center that has ended is named as what it is: the provider is there.
+    // The error for a missing session of IAM Identity Center names SSO, not a missing feature of the build.
     let sso = "[profile people]\nsso_session = s\nsso_account_id = 123456789012\nsso_role_name = r\nregion = eu-west-1\n\
                [sso-session s]\nsso_region = eu-west-1\nsso_start_url = https://example.awsapps.com/start\n";
-    std::fs::write(&config, sso).expect("it is ours");
+    std::fs::write(&config, sso).expect("the folder is writable");
     let mut command = decamp(&sandbox, &["status", "--json"]);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY").env_remove("AWS_SESSION_TOKEN");
     command.env("AWS_CONFIG_FILE", &config).env("AWS_PROFILE", "people").env("HOME", folder.path());
     let output = command.output().await.expect("the binary starts");
     assert_eq!(code(&output), Some(3));
-    let said = text_of(&output);
-    assert!(said.to_ascii_lowercase().contains("sso") && !said.contains("feature"), "{said}");
+    let printed = text_of(&output);
+    assert!(printed.to_ascii_lowercase().contains("sso") && !printed.contains("feature"), "{printed}");
 }
 
 fn text_of(output: &Output) -> String {
@@ -214,10 +217,10 @@ fn text_of(output: &Output) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_sees_too_little_is_refused_before_the_first_write_and_check_says_why() {
-    let sandbox = serve(&Options { acls: true, ..quick() }).await.expect("loopback is there");
+    let sandbox = serve(&Options { acls: true, ..quick() }).await.expect("loopback has free ports");
     let instance = sandbox.instances[0];
     let id = instance.to_string();
-    assert_eq!(code(&run(&sandbox, &["check", "--asg", ASG]).await), Some(0), "it works with the token that is asked for");
+    assert_eq!(code(&run(&sandbox, &["check", "--asg", ASG]).await), Some(0), "the token with the documented policy works");
     let short = nomad::Policy { node: nomad::NodeRule::Read, ..nomad::Policy::decamp() };
     sandbox.shared.set_tokens(Tokens {
         nomad: Some([(NOMAD_TOKEN.to_owned(), nomad::Token::Client(vec![short]))].into()),
@@ -228,23 +231,23 @@ async fn a_token_that_sees_too_little_is_refused_before_the_first_write_and_chec
     assert!(text(&check.stdout).contains("would not work: node: the Nomad token"), "{}", text(&check.stdout));
     terminate(&sandbox, instance).await;
     let refused = run(&sandbox, &["run", "--instance", &id]).await;
-    let said = text(&refused.stdout);
-    assert_eq!(code(&refused), Some(22), "{said}");
-    assert!(!said.contains("deregister") && !said.contains("ineligible") && !said.contains("drain node"), "{said}");
+    let stdout = text(&refused.stdout);
+    assert_eq!(code(&refused), Some(22), "{stdout}");
+    assert!(!stdout.contains("deregister") && !stdout.contains("ineligible") && !stdout.contains("drain node"), "{stdout}");
     let status = run(&sandbox, &["status"]).await;
     assert!(text(&status.stdout).contains("not begun"), "{}", text(&status.stdout));
-    // Both say that this token would be refused, and why, and neither that it would be waited for.
+    // Both print that a run would refuse this token, and neither that it would wait for a better one.
     let plan = run(&sandbox, &["plan", "--instance", &id]).await;
     for (command, output) in [("status", &status), ("plan", &plan)] {
-        let said = text(&output.stdout);
-        let refused = said.contains("the Nomad token cannot see enough") && said.contains("refuse");
-        assert!(refused && !said.contains("  wait "), "{command}: {said}");
+        let stdout = text(&output.stdout);
+        let refused = stdout.contains("the Nomad token cannot see enough") && stdout.contains("refuse");
+        assert!(refused && !stdout.contains("  wait "), "{command}: {stdout}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_or_an_instance_that_is_not_there_is_an_error_that_names_it() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+async fn the_error_for_a_missing_group_or_instance_names_it() {
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let cases: [(&[&str], &str); 3] = [
         (&["check", "--asg", "nobody"], "nobody"),
         (&["status", "--asg", "nobody"], "there is no Auto Scaling group nobody"),
@@ -258,7 +261,7 @@ async fn a_group_or_an_instance_that_is_not_there_is_an_error_that_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sandbox_prints_exports_that_the_other_commands_can_use() {
+async fn a_sandbox_prints_exports_for_the_other_commands() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_decamp"))
         .env_clear()
         .args(["sandbox", "--nodes", "2"])
@@ -267,9 +270,9 @@ async fn a_sandbox_prints_exports_that_the_other_commands_can_use() {
         .kill_on_drop(true)
         .spawn()
         .expect("the binary starts");
-    let mut said = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let mut variables = Vec::new();
-    while let Some(line) = said.next_line().await.expect("text") {
+    while let Some(line) = stdout.next_line().await.expect("text") {
         match line.strip_prefix("export ").and_then(|export| export.split_once('=')) {
             Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
             None => break,
@@ -286,6 +289,6 @@ async fn a_sandbox_prints_exports_that_the_other_commands_can_use() {
     let report: Value = serde_json::from_slice(&check.stdout).expect("JSON");
     assert_eq!(report["asg.name"], ASG, "{report:#}");
     let pid = child.id().expect("it runs").to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill is there").success());
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill starts").success());
     assert_eq!(child.wait().await.expect("it ends").code(), Some(143));
 }

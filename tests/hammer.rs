@@ -1,18 +1,18 @@
-//! A short run of the hammer over every parser. The long one: `cargo run --release --example hammer`.
+//! A short fuzz run over every parser. For a long one: `cargo run --release --example hammer`.
 
 #[path = "hammer/mod.rs"]
 mod hammer;
 
 use hammer::{TARGETS, hammer as run};
 
-/// Enough for every kind of blow to fall on every sample; a second or two a parser.
+/// The number of inputs: enough for every mutation of every sample. It takes a second or two for each parser.
 const INPUTS: u64 = 30_000;
 
 #[test]
 fn no_parser_panics_misroutes_or_dawdles_under_the_hammer() {
     for target in TARGETS {
         let report = run(target, 1, 0, INPUTS);
-        assert!(report.finding.is_none(), "{}: {}", target.name, report.finding.unwrap_or_default());
-        assert!(4 <= report.words.len(), "the hammer reaches more than the first check of {}: {:?}", target.name, report.words);
+        assert!(report.failure.is_none(), "{}: {}", target.name, report.failure.unwrap_or_default());
+        assert!(4 <= report.results.len(), "the inputs get past the first check of {}: {:?}", target.name, report.results);
     }
 }

@@ -1,4 +1,4 @@
-//! The rehearsal as a newcomer meets it: real servers and requests, a baseline that fails, decamp that does not, and bad input.
+//! The rehearsal as a newcomer uses it: real servers and requests, a baseline that loses requests, decamp that does not, and bad input.
 #[path = "rehearsal/browser.rs"]
 mod browser;
 #[path = "rehearsal/devtools.rs"]
@@ -22,13 +22,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// One rehearsal at a time: the tasks of every plan listen on the same addresses.
+/// Runs one rehearsal at a time, because the processes of every plan listen on the same addresses.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `decamp rehearse`, with nothing of the caller's environment.
+/// `decamp rehearse` with an empty environment.
 fn rehearse(port: u16, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_decamp"));
     command.env_clear().stdin(Stdio::null()).arg("rehearse").args(["--port", &port.to_string()]).args(arguments);
@@ -43,7 +43,7 @@ fn complaint(output: &Output) -> String {
     text(&output.stderr)
 }
 
-/// The program of this name on the PATH; without one the test says that it is skipped.
+/// The program of this name on the PATH. Without it the test prints that it is skipped.
 fn on_the_path(name: &str) -> Option<PathBuf> {
     let output = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok()?;
     let path = text(&output.stdout).trim().to_owned();
@@ -54,11 +54,11 @@ fn on_the_path(name: &str) -> Option<PathBuf> {
     Some(path.into())
 }
 
-/// A plan that takes seconds.
+/// A short plan, which takes seconds.
 const SHORT: [&str; 8] = ["--nodes", "2", "--services", "2", "--rate", "100", "--calm", "2s"];
 
 #[test]
-fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_stands_alone() {
+fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_is_self_contained() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("there is room for one");
     let report = folder.path().join("report.html");
@@ -66,8 +66,8 @@ fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_stands_al
     let output = rehearse(18_101, &SHORT).args(drivers).arg(&report).output().expect("the binary starts");
     let runs: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(output.status.code(), Some(0), "{}\n{:?}", complaint(&output), runs.last().map(|run| &run["account"]["failures"]));
-    let [null, baseline, decamp] = &runs[..] else { panic!("{} lines", runs.len()) };
-    assert!(0.0 < null["requests_sustained"].as_f64().expect("a number"), "{null}");
+    let [control, baseline, decamp] = &runs[..] else { panic!("{} lines", runs.len()) };
+    assert!(0.0 < control["requests_sustained"].as_f64().expect("a number"), "{control}");
     let failed = |run: &Value| run["account"]["failed"].as_u64().expect("a number");
     assert!(0 < failed(baseline), "a baseline that loses nothing proves nothing");
     assert_eq!(failed(decamp), 0);
@@ -84,12 +84,12 @@ fn decamp_loses_nothing_where_a_baseline_loses_requests_and_the_report_stands_al
     for outside in ["src=", "<link", "<script", "url(", "@import"] {
         assert!(!page.contains(outside), "the report needs something from outside: {outside}");
     }
-    assert!(page.contains("none failed with decamp") && page.contains("sent it to"), "it tells what came of it, and why");
-    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 1, "nothing is left beside it");
+    assert!(page.contains("none failed with decamp") && page.contains("sent it to"), "it has the result and the causes");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("it is there").count(), 1, "no other file is left");
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anything_begins() {
+fn invalid_arguments_are_refused_at_the_beginning() {
     for (arguments, word) in [
         (["--nodes", "1"], "--nodes"),
         (["--rate", "0"], "--rate"),
@@ -114,7 +114,7 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
     let real = ["--nomad", "/bin/true", "--consul", "/bin/true"];
     for (arguments, words) in [
         (["--driver", "serve"], "--driver serve works only with the simulated Nomad"),
-        (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not say when its catalog is old"),
+        (["--traefik=/bin/true", "--chaos=consul-for-all"], "Traefik does not report a stale catalog"),
     ] {
         let output = rehearse(18_102, &real).args(arguments).output().expect("the binary starts");
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
@@ -126,7 +126,7 @@ fn what_makes_no_sense_is_refused_before_anything_begins() {
 }
 
 #[test]
-fn a_binary_that_is_missing_or_another_is_named() {
+fn a_missing_or_wrong_binary_is_reported_by_name() {
     let _alone = alone();
     for (arguments, words) in [
         (["--consul", "/nowhere/consul"], "start a real Consul: run /nowhere/consul: there is no such file"),
@@ -140,7 +140,7 @@ fn a_binary_that_is_missing_or_another_is_named() {
 }
 
 #[test]
-fn a_port_in_use_is_named_with_what_to_do() {
+fn a_port_in_use_is_reported_with_advice() {
     let _alone = alone();
     let _taken = TcpListener::bind("127.0.0.12:18103").expect("it is free");
     let output = rehearse(18_103, &SHORT).args(["--driver", "decamp"]).output().expect("the binary starts");
@@ -174,7 +174,7 @@ fn an_interrupt_in_the_middle_leaves_no_report_and_no_listener() {
 }
 
 #[test]
-fn killed_as_a_process_in_the_middle_of_whatever_it_does_decamp_loses_nothing() {
+fn decamp_loses_nothing_when_its_processes_are_killed_at_random() {
     let _alone = alone();
     let chaos = ["--driver", "decamp", "--chaos", "--json"];
     let output = rehearse(18_106, &SHORT).args(chaos).output().expect("the binary starts");
@@ -183,5 +183,5 @@ fn killed_as_a_process_in_the_middle_of_whatever_it_does_decamp_loses_nothing() 
     assert!(0 < run["kills"].as_u64().expect("a number"), "it was never killed");
     assert_eq!(run["judged"]["attributable"], 0);
     let stories = run["stories"].as_array().expect("a list");
-    assert!(stories.iter().any(|story| !story[1]["lines"].as_array().expect("a list").is_empty()), "nothing was told");
+    assert!(stories.iter().any(|story| !story[1]["lines"].as_array().expect("a list").is_empty()), "no story was recorded");
 }

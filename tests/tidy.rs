@@ -1,4 +1,4 @@
-//! The house rules that no compiler checks.
+//! Rules of this repository that the compiler does not check.
 
 #[path = "tidy/absences.rs"]
 mod absences;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use decamp_core::decide::{Outcome, Reason};
 
-/// A file of more lines is about two things.
+/// The most lines of a source file. A longer one is about two things.
 const LONGEST: usize = 400;
 
-/// Thinking needs none of these.
+/// Words that must not occur in `decide`, which is pure.
 const NOT_IN_DECIDE: &[&str] = &[
     ".await",
     "async fn",
@@ -32,7 +32,7 @@ const NOT_IN_DECIDE: &[&str] = &[
     "rand",
 ];
 
-/// Which of our crates each crate may use, from the bottom up. The compiler enforces what the manifests say; this says what they may.
+/// Which of our crates each crate may use, from the bottom up. The compiler enforces the manifests, and this list limits the manifests.
 const LAYERS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("config", &["core"]),
@@ -47,20 +47,20 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("service", &["aws", "config", "core", "events", "live", "net"]),
 ];
 
-/// The rules stay small to build and to review: this many crates of others.
+/// The most dependencies of `core`, so that the rules stay quick to build and to review.
 const MOST_DEPENDENCIES_OF_CORE: usize = 8;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A text of the repository and where it stands.
+/// A text file of the repository.
 struct Text {
     name: String,
     text: String,
 }
 
-/// All files with one of these endings under these folders, in order.
+/// All files under these folders with one of these endings, sorted.
 fn texts(folders: &[&str], endings: &[&str]) -> Vec<Text> {
     fn gather(folder: &Path, endings: &[&str], all: &mut Vec<PathBuf>) {
         let Ok(entries) = fs::read_dir(folder) else { return };
@@ -94,13 +94,13 @@ fn file(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|why| panic!("{name}: {why}"))
 }
 
-/// Fails with all of them at once.
+/// Fails with all offenders at once.
 #[track_caller]
 fn none(offenders: Vec<String>, rule: &str) {
     assert!(offenders.is_empty(), "{rule}:\n  {}", offenders.join("\n  "));
 }
 
-/// The lines that have one of these words, outside of comments.
+/// The lines that contain one of these words outside of comments.
 fn lines_with(all: &[Text], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for Text { name, text } in all {
@@ -113,7 +113,7 @@ fn lines_with(all: &[Text], words: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn every_file_says_first_what_it_is_for() {
+fn every_file_begins_with_its_purpose() {
     let silent = sources().into_iter().filter(|file| !file.text.starts_with("//! ")).map(|file| file.name);
     none(silent.collect(), "begin with `//!` and a sentence");
 }
@@ -123,7 +123,7 @@ fn no_file_is_about_two_things() {
     let long = sources().into_iter().filter(|file| LONGEST < file.text.lines().count());
     none(
         long.map(|file| format!("{} has {} lines", file.name, file.text.lines().count())).collect(),
-        "split what is longer than 400 lines",
+        "split files of more than 400 lines",
     );
 }
 
@@ -152,7 +152,7 @@ fn listed(manifest: &str, section: &str) -> Vec<String> {
         .collect()
 }
 
-/// What `cargo machete` looks for. To build that takes two minutes of a processor, and this a moment.
+/// The check of `cargo machete`. Building that tool takes two minutes of CPU time, and this test takes a moment.
 #[test]
 fn every_dependency_is_named_in_a_source() {
     let mut folders: Vec<String> = LAYERS.iter().map(|(name, _)| format!("crates/{name}/")).collect();
@@ -169,7 +169,7 @@ fn every_dependency_is_named_in_a_source() {
             unused.extend(names.map(|name| format!("{manifest}: {name}")));
         }
     }
-    none(unused, "a dependency that no source names");
+    none(unused, "dependencies that no source uses");
 }
 
 #[test]
@@ -203,8 +203,8 @@ fn the_environment_is_read_in_the_settings_only() {
 }
 
 #[test]
-fn nothing_is_left_to_be_done_and_no_lint_is_silenced_for_good() {
-    // In two parts, so that this file does not have them.
+fn nothing_is_unfinished_and_no_lint_is_allowed() {
+    // Written in two parts, so that this file does not contain the words.
     let words = [
         concat!("to", "do!("),
         concat!("unimplemen", "ted!("),
@@ -212,11 +212,11 @@ fn nothing_is_left_to_be_done_and_no_lint_is_silenced_for_good() {
         concat!("#[all", "ow("),
         concat!("#![all", "ow("),
     ];
-    none(lines_with(&sources(), &words), "finish it, or say why with #[expect(…, reason = …)]");
+    none(lines_with(&sources(), &words), "finish it, or give the reason with #[expect(…, reason = …)]");
 }
 
 #[test]
-fn no_text_names_a_place_on_somebodys_machine() {
+fn no_text_contains_a_path_of_one_machine() {
     let places = [concat!("/wo", "rk/"), concat!("/scr", "atch/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
     let mut all = texts(
         &["src", "crates", "lambda", "tests", "examples", ".ci", "infra"],
@@ -230,15 +230,15 @@ fn no_text_names_a_place_on_somebodys_machine() {
         let places = places.iter().filter(|place| text.contains(**place));
         found.extend(places.map(|place| format!("{name}: {place}")));
     }
-    none(found, "a path of one machine is wrong on every other");
+    none(found, "paths that exist on one machine only");
 }
 
-/// The variant that has this word: `must-look` is `MustLook`.
+/// The variant of a word: `must-look` is `MustLook`.
 fn variant(word: &str) -> String {
     word.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect()
 }
 
-/// Those of some words, or their variants of this type, that no row of crates/core/tests/rows has.
+/// The words that no row of crates/core/tests/rows expects, by word or by variant of this type.
 fn rowless(kind: &str, words: &[&str]) -> Vec<String> {
     let rows: String = texts(&["crates/core/tests/rows"], &[".rs"]).into_iter().map(|file| file.text).collect();
     let expected = |word: &str| rows.contains(&format!("{kind}::{}", variant(word))) || rows.contains(&format!("\"{word}\""));
@@ -257,7 +257,7 @@ fn every_outcome_has_a_row() {
 
 #[test]
 fn every_call_of_aws_is_in_the_table() {
-    let table = file("crates/aws/src/calls.rs");
+    let table = file("crates/aws/src/operations.rs");
     let mut missing = Vec::new();
     for Text { name, text } in texts(&["crates/aws/src"], &[".rs"]).iter().filter(|file| !file.name.contains("/tests")) {
         for call in text.split("client.").chain(text.split("client\n")).skip(1) {
@@ -278,7 +278,7 @@ fn every_call_of_aws_is_in_the_table() {
             }
         }
     }
-    none(missing, "add it to OPERATIONS in crates/aws/src/calls.rs, and to the permissions");
+    none(missing, "add it to OPERATIONS in crates/aws/src/operations.rs, and to the permissions");
 }
 
 #[test]
@@ -296,29 +296,29 @@ fn the_documentation_lists_every_setting_as_it_is() {
         format!("| `{}` | {} | {default} | {} |", s.name, s.unit, s.meaning)
     };
     let rows: Vec<String> = decamp_config::TABLE.iter().map(row).collect();
-    none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "docs/settings.md wants these rows");
+    none(rows.iter().filter(|row| !readme.contains(row.as_str())).cloned().collect(), "docs/settings.md lacks these rows");
     let variable =
         |line: &&str| line.starts_with("| `DECAMP_") || line.starts_with("| `NOMAD_") || line.starts_with("| `CONSUL_");
     let gone = readme.lines().filter(variable).filter(|line| !rows.iter().any(|row| row == line));
-    none(gone.map(str::to_owned).collect(), "docs/settings.md has rows that are no settings");
+    none(gone.map(str::to_owned).collect(), "docs/settings.md has rows that are not settings");
 }
 
 #[test]
 fn the_documentation_lists_every_outcome_as_it_is() {
     let readme = file("docs/outcomes.md");
     let missing = Outcome::WORDS.iter().filter(|word| !readme.contains(&format!("| `{word}` |")));
-    none(missing.map(|word| (*word).to_owned()).collect(), "docs/outcomes.md wants a row");
+    none(missing.map(|word| (*word).to_owned()).collect(), "docs/outcomes.md lacks these rows");
 }
 
 #[test]
 fn the_documentation_leaves_no_figure_open() {
     let readme = file("docs/figures.md").to_lowercase();
     for word in ["to be measured", "tbd", "not yet measured"] {
-        assert!(!readme.contains(word), "a row that was not measured has no place: {word}");
+        assert!(!readme.contains(word), "docs/figures.md has a row that was not measured: {word}");
     }
 }
 
-/// What follows each of these words in a text, up to the next.
+/// The text after each occurrence of a word, up to the next one.
 fn after<'t>(text: &'t str, word: &'static str) -> impl Iterator<Item = &'t str> {
     text.split(word).skip(1)
 }
@@ -328,7 +328,7 @@ fn every_citation_is_of_something_in_the_repository() {
     let records: Vec<String> = texts(&["docs/adr"], &[".md"]).into_iter().map(|file| file.name).collect();
     let mut lost = Vec::new();
     for Text { name, text } in sources() {
-        // A ruling by its number alone, or facts without their page, stand outside of the repository.
+        // A ruling cited only by its number, and facts cited without a page, are outside of the repository.
         let outside = after(&text, concat!("(", "D")).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         lost.extend(outside.map(|rest| format!("{name}: (D{}", rest.lines().next().unwrap_or_default())));
         let pageless = after(&text, concat!("(fac", "ts, "))
@@ -355,5 +355,5 @@ fn every_citation_is_of_something_in_the_repository() {
             }
         }
     }
-    none(lost, "cite docs/adr or docs/facts by a number that is there");
+    none(lost, "cite docs/adr or docs/facts by a number that exists");
 }

@@ -1,4 +1,4 @@
-//! What is measured of a replica's life: how far it is, what it needs, and what went wrong.
+//! The measurements of a replica: its progress, its resources and its failures.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -10,36 +10,36 @@ use serde_json::Value;
 
 use crate::replica::Replica;
 
-/// What came twice may be over already when it comes.
+/// Outcomes of duplicate events, whose departure may have ended before.
 const HARMLESS: &[&str] = &["already-past", "gone"];
-/// A sample is the median of so many ends of waves: a single look is off by a tenth, by what was freed a moment ago.
+/// A sample is the median over the ends of this many waves. A single value is off by a tenth, because of memory that was just freed.
 const LOOKS: usize = 11;
 
-/// A replica's life so far.
+/// The measurements of a replica so far.
 pub(crate) struct Life {
     began: Instant,
     processor_before: Duration,
     /// Departures by outcome.
     pub(crate) outcomes: BTreeMap<String, u64>,
-    /// Those that ended as they should.
+    /// Departures with the outcome `departed`.
     pub(crate) departed: u64,
-    /// Those under way.
-    pub(crate) in_hand: u64,
+    /// Departures in progress.
+    pub(crate) in_progress: u64,
     series: usize,
     calls: u64,
     sent: u64,
     failed: u64,
-    /// KiB resident at the ends of the last waves.
+    /// The resident memory at the end of the last waves, in KiB.
     resident: VecDeque<u64>,
     samples: Vec<Sample>,
 }
 
-/// What the replica needs at one moment with nothing in hand.
+/// The resources of the replica at a moment without departures.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
     departed: u64,
     lived: Duration,
-    /// KiB: the median of the last waves' ends.
+    /// The median over the ends of the last waves, in KiB.
     resident: u64,
     most_resident: u64,
     descriptors: usize,
@@ -58,7 +58,7 @@ impl Life {
             processor_before: replica.processor()?,
             outcomes: BTreeMap::new(),
             departed: 0,
-            in_hand: 0,
+            in_progress: 0,
             series: 0,
             calls: 0,
             sent: 0,
@@ -68,19 +68,21 @@ impl Life {
         })
     }
 
-    /// Reads its metrics.
+    /// Reads the metrics of the replica.
     pub(crate) async fn look(&mut self, client: &Client, replica: &Replica) -> Result<()> {
         let text = client.get(format!("{}/metrics", replica.admin)).send().await?.error_for_status()?.text().await?;
         let rows = || text.lines().filter(|line| !line.starts_with('#'));
         let value = |line: &str| line.rsplit(' ').next().and_then(|number| number.parse::<f64>().ok()).unwrap_or_default() as u64;
         self.series = rows().count();
         self.calls = rows().filter(|line| line.starts_with("decamp_aws_calls_total")).map(value).sum();
-        self.in_hand =
-            rows().find(|line| line.starts_with("decamp_departures_in_hand ")).map(value).context("how many are in hand")?;
+        self.in_progress = rows()
+            .find(|line| line.starts_with("decamp_departures_in_hand "))
+            .map(value)
+            .context("the number of departures in progress")?;
         self.outcomes.clear();
         for line in rows().filter(|line| line.starts_with("decamp_departures_total")) {
             let outcome = line.split_once("outcome=\"").and_then(|(_, rest)| rest.split_once('"')).context("an outcome")?.0;
-            // Rows are there at 0 for whatever could be.
+            // Outcomes that did not occur have rows with 0.
             if 0 < value(line) {
                 *self.outcomes.entry(outcome.to_owned()).or_default() += value(line);
             }
@@ -89,13 +91,13 @@ impl Life {
         Ok(())
     }
 
-    /// Adds what the clients of one world saw.
+    /// Adds the requests of one world's clients.
     pub(crate) fn requests(&mut self, of: &Value) {
         self.sent += of["sent"].as_u64().unwrap_or(0);
         self.failed += of["failed"].as_u64().unwrap_or(1);
     }
 
-    /// Keeps what it needs at the end of a wave.
+    /// Records the memory at the end of a wave.
     pub(crate) fn wave_ends(&mut self, replica: &Replica) -> Result<()> {
         if self.resident.len() == LOOKS {
             self.resident.pop_front();
@@ -104,7 +106,7 @@ impl Life {
         Ok(())
     }
 
-    /// Keeps how it is now.
+    /// Records a sample.
     pub(crate) fn sample(&mut self, replica: &Replica) -> Result<&Sample> {
         let mut resident = Vec::from(self.resident.clone());
         resident.sort_unstable();
@@ -121,10 +123,10 @@ impl Life {
             sent: self.sent,
             failed: self.failed,
         });
-        self.samples.last().context("it was just put there")
+        self.samples.last().context("it was just added")
     }
 
-    /// What was wrong, if anything was.
+    /// The failures of the run.
     pub(crate) fn verdict(&self, unexpected: &[String]) -> Vec<String> {
         let mut wrong = unexpected.to_vec();
         println!("outcomes {:?}", self.outcomes);

@@ -1,4 +1,4 @@
-//! Those who look at a replica while it works, those who send nonsense, and the one who is notified.
+//! Other clients of the replica: readers of the page and the API, senders of invalid requests, and the receiver of notifications.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::replica::{KEY, Replica};
 
-/// How often somebody looks at something.
-const LOOKS_EVERY: Duration = Duration::from_millis(500);
-/// What people and other programs look at.
-const SIGHTS: &[&str] = &[
+/// The time between two visits of each kind.
+const VISIT_EVERY: Duration = Duration::from_millis(500);
+/// The paths that people and programs read.
+const PATHS: &[&str] = &[
     "/",
     "/v1/departures",
     "/metrics",
@@ -27,8 +27,8 @@ const SIGHTS: &[&str] = &[
     "/v1/departures/i-0123456789abcdef0",
     "/nothing",
 ];
-/// What is sent to the other door that nobody can do anything with: method, path, key, body.
-const NONSENSE: &[(&str, &str, &str, &str)] = &[
+/// Invalid requests to the webhooks listener: method, path, key, body.
+const INVALID_REQUESTS: &[(&str, &str, &str, &str)] = &[
     ("POST", "/v1/webhooks/nobody", "", "{}"),
     ("POST", "/v1/sns", "", r#"{"Type":"Notification","TopicArn":"arn:aws:sns:eu-west-1:123456789012:foreign"}"#),
     ("POST", "/v1/terraform", "", r#"{"notifications":[{"trigger":"run:completed"}]}"#),
@@ -44,14 +44,14 @@ const NONSENSE: &[(&str, &str, &str, &str)] = &[
     ("GET", "/.env", "", ""),
 ];
 
-/// Visitors that come until they are told to end.
+/// Clients that make requests until they are ended.
 pub(crate) struct Visitors {
     end: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     answers: Answers,
 }
 
-/// How often each kind of visit was answered with each status; 0: not at all.
+/// How often each path was answered with each status. Status 0 means no answer.
 type Answers = Arc<Mutex<BTreeMap<(String, u16), u64>>>;
 
 impl Visitors {
@@ -64,11 +64,11 @@ impl Visitors {
                 for turn in 0_usize.. {
                     tokio::select! {
                         _ = ended.wait_for(|end| *end) => return,
-                        () = sleep(LOOKS_EVERY) => {}
+                        () = sleep(VISIT_EVERY) => {}
                     }
                     match kind {
-                        0 => look(&client, &replica, SIGHTS[turn % SIGHTS.len()], &answers).await,
-                        1 => disturb(&client, &replica, turn, &answers).await,
+                        0 => look(&client, &replica, PATHS[turn % PATHS.len()], &answers).await,
+                        1 => send_invalid(&client, &replica, turn, &answers).await,
                         _ => listen(&client, &replica, &answers).await,
                     }
                 }
@@ -78,7 +78,7 @@ impl Visitors {
         Self { end, tasks, answers }
     }
 
-    /// Ends them, and answers what should not have been.
+    /// Ends the visitors and returns the unexpected answers.
     pub(crate) async fn end(self) -> Vec<String> {
         self.end.send_replace(true);
         for task in self.tasks {
@@ -106,27 +106,27 @@ async fn look(client: &Client, replica: &Replica, path: &str, answers: &Answers)
     note(answers, path, answer.await);
 }
 
-async fn disturb(client: &Client, replica: &Replica, turn: usize, answers: &Answers) {
-    let (method, path, key, body) = NONSENSE[turn % NONSENSE.len()];
+async fn send_invalid(client: &Client, replica: &Replica, turn: usize, answers: &Answers) {
+    let (method, path, key, body) = INVALID_REQUESTS[turn % INVALID_REQUESTS.len()];
     let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-    // A key of its own each time: whoever guesses is not remembered.
+    // A different key each time, so that each request is a new guess.
     let key = if key == KEY { key.to_owned() } else { format!("{key}{turn}") };
     let request = client.request(method, format!("{}{path}", replica.webhooks)).header("x-api-key", key).body(body);
-    note(answers, &format!("nonsense to {path}"), request.send().await.map(|answer| answer.status().as_u16()));
+    note(answers, &format!("invalid request to {path}"), request.send().await.map(|answer| answer.status().as_u16()));
 }
 
-/// Opens the stream, hears something of it, and hangs up.
+/// Opens the stream, reads a part of it, and closes the connection.
 async fn listen(client: &Client, replica: &Replica, answers: &Answers) {
-    let heard = async {
+    let status = async {
         let mut answer = client.get(format!("{}/v1/stream", replica.admin)).send().await?;
         let status = answer.status().as_u16();
         timeout(Duration::from_secs(1), answer.chunk()).await.ok();
         Ok(status)
     };
-    note(answers, "/v1/stream", heard.await);
+    note(answers, "/v1/stream", status.await);
 }
 
-/// Somebody who takes every notification; where that is.
+/// Starts a receiver that accepts every notification, and returns its address.
 pub(crate) async fn receiver() -> Result<String> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -1,4 +1,4 @@
-//! A replica of `decamp serve`, the binary beside the examples, and what Linux tells of its process.
+//! A replica of `decamp serve` from the release binary, and the statistics that Linux keeps of its process.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -10,20 +10,20 @@ use decamp_sandbox::Sandbox;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// What its `POST /v1/events` asks for.
+/// The key for `POST /v1/events`.
 pub(crate) const KEY: &str = "a-key-for-measuring";
 
 /// A replica that ends when this is dropped.
 pub(crate) struct Replica {
     child: Child,
-    /// Where it takes events in.
+    /// The URL of the webhooks listener.
     pub(crate) webhooks: String,
-    /// Where it shows what is so.
+    /// The URL of the admin listener.
     pub(crate) admin: String,
 }
 
 impl Replica {
-    /// Starts one against this sandbox, with more arguments and variables.
+    /// Starts a replica for this sandbox, with additional arguments and variables.
     pub(crate) async fn start(sandbox: &Sandbox, arguments: &[&OsStr], more: &[(&str, &str)]) -> Result<Self> {
         let here = std::env::current_exe()?;
         let binary: PathBuf = here.parent().and_then(|folder| folder.parent()).context("it is in a folder")?.join("decamp");
@@ -43,7 +43,7 @@ impl Replica {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("start {}; `cargo build --release` makes it", binary.display()))?;
+            .with_context(|| format!("start {}; build it with `cargo build --release`", binary.display()))?;
         let mut lines = BufReader::new(child.stdout.take().context("its output is piped")?).lines();
         while let Some(line) = lines.next_line().await? {
             let addresses = line.strip_prefix("webhooks on ").and_then(|rest| rest.split_once(", admin on "));
@@ -53,27 +53,27 @@ impl Replica {
                 return Ok(replica);
             }
         }
-        bail!("the replica did not say where it listens")
+        bail!("the replica did not print its addresses")
     }
 
-    /// The folder of `/proc` that tells of it.
+    /// The folder of the process in `/proc`.
     pub(crate) fn proc(&self) -> Result<PathBuf> {
         Ok(PathBuf::from(format!("/proc/{}", self.child.id().context("it runs")?)))
     }
 
-    /// A number of its status, such as `VmRSS`, which is in KiB.
+    /// A number from the status of the process, such as `VmRSS`, which is in KiB.
     pub(crate) fn status(&self, name: &str) -> Result<u64> {
         let status = std::fs::read_to_string(self.proc()?.join("status"))?;
         let number = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.split_whitespace().next());
-        number.with_context(|| format!("Linux tells {name}"))?.parse().context("it is a number")
+        number.with_context(|| format!("the status has {name}"))?.parse().context("it is a number")
     }
 
-    /// The processor time that it has had.
+    /// The CPU time that the process has used.
     pub(crate) fn processor(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(self.proc()?.join("stat"))?;
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
         let ticks: u64 = [11, 12].iter().filter_map(|place| fields.get(*place)?.parse::<u64>().ok()).sum();
-        // A hundred ticks a second on Linux.
+        // Linux has 100 ticks per second.
         Ok(Duration::from_millis(ticks * 10))
     }
 }

@@ -1,17 +1,17 @@
 //! Measures the binary as Lambda starts it: `cargo build --profile lambda -p decamp-lambda`, then
 //! `cargo run -p decamp-lambda --example coldstart -- target/lambda/bootstrap [RUNS]`.
 
+#[path = "../tests/departure/depart.rs"]
+mod depart;
 #[path = "../tests/runtime/mod.rs"]
 mod runtime;
-#[path = "../tests/departure/walk.rs"]
-mod walk;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use decamp_sandbox::{ACCOUNT, ASG, HOOK, REGION};
-use runtime::{Answer, Function, Ruin};
+use runtime::{Answer, FailingServer, Function};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -26,45 +26,49 @@ async fn main() -> anyhow::Result<()> {
     println!("binary                     {:>8.2} MB", size as f64 / 1e6);
     test_notification(&binary, runs).await?;
     first_event(&binary, runs).await?;
-    let walked = walk::walk_out(Command::new(&binary)).await;
-    let resident = walked.resident.context("this machine does not tell a process's peak resident size")?;
-    anyhow::ensure!(walked.printed.contains("departed"), "it ended otherwise:\n{}", walked.printed);
-    let requests = walked.sandbox.shared.look(|stage| stage.more())["requests"].clone();
+    let departed = depart::depart(Command::new(&binary)).await;
+    let resident = departed.resident.context("this machine does not report a process's peak resident size")?;
+    anyhow::ensure!(departed.printed.contains("departed"), "the departure ended otherwise:\n{}", departed.printed);
+    let requests = departed.sandbox.shared.look(|stage| stage.more())["requests"].clone();
     println!("peak resident, departure   {:>8.1} MiB", resident as f64 / 1024.0);
-    println!("that departure             {:>8.1} s, {} passes, requests {requests}", walked.took.as_secs_f64(), walked.passes);
+    println!(
+        "that departure             {:>8.1} s, {} passes, requests {requests}",
+        departed.took.as_secs_f64(),
+        departed.passes
+    );
     Ok(())
 }
 
-/// What needs no call at all: the start itself.
+/// Measures the start itself, with an event that needs no call.
 async fn test_notification(binary: &Path, runs: usize) -> anyhow::Result<()> {
-    let ruin = Ruin::start().await;
+    let failing = FailingServer::start().await;
     let settings = [
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "none"),
-        ("AWS_ENDPOINT_URL", &*ruin.url),
-        ("NOMAD_ADDR", &*ruin.url),
-        ("CONSUL_HTTP_ADDR", &*ruin.url),
+        ("AWS_ENDPOINT_URL", &*failing.url),
+        ("NOMAD_ADDR", &*failing.url),
+        ("CONSUL_HTTP_ADDR", &*failing.url),
         ("DECAMP_GROUPS", "workers"),
     ];
-    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    let (mut requested, mut answered) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let began = Instant::now();
         let mut function = Function::start(binary, &settings).await;
         let answer = function.invoke("{\"Event\":\"autoscaling:TEST_NOTIFICATION\"}", TIME).await;
         answered.push(began.elapsed());
         anyhow::ensure!(matches!(answer, Answer::Response(_)), "the function answered {answer:?}");
-        asked.push(function.asked_after().context("it asked for its event")?);
+        requested.push(function.first_request_after().context("the function requested no event")?);
         function.end().await;
     }
-    anyhow::ensure!(ruin.asked().is_empty(), "a test notification needs no call");
-    print_spans("exec to first /next", asked);
+    anyhow::ensure!(failing.requests().is_empty(), "a test notification needs no call");
+    print_spans("exec to first /next", requested);
     print_spans("to a test's answer", answered);
     Ok(())
 }
 
-/// A lifecycle event of an instance that a live look shows in service: AWS and Nomad are asked, and it is answered.
+/// Measures a lifecycle event of an instance that is in service: the function queries AWS and Nomad, and answers.
 async fn first_event(binary: &Path, runs: usize) -> anyhow::Result<()> {
-    let sandbox = decamp_sandbox::serve(&walk::options()).await?;
+    let sandbox = decamp_sandbox::serve(&depart::options()).await?;
     let event = json!({
         "version": "0", "id": "e-1", "detail-type": "EC2 Instance-terminate Lifecycle Action", "source": "aws.autoscaling",
         "account": ACCOUNT, "region": REGION, "time": "2027-01-15T08:00:00Z", "resources": [],
@@ -74,16 +78,16 @@ async fn first_event(binary: &Path, runs: usize) -> anyhow::Result<()> {
             "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING", "Origin": "AutoScalingGroup", "Destination": "EC2",
         },
     });
-    let message = walk::delivered(&event.to_string());
+    let message = depart::delivered(&event.to_string());
     let mut answered = Vec::new();
     for _ in 0..runs {
         let began = Instant::now();
-        let mut function = walk::start(&sandbox, Command::new(binary), &[]).await;
+        let mut function = depart::start(&sandbox, Command::new(binary), &[]).await;
         let answer = function.invoke(&message, TIME).await;
         answered.push(began.elapsed());
         let printed = function.end().await;
         anyhow::ensure!(matches!(answer, Answer::Response(_)), "the function answered {answer:?}");
-        anyhow::ensure!(printed.contains("not-leaving"), "it ended otherwise:\n{printed}");
+        anyhow::ensure!(printed.contains("not-leaving"), "the function answered otherwise:\n{printed}");
     }
     print_spans("to a departure's answer", answered);
     Ok(())

@@ -1,4 +1,4 @@
-//! The `check` event: looks at everything that a departure needs, from where the function runs, and answers what it saw. It writes nothing.
+//! The `check` event: reads everything that a departure needs, from where the function runs, and returns a report. It writes nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,38 +13,38 @@ use futures_util::future::{join, join_all};
 use serde::Serialize;
 use tracing::{info, warn};
 
-/// What is kept of the function's time for the answer.
-const KEPT_FOR_THE_ANSWER: Duration = Duration::from_secs(1);
-/// Nodes that Consul is asked for. One that it shows proves the token; three are asked because a new one may not be there yet.
+/// The time of the function that is reserved for the answer.
+const RESERVED_FOR_ANSWER: Duration = Duration::from_secs(1);
+/// For how many nodes Consul is queried. One listed node proves the token. Three are queried, because a new node may not be registered yet.
 const NODES: usize = 3;
-/// A name that no node has: where no node is known, Consul's answer to it shows that Consul can be reached.
+/// A name that no node has. If no node is known, Consul's answer about it shows that Consul can be reached.
 const NO_NODE: &str = "decamp-check";
 
-/// What was seen, as `aws lambda invoke` prints it.
+/// The report, as `aws lambda invoke` prints it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// `check`, so that a script knows what it reads.
+    /// `check`, by which a script recognises the report.
     decamp: &'static str,
     /// The version of the program.
     version: &'static str,
-    /// Whether a departure would work as far as looking can tell.
+    /// Whether a departure would work, as far as reading can tell.
     ready: bool,
-    /// One entry for each thing that was looked at.
+    /// One entry for each part that was checked.
     checks: Vec<Check>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 struct Check {
     /// The system: `decamp`, `Auto Scaling`, `Elastic Load Balancing`, `Nomad` or `Consul`.
     system: &'static str,
-    /// Which one, where the settings have several clusters.
+    /// The cluster, if the settings have several.
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<Arc<str>>,
-    /// What of it.
+    /// The part of the system.
     what: String,
     ok: bool,
-    /// What was seen, or why nothing was.
+    /// The facts, or why they could not be read.
     seen: String,
     /// What a person should do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ impl Check {
         Self { system, cluster: None, what: what.into(), ok: false, seen: seen.into(), to_do: Some(to_do.into()) }
     }
 
-    /// What could not be seen.
+    /// A part that could not be read.
     fn unseen(system: &'static str, what: impl Into<String>, why: &Unseen) -> Self {
         let to_do = match (why, system) {
             (Unseen::Denied(_), "Nomad" | "Consul") => "check the token and its policies",
@@ -72,31 +72,31 @@ impl Check {
                 "check the address, that its name resolves in the function's subnets, the security groups on both sides, and the CA certificate"
             }
             (Unseen::Away(_) | Unseen::Stale, _) => {
-                "check that the function's subnets reach AWS, by a NAT gateway or VPC endpoints"
+                "check that the function's subnets can reach AWS, through a NAT gateway or VPC endpoints"
             }
         };
         Self::bad(system, what, why.to_string(), to_do)
     }
 }
 
-/// Looks at all systems. What has not answered when the time is up is reported as not seen.
+/// Checks all systems. A system that has not answered when the time is up is reported as unseen.
 pub(crate) async fn check(live: &Live, settings: &Settings, left: Duration) -> Report {
-    let ends = tokio::time::Instant::now() + left.saturating_sub(KEPT_FOR_THE_ANSWER);
+    let ends = tokio::time::Instant::now() + left.saturating_sub(RESERVED_FOR_ANSWER);
     let late =
         |system| vec![Check::unseen(system, "an answer", &Unseen::Away("no answer before the function's time was up".into()))];
     let aws = tokio::time::timeout_at(ends, aws(live, settings));
-    // Each cluster by itself: one that hangs hides no other.
+    // Each cluster is checked separately, so that one that hangs does not hide the others.
     let nomads = live.clusters().iter().map(async |cluster| {
         let seen = tokio::time::timeout_at(ends, nomad(cluster)).await;
         of(cluster, seen.unwrap_or_else(|_| late("Nomad")))
     });
     let (aws, nomads) = join(aws, join_all(nomads)).await;
     let (mut checks, instances) = aws.unwrap_or_else(|_| (late("Auto Scaling"), Vec::new()));
-    checks.splice(0..0, own(settings));
+    checks.splice(0..0, of_settings(settings));
     checks.extend(nomads.into_iter().flatten());
     let rests = live.clusters().iter().map(async |cluster| {
         let own: Vec<InstanceId> = instances.iter().filter(|(group, _)| cluster.has(group)).map(|(_, id)| *id).collect();
-        let seen = tokio::time::timeout_at(ends, rest(cluster, &own)).await;
+        let seen = tokio::time::timeout_at(ends, nodes_and_consul(cluster, &own)).await;
         of(cluster, seen.unwrap_or_else(|_| late("Consul")))
     });
     checks.extend(join_all(rests).await.into_iter().flatten());
@@ -113,14 +113,14 @@ pub(crate) async fn check(live: &Live, settings: &Settings, left: Duration) -> R
     Report { decamp: "check", version: env!("CARGO_PKG_VERSION"), ready, checks }
 }
 
-/// What was seen of one cluster, named as such.
+/// The checks with their cluster's name.
 fn of(cluster: &Cluster, mut checks: Vec<Check>) -> Vec<Check> {
     checks.iter_mut().for_each(|check| check.cluster = cluster.name().cloned());
     checks
 }
 
-/// What the settings say by themselves.
-fn own(settings: &Settings) -> Vec<Check> {
+/// The checks of the settings alone.
+fn of_settings(settings: &Settings) -> Vec<Check> {
     let mode = if settings.only_observes() { "observe: nothing is written" } else { "act" };
     let mut checks = vec![Check::good("decamp", "mode", mode)];
     if let Some(why) = settings.names_no_group() {
@@ -131,7 +131,7 @@ fn own(settings: &Settings) -> Vec<Check> {
     checks
 }
 
-/// Auto Scaling and the load balancers; and the instances of the groups, each with its group.
+/// The checks of Auto Scaling and the load balancers, and the instances of the groups, each with its group.
 async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<(Arc<str>, InstanceId)>) {
     let named = match groups(live, settings).await {
         Ok(named) => named,
@@ -152,23 +152,19 @@ async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<(Arc<str>, In
     targets.sort_by(|(one, _), (other, _)| one.cmp(other));
     targets.dedup_by(|(one, _), (other, _)| one == other);
     if targets.is_empty() && !settings.policy.scan {
-        checks.push(Check::good(
-            "Elastic Load Balancing",
-            "the target groups",
-            "none is attached or named, so none was asked for",
-        ));
+        checks.push(Check::good("Elastic Load Balancing", "the target groups", "none is attached or named, so none was read"));
     }
     let looks = live.load_balancers().look(&targets, false).await;
     checks.extend(looks.into_iter().map(|(arn, look)| target_group(&arn, look)));
     if settings.policy.scan {
-        // Any instance does: all target groups are listed for it.
+        // Any instance will do, because the scan lists all target groups.
         if let Some((_, any)) = instances.first().cloned() {
             checks.push(match live.load_balancers().scan(any, &[]).await {
                 Ok(found) => {
-                    Check::good("Elastic Load Balancing", "the scan", format!("{} of the target groups have {any}", found.len()))
+                    Check::good("Elastic Load Balancing", "the scan", format!("{} of the target groups list {any}", found.len()))
                 }
-                // It goes on where it was: an answer that takes longer is one that is allowed.
-                Err(Unseen::Away(why)) => Check::good("Elastic Load Balancing", "the scan", format!("not over yet: {why}")),
+                // An unfinished scan was allowed, and the next call continues it.
+                Err(Unseen::Away(why)) => Check::good("Elastic Load Balancing", "the scan", format!("not finished yet: {why}")),
                 Err(why) => Check::unseen("Elastic Load Balancing", "the scan", &why),
             });
         }
@@ -176,7 +172,7 @@ async fn aws(live: &Live, settings: &Settings) -> (Vec<Check>, Vec<(Arc<str>, In
     (checks, instances)
 }
 
-/// The names of the groups that the settings allow; those that are named are taken as they are.
+/// The names of the groups that the settings allow. Names without `*` are taken from the settings.
 async fn groups(live: &Live, settings: &Settings) -> Result<Vec<Arc<str>>, Unseen> {
     let named = settings.allowed.named_groups();
     if !named.is_empty() {
@@ -187,7 +183,7 @@ async fn groups(live: &Live, settings: &Settings) -> Result<Vec<Arc<str>>, Unsee
     Ok(all)
 }
 
-/// One group: its instances, its hook and the target groups that belong to it.
+/// The check of one group, with its instances and target groups.
 async fn group(live: &Live, settings: &Settings, name: &Arc<str>) -> (Check, Vec<InstanceId>, Vec<(TargetGroupArn, bool)>) {
     let what = format!("the group {name}");
     let none = |check| (check, Vec::new(), Vec::new());
@@ -209,15 +205,20 @@ async fn group(live: &Live, settings: &Settings, name: &Arc<str>) -> (Check, Vec
     (hooks(settings, what, &set, instances.len()), instances, targets)
 }
 
-/// Whether the group has a hook of ours.
+/// Whether the group has decamp's hook.
 fn hooks(settings: &Settings, what: String, set: &Group, instances: usize) -> Check {
     let ours = |hook: &&Hook| settings.policy.hooks.is_empty() || settings.policy.hooks.contains(&hook.name);
     let Some(hook) = set.hooks.iter().find(ours) else {
         let to_do = "create the hook, or name it in DECAMP_HOOKS";
-        return Check::bad("Auto Scaling", what, format!("{instances} instances, and no terminating hook of decamp's"), to_do);
+        return Check::bad("Auto Scaling", what, format!("{instances} instances, but no terminating hook of decamp's"), to_do);
     };
     if let Some(fault) = hook.misnamed.first() {
-        return Check::bad("Auto Scaling", what, format!("hook {}: {fault}", hook.name), "mend the hook's notification metadata");
+        return Check::bad(
+            "Auto Scaling",
+            what,
+            format!("hook {}: {fault}", hook.name),
+            "correct the hook's notification metadata",
+        );
     }
     let held = if set.held { ", held by its tag decamp:hold" } else { "" };
     let seen = format!("{instances} instances, hook {} with {}{held}", hook.name, plain(hook.heartbeat_timeout));
@@ -229,7 +230,7 @@ fn target_group(arn: &TargetGroupArn, look: Result<TargetGroup, Unseen>) -> Chec
     match look {
         Err(why) => Check::unseen("Elastic Load Balancing", what, &why),
         Ok(TargetGroup { targets: None, .. }) => {
-            Check::bad("Elastic Load Balancing", what, "it does not exist", "take it out of the settings or the hook's metadata")
+            Check::bad("Elastic Load Balancing", what, "it does not exist", "remove it from the settings or the hook's metadata")
         }
         Ok(group) => {
             let delay = group.delay.map_or_else(|| "unreadable".to_owned(), plain);
@@ -242,10 +243,10 @@ fn target_group(arn: &TargetGroupArn, look: Result<TargetGroup, Unseen>) -> Chec
     }
 }
 
-/// Whether Nomad answers, and what its token may see.
+/// Whether Nomad answers, and whether its token may read enough.
 async fn nomad(cluster: &Cluster) -> Vec<Check> {
     vec![match cluster.nomad().sight().await {
-        Ok(NomadSight::Full) => Check::good("Nomad", "the token", "it sees all that is needed"),
+        Ok(NomadSight::Full) => Check::good("Nomad", "the token", "it can read everything that is needed"),
         Ok(NomadSight::Short(missing)) => {
             Check::bad("Nomad", "the token", missing.to_string(), "give it the policy in infra/policies/nomad.hcl")
         }
@@ -253,8 +254,8 @@ async fn nomad(cluster: &Cluster) -> Vec<Check> {
     }]
 }
 
-/// The nodes of a cluster's groups, and what its Consul shows of them.
-async fn rest(cluster: &Cluster, instances: &[InstanceId]) -> Vec<Check> {
+/// The checks of the nodes of a cluster's groups, and of its Consul.
+async fn nodes_and_consul(cluster: &Cluster, instances: &[InstanceId]) -> Vec<Check> {
     let listed = cluster.nomad().nodes_of(instances).await;
     let mut checks = vec![nodes(instances, &listed)];
     if let Some(consul) = cluster.consul() {
@@ -284,22 +285,27 @@ fn nodes(instances: &[InstanceId], listed: &Result<Vec<Listed>, Unseen>) -> Chec
 
 fn reached(look: &Result<Registrations, Unseen>) -> Check {
     match look {
-        Ok(_) => Check::good("Consul", "an answer", "it answers; no node is known by which its token could be proven"),
+        Ok(_) => Check::good("Consul", "an answer", "it answers; without a known node its token cannot be checked"),
         Err(why) => Check::unseen("Consul", "an answer", why),
     }
 }
 
-/// Whether the token sees a node and all that is registered there.
+/// Whether the token can read a node and all of its services.
 fn shown(looks: &[Result<Registrations, Unseen>]) -> Check {
     let what = "the token";
     if looks.iter().flatten().any(|registered| registered.whole) {
-        return Check::good("Consul", what, "it sees nodes and their services");
+        return Check::good("Consul", what, "it can read nodes and their services");
     }
     match looks.iter().find_map(|look| look.as_ref().err()) {
         Some(why) => Check::unseen("Consul", what, why),
         None => {
-            let seen = "it shows none of the nodes, or cannot prove that it shows all of their services";
-            Check::bad("Consul", what, seen, "give it the policy in infra/policies/consul.hcl, and see that nodes are registered")
+            let seen = "Consul lists none of the nodes, or cannot prove that it lists all of their services";
+            Check::bad(
+                "Consul",
+                what,
+                seen,
+                "give it the policy in infra/policies/consul.hcl, and check that the nodes are registered",
+            )
         }
     }
 }
@@ -309,7 +315,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_that_sees_no_node_is_not_ready_and_one_that_sees_one_of_three_is() {
+    fn a_token_that_can_read_no_node_is_not_ready_and_one_that_can_read_one_of_three_is() {
         let whole = |whole| Ok(Registrations { by_hand: [].into(), whole, agent_dead: false, services: [].into() });
         assert!(!shown(&[whole(false), whole(false)]).ok);
         assert!(shown(&[whole(false), whole(true), Err(Unseen::Throttled)]).ok);
@@ -318,9 +324,9 @@ mod tests {
     }
 
     #[test]
-    fn instances_that_are_no_nodes_of_this_cluster_are_not_ready() {
+    fn instances_without_a_node_in_this_cluster_are_not_ready() {
         let instance: InstanceId = "i-0123456789abcdef0".parse().expect("an id");
         assert!(!nodes(&[instance], &Ok(Vec::new())).ok);
-        assert!(nodes(&[], &Ok(Vec::new())).ok, "an empty group says nothing");
+        assert!(nodes(&[], &Ok(Vec::new())).ok, "an empty group proves nothing");
     }
 }

@@ -1,4 +1,4 @@
-//! One departure in one pass: walked until it ends or the time is up, then kept alive and handed back.
+//! One departure in one pass. It runs until it ends or the time is up. Then its hook gets a heartbeat and its message is handed back.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,37 +15,38 @@ use tracing::{info, warn};
 use crate::fleet::Fleet;
 use crate::pass::Invocation;
 
-/// What became of a departure in this pass.
+/// The result of a task in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Became {
-    /// It needs no more of us.
-    Over,
-    /// Somebody must go on with it, this long from now.
+pub(crate) enum PassResult {
+    /// The task needs no further pass.
+    Done,
+    /// Another pass has to continue it, this long from now.
     HandedBack(Duration),
 }
 
 /// The longest that a message stays hidden between two passes (ADR 0017).
 pub(crate) const BETWEEN_PASSES: Duration = Duration::from_secs(5);
 
-/// What is kept of a pass for the heartbeat and the message, when a call hangs.
-const KEPT_FOR_HEARTBEAT: Duration = Duration::from_secs(3);
-/// What is kept of that for the message, when the heartbeat hangs too: it is tried again by the next pass and by the sweep.
-const KEPT_FOR_MESSAGE: Duration = Duration::from_millis(1500);
+/// The time of a pass that is reserved for the heartbeat and the message if a call hangs.
+const RESERVED_FOR_HEARTBEAT: Duration = Duration::from_secs(3);
+/// The part of it that is reserved for the message if the heartbeat hangs too. The next pass and the sweep send the heartbeat again.
+const RESERVED_FOR_MESSAGE: Duration = Duration::from_millis(1500);
 
-/// What a warm process has told of denials: a pass is too short for once an hour.
+/// The denials that this process has reported. They are kept between passes, because each is reported only once an hour.
 static DENIALS: LazyLock<Denials> = LazyLock::new(Denials::default);
 
-/// Walks a departure for as long as this pass has.
-pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, sweep: Option<Sweep>) -> Became {
+/// Runs a departure until it ends or the pass has to stop.
+pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, sweep: Option<Sweep>) -> PassResult {
     let never_wait = sweep.is_some();
     let remembered = at.memory.of(departure);
     let policy = &*at.settings.policy_of(&departure.asg);
     let mut telling = Telling::new(policy, &DENIALS);
     let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, remembered: &remembered, sweep };
-    // The loop stops by the servers' clock. Should that be set back meanwhile, or a call hang, ours stops it a little later.
-    let patience = at.ends - KEPT_FOR_HEARTBEAT;
-    let walked = tokio::time::timeout_at(patience, run(at.fleet, departure, policy, manner, &mut telling)).await;
-    let Ending { how, seen } = walked.unwrap_or_else(|_| {
+    // The loop stops by the servers' clock. If that clock is set back meanwhile, or a call hangs, the monotonic clock stops the loop a
+    // little later.
+    let at_latest = at.ends - RESERVED_FOR_HEARTBEAT;
+    let ending = tokio::time::timeout_at(at_latest, run(at.fleet, departure, policy, manner, &mut telling)).await;
+    let Ending { how, seen } = ending.unwrap_or_else(|_| {
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
         Ending { how: How::HandedBack, seen: Snapshot::begin_again(departure.instance, at.fleet.now(), &remembered) }
     });
@@ -56,7 +57,7 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
         How::HandedBack => at.memory.keep(departure, remember(departure, &seen, policy, at.fleet.now())),
         How::Ended(..) | How::Observed(_) => at.memory.forget(departure),
     }
-    let became = match how {
+    let result = match how {
         How::Ended(outcome, reason) => {
             let now = at.fleet.now();
             let counts = !(never_wait && found_nothing_to_do(&outcome, telling.steps));
@@ -72,33 +73,33 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
                 at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg), (metrics::OUTCOME, outcome.word())], &values));
             }
             telling.ended(departure, &outcome, &reason, now.since(began));
-            Became::Over
+            PassResult::Done
         }
         How::Observed(decision) => {
             telling.observed(departure, &decision);
-            Became::Over
+            PassResult::Done
         }
-        // The sweep comes again by itself, and goes on looking for an observer too.
-        How::HandedBack if never_wait || at.observes() => Became::Over,
+        // The next sweep continues it, also if decamp only observes.
+        How::HandedBack if never_wait || at.observes() => PassResult::Done,
         How::HandedBack => hand_back(at, departure, &seen, &mut telling).await,
     };
     count(at, departure, &telling);
-    became
+    result
 }
 
-/// Keeps the hook alive until the next pass.
+/// Sends a heartbeat, so that the hook lasts until the next pass.
 async fn hand_back<F: Fleet>(
     at: &Invocation<'_, F>,
     departure: &Departure,
     seen: &Snapshot,
     telling: &mut Telling<'_>,
-) -> Became {
+) -> PassResult {
     let policy = &*at.settings.policy_of(&departure.asg);
     let budget = Budget::of(departure, seen, policy);
     let hide = BETWEEN_PASSES.min(budget.heartbeat_timeout / 6);
     let now = at.fleet.now();
     if let Some(heartbeat) = last_heartbeat(departure, seen, policy, now) {
-        let sent = tokio::time::timeout_at(at.ends - KEPT_FOR_MESSAGE, at.fleet.act(departure, &heartbeat)).await;
+        let sent = tokio::time::timeout_at(at.ends - RESERVED_FOR_MESSAGE, at.fleet.act(departure, &heartbeat)).await;
         let answer = sent.unwrap_or_else(|_| Err(Refusal::Away("no answer in time".into())));
         telling.wrote(departure, &heartbeat, &answer, now);
     }
@@ -111,7 +112,7 @@ async fn hand_back<F: Fleet>(
         plain(hide)
     );
     at.report(&metrics::line(now, &[(metrics::ASG, &departure.asg)], &[(metrics::HANDED_BACK, 1.0)]));
-    Became::HandedBack(hide)
+    PassResult::HandedBack(hide)
 }
 
 fn count<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, telling: &Telling<'_>) {

@@ -1,4 +1,4 @@
-//! What an invocation needs besides a world to act in: who is leaving, and a way to hand a message back.
+//! The calls that an invocation needs besides those of a departure: listing the leaving instances, and hiding a message.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::replacing::Replaces;
 use decamp_events::Message;
 
-/// The real one is `Live`; tests have their own.
+/// `Live` implements it for AWS. Tests have their own implementation.
 pub(crate) trait Fleet: Replaces {
-    /// Every instance of the allowed groups that is on its way out.
+    /// Every leaving instance of the allowed groups.
     async fn leaving(&self, allowed: &Allowed) -> Result<Vec<Leaving>, Unseen>;
 
-    /// Lets a message come back after this long, whoever receives it then.
+    /// Hides a message for this long. Then the queue delivers it again.
     async fn hide(&self, message: &Message, span: Duration) -> Result<(), Refusal>;
 }

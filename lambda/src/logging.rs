@@ -4,7 +4,7 @@ use decamp_config::{LogLevel, may_be_logged};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
-/// Begins to log.
+/// Starts the log.
 pub(crate) fn begin(level: LogLevel) {
     let level = match level {
         LogLevel::Trace => LevelFilter::TRACE,

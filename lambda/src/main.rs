@@ -1,4 +1,4 @@
-//! The Lambda: event in, answer out, nothing else.
+//! The Lambda function: handles events, and runs departures pass by pass.
 
 mod check;
 mod departing;
@@ -26,7 +26,7 @@ use crate::memory::Memory;
 use crate::pass::{Invocation, pass};
 
 fn main() -> anyhow::Result<()> {
-    // One thread: a departure waits far more than it computes, and below 1,769 MB a function has less than one processor.
+    // One thread is enough: a departure waits far more than it computes, and below 1,769 MB a function has less than one processor.
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     tokio.block_on(serve())
 }
@@ -52,10 +52,13 @@ async fn serve() -> anyhow::Result<()> {
             Ok::<_, lambda_runtime::Error>(invoked(live, settings, memory, &event).instrument(span).await)
         }
     });
-    lambda_runtime::Runtime::new(handler).run().await.map_err(|why| anyhow::anyhow!("the runtime API went away: {why}"))
+    lambda_runtime::Runtime::new(handler)
+        .run()
+        .await
+        .map_err(|why| anyhow::anyhow!("the connection to the runtime API ended: {why}"))
 }
 
-/// The settings of the environment, and of the document that it may name.
+/// The settings of the environment and of the stored document, if the environment names one.
 async fn settings() -> anyhow::Result<Settings> {
     let text = match kept_document()? {
         None => None,
@@ -64,18 +67,18 @@ async fn settings() -> anyhow::Result<Settings> {
     Ok(Settings::of_the_function(text.as_ref().map(Secret::expose))?)
 }
 
-/// What an invocation is answered with.
+/// The answer to an invocation.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    /// Which messages come back.
+    /// The messages that the queue has to deliver again.
     Batch(SqsBatchResponse),
-    /// What a check saw.
+    /// The report of a check.
     Report(Report),
 }
 
 async fn invoked(live: &Live, settings: &Settings, memory: &Memory, event: &LambdaEvent<Box<RawValue>>) -> Answer {
-    // Between two invocations the process is frozen, and its clocks with it.
+    // Between two invocations Lambda freezes the process with its clocks.
     live.clock().start_again();
     let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(event.context.deadline);
     let left = deadline.duration_since(SystemTime::now()).unwrap_or_default();

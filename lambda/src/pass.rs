@@ -1,4 +1,4 @@
-//! One invocation: what it was invoked with is read, each thing is done as far as the time allows, and the answer says what to bring back.
+//! One invocation: it reads the event, does each task as far as the time allows, and answers which messages have to be delivered again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use aws_lambda_events::sqs::SqsBatchResponse;
 use decamp_config::Settings;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
-use decamp_core::fit::KEPT_FOR_HANDING_BACK;
 use decamp_core::ids::InstanceId;
+use decamp_core::lambda_budget::KEPT_FOR_HANDING_BACK;
 use decamp_core::metrics;
 use decamp_core::replacing::{Asked, Due, Window, hidden_for, replace};
 use decamp_core::sweep::Sweep;
@@ -17,16 +17,16 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::departing::{BETWEEN_PASSES, Became, depart};
+use crate::departing::{BETWEEN_PASSES, PassResult, depart};
 use crate::fleet::Fleet;
 use crate::memory::Memory;
 
-/// Stop everything this long before it: a function that runs out of time loses its whole batch.
-const KEPT_FOR_THE_ANSWER: Duration = Duration::from_secs(1);
+/// Everything stops this long before the function's time-out, because a function that times out fails its whole batch.
+const RESERVED_FOR_ANSWER: Duration = Duration::from_secs(1);
 
-/// A sweep comes to the last instance this long before its end, in a short one half of it: its questions wait up to two seconds for others
-/// like them, and its heartbeat for a place.
-const KEPT_FOR_THE_LAST: Duration = Duration::from_secs(3);
+/// A sweep begins with its last instance this long before its end, and a short sweep at half of its time. The requests of an instance wait
+/// up to two seconds to be coalesced, and its heartbeat waits for the rate limit.
+const RESERVED_FOR_LAST_INSTANCE: Duration = Duration::from_secs(3);
 
 /// One invocation.
 pub(crate) struct Invocation<'a, F> {
@@ -34,11 +34,11 @@ pub(crate) struct Invocation<'a, F> {
     pub(crate) settings: &'a Settings,
     /// When to stop looking and acting.
     pub(crate) stop_at: Time,
-    /// When to stop everything, by a clock that no server's answer sets.
+    /// When to stop everything, by the monotonic clock, which no server's answer corrects.
     pub(crate) ends: Instant,
-    /// What this process remembers between invocations.
+    /// The memory of this process between invocations.
     pub(crate) memory: &'a Memory,
-    /// Where lines of metrics go.
+    /// Prints a line of metrics.
     pub(crate) metrics: &'a dyn Fn(&str),
 }
 
@@ -60,11 +60,11 @@ impl<'a, F: Fleet> Invocation<'a, F> {
         metrics: &'a dyn Fn(&str),
     ) -> Self {
         let stop_at = fleet.now() + left.saturating_sub(KEPT_FOR_HANDING_BACK);
-        let ends = Instant::now() + left.saturating_sub(KEPT_FOR_THE_ANSWER);
+        let ends = Instant::now() + left.saturating_sub(RESERVED_FOR_ANSWER);
         Self { fleet, settings, stop_at, ends, memory, metrics }
     }
 
-    /// What `call` answers, if it does before everything has to stop.
+    /// The answer of `call`, if it comes before everything has to stop.
     pub(crate) async fn in_time<T>(&self, call: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.ends, call).await.ok()
     }
@@ -74,21 +74,21 @@ impl<'a, F: Fleet> Invocation<'a, F> {
     }
 }
 
-/// Something to do, and the messages that asked for it.
+/// A task, and the messages that asked for it.
 struct Task {
-    what: What,
+    kind: TaskKind,
     messages: Vec<Arc<Message>>,
 }
 
 #[derive(PartialEq, Eq)]
-enum What {
+enum TaskKind {
     Depart(Departure),
     Interruption {
         instance: InstanceId,
         at: Time,
     },
     Replace(Vec<InstanceId>),
-    /// A change to come: its instances are replaced when its time comes near.
+    /// A scheduled change: its instances are replaced some time before it.
     ReplaceFor {
         instances: Vec<InstanceId>,
         window: Window,
@@ -96,22 +96,22 @@ enum What {
     Sweep,
 }
 
-/// Does one invocation. It never fails: what can be done again is handed back, what cannot is said and let go.
+/// Handles one invocation. It never fails: tasks that need another pass are handed back, and rejected records are logged and dropped.
 pub(crate) async fn pass<F: Fleet>(at: &Invocation<'_, F>, event: &[u8]) -> SqsBatchResponse {
     let mut tasks: Vec<Task> = Vec::new();
     for record in read(event, &at.settings.allowed, &at.settings.policy.hooks) {
-        if let Some(what) = task(at, &record) {
-            // Twice the same in one batch is done once and answered for both.
-            match tasks.iter_mut().find(|task| is_the_same(&task.what, &what)) {
+        if let Some(kind) = task(at, &record) {
+            // A duplicate in the batch is done once, and the answer covers both messages.
+            match tasks.iter_mut().find(|task| is_the_same(&task.kind, &kind)) {
                 Some(task) => task.messages.extend(record.message),
-                None => tasks.push(Task { what, messages: record.message.into_iter().collect() }),
+                None => tasks.push(Task { kind, messages: record.message.into_iter().collect() }),
             }
         }
     }
-    let became = join_all(tasks.iter().map(|task| take_up(at, task))).await;
+    let results = join_all(tasks.iter().map(|task| perform(at, task))).await;
     let mut back: Vec<(&Arc<Message>, Duration)> = Vec::new();
-    for (task, became) in tasks.iter().zip(became) {
-        let Became::HandedBack(hide) = became else { continue };
+    for (task, result) in tasks.iter().zip(results) {
+        let PassResult::HandedBack(hide) = result else { continue };
         for message in &task.messages {
             match back.iter_mut().find(|(other, _)| other.id == message.id) {
                 Some((_, earlier)) => *earlier = hide.min(*earlier),
@@ -119,10 +119,10 @@ pub(crate) async fn pass<F: Fleet>(at: &Invocation<'_, F>, event: &[u8]) -> SqsB
             }
         }
         if task.messages.is_empty() {
-            info!(action = "hand back", "no queue brings this event back; the sweep goes on with it");
+            info!(action = "hand back", "no queue delivers this event again; the sweep continues it");
         }
     }
-    join_all(back.iter().map(|(message, hide)| hand_over(at, message, *hide))).await;
+    join_all(back.iter().map(|(message, hide)| hide_message(at, message, *hide))).await;
     let mut answer = SqsBatchResponse::default();
     for (message, _) in back {
         answer.add_failure(message.id.to_string());
@@ -130,38 +130,38 @@ pub(crate) async fn pass<F: Fleet>(at: &Invocation<'_, F>, event: &[u8]) -> SqsB
     answer
 }
 
-/// What a record asks for. Whatever asks for nothing is said here, once.
-fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<What> {
+/// The task of a record. A record without a task is logged here.
+fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<TaskKind> {
     let message = record.message.as_ref().map(|message| &*message.id);
     if record.names_no_region {
-        info!(message.id = message, "the event names no Region; what Auto Scaling shows in ours decides");
+        info!(message.id = message, "the event names no Region; Auto Scaling in the function's Region decides");
     }
     match &record.told {
-        Ok(Told::Departure(departure)) => return Some(What::Depart(departure.clone())),
+        Ok(Told::Departure(departure)) => return Some(TaskKind::Depart(departure.clone())),
         Ok(Told::Interruption { instance, at: gone }) => {
             at.count(metrics::WARNINGS, "interruption");
-            return Some(What::Interruption { instance: *instance, at: *gone });
+            return Some(TaskKind::Interruption { instance: *instance, at: *gone });
         }
-        Ok(Told::Sweep) => return Some(What::Sweep),
+        Ok(Told::Sweep) => return Some(TaskKind::Sweep),
         Ok(told @ Told::Rebalance { instance }) => {
             at.count(metrics::WARNINGS, told.word());
             warn!(message.id = message, instance.id = %instance, event = told.word(), "EC2 may soon take the instance back");
-            return at.settings.replace.on_rebalance().then(|| What::Replace(vec![*instance]));
+            return at.settings.replace.on_rebalance().then(|| TaskKind::Replace(vec![*instance]));
         }
         Ok(told @ Told::ScheduledChange { instances, window }) => {
-            // It is told again by every pass that waits for its time: counted and said once.
+            // The queue delivers it again and again until its time. It is counted and logged only the first time.
             if record.message.as_ref().is_none_or(|message| message.receives <= 1) {
                 at.count(metrics::WARNINGS, told.word());
-                let begins = window.begins.map_or_else(|| "at a time not told".to_owned(), |at| at.to_string());
+                let begins = window.begins.map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string());
                 for instance in instances {
-                    warn!(message.id = message, instance.id = %instance, event = told.word(), begins, "AWS means to change what the instance runs on");
+                    warn!(message.id = message, instance.id = %instance, event = told.word(), begins, "AWS has scheduled a change of the instance's host");
                 }
             }
-            let wish = What::ReplaceFor { instances: instances.clone(), window: *window };
-            return at.settings.replace.on_scheduled_change().then_some(wish);
+            let task = TaskKind::ReplaceFor { instances: instances.clone(), window: *window };
+            return at.settings.replace.on_scheduled_change().then_some(task);
         }
         Ok(told @ Told::Arrival { instance, asg }) => {
-            info!(message.id = message, instance.id = %instance, asg.name = &**asg, event = told.word(), "a launch; its hook is not decamp's");
+            info!(message.id = message, instance.id = %instance, asg.name = &**asg, event = told.word(), "an instance is launching; its hook is not decamp's");
         }
         Ok(told @ (Told::Test | Told::Informational(_))) => {
             info!(message.id = message, event = told.word(), "nothing to do");
@@ -173,105 +173,105 @@ fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<What> {
 
 fn reject<F: Fleet>(at: &Invocation<'_, F>, message: Option<&str>, rejection: &Rejection) {
     if rejection.is_everyday() {
-        info!(message.id = message, event = rejection.word(), "left alone: {rejection}");
+        info!(message.id = message, event = rejection.word(), "ignored: {rejection}");
         return;
     }
     at.count(metrics::EVENTS_REJECTED, rejection.word());
     error!(message.id = message, event = rejection.word(), "rejected: {rejection}");
 }
 
-/// Whether both ask for the same. When something began may be told in two ways, a second apart.
-fn is_the_same(one: &What, other: &What) -> bool {
+/// Whether both are the same task. The time when an action began may differ by a second in two messages.
+fn is_the_same(one: &TaskKind, other: &TaskKind) -> bool {
     match (one, other) {
-        (What::Depart(one), What::Depart(other)) => {
+        (TaskKind::Depart(one), TaskKind::Depart(other)) => {
             let named = |departure: &Departure| departure.action().map(|action| (action.hook.clone(), action.token.clone()));
             one.instance == other.instance && one.asg == other.asg && named(one) == named(other)
         }
-        (What::Interruption { instance, .. }, What::Interruption { instance: other, .. }) => instance == other,
-        (What::Replace(_) | What::ReplaceFor { .. }, _) => one == other,
-        (What::Sweep, What::Sweep) => true,
-        (What::Depart(_) | What::Interruption { .. } | What::Sweep, _) => false,
+        (TaskKind::Interruption { instance, .. }, TaskKind::Interruption { instance: other, .. }) => instance == other,
+        (TaskKind::Replace(_) | TaskKind::ReplaceFor { .. }, _) => one == other,
+        (TaskKind::Sweep, TaskKind::Sweep) => true,
+        (TaskKind::Depart(_) | TaskKind::Interruption { .. } | TaskKind::Sweep, _) => false,
     }
 }
 
-async fn take_up<F: Fleet>(at: &Invocation<'_, F>, task: &Task) -> Became {
-    match &task.what {
-        What::Depart(departure) => depart(at, departure, None).await,
-        What::Interruption { instance, at: gone } => interruption(at, *instance, *gone).await,
-        What::Replace(instances) => replace_all(at, instances).await,
-        What::ReplaceFor { instances, window } => match when(at, *window, instances, &task.messages) {
+async fn perform<F: Fleet>(at: &Invocation<'_, F>, task: &Task) -> PassResult {
+    match &task.kind {
+        TaskKind::Depart(departure) => depart(at, departure, None).await,
+        TaskKind::Interruption { instance, at: gone } => interruption(at, *instance, *gone).await,
+        TaskKind::Replace(instances) => replace_all(at, instances).await,
+        TaskKind::ReplaceFor { instances, window } => match when(at, *window, instances, &task.messages) {
             Ok(()) => replace_all(at, instances).await,
-            Err(became) => became,
+            Err(result) => result,
         },
-        What::Sweep => {
+        TaskKind::Sweep => {
             sweep(at).await;
-            // The next one comes by itself.
-            Became::Over
+            // The schedule starts the next sweep.
+            PassResult::Done
         }
     }
 }
 
-async fn replace_all<F: Fleet>(at: &Invocation<'_, F>, instances: &[InstanceId]) -> Became {
+async fn replace_all<F: Fleet>(at: &Invocation<'_, F>, instances: &[InstanceId]) -> PassResult {
     let all = join_all(instances.iter().map(|instance| replaced(at, *instance))).await;
-    all.into_iter().find(|became| matches!(became, Became::HandedBack(_))).unwrap_or(Became::Over)
+    all.into_iter().find(|result| matches!(result, PassResult::HandedBack(_))).unwrap_or(PassResult::Done)
 }
 
-/// Whether the time of a change has come near; else what becomes of its event, which waits on its queue.
+/// `Ok` if it is time to replace the instances. Otherwise the result for the event, which waits on its queue.
 fn when<F: Fleet>(
     at: &Invocation<'_, F>,
     window: Window,
     instances: &[InstanceId],
     messages: &[Arc<Message>],
-) -> Result<(), Became> {
+) -> Result<(), PassResult> {
     let (settings, now) = (at.settings, at.fleet.now());
     let example = instances.first().map(InstanceId::to_string);
     let due = match window.due(settings.replace_ahead, now) {
         Due::Now => return Ok(()),
         Due::Over => {
-            info!(instance.id = example, event = "scheduled-change", "the change is over; nothing is replaced for it");
-            return Err(Became::Over);
+            info!(instance.id = example, event = "scheduled-change", "the change has ended, so nothing is replaced");
+            return Err(PassResult::Done);
         }
         Due::Later(due) => due,
     };
     let Some(message) = messages.first() else {
-        warn!(instance.id = example, event = "scheduled-change", due = %due, "nothing is replaced yet, and no queue brings this event back: send it by a queue");
-        return Err(Became::Over);
+        warn!(instance.id = example, event = "scheduled-change", due = %due, "nothing is replaced yet, and no queue delivers this event again: send such events by a queue");
+        return Err(PassResult::Done);
     };
     match hidden_for(due, message.sent, settings.queue_keeps, message.receives, BETWEEN_PASSES, now) {
         None => Ok(()),
         Some(hide) => {
-            info!(message.id = &*message.id, instance.id = example, event = "scheduled-change", due = %due, "replaced not before {due}; its event comes back in {}", plain(hide));
-            Err(Became::HandedBack(hide))
+            info!(message.id = &*message.id, instance.id = example, event = "scheduled-change", due = %due, "it is replaced from {due} on; the queue delivers the event again in {}", plain(hide));
+            Err(PassResult::HandedBack(hide))
         }
     }
 }
 
-/// Has Auto Scaling replace an instance that AWS warned of.
-async fn replaced<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId) -> Became {
+/// Asks Auto Scaling to replace an instance about which AWS has warned.
+async fn replaced<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId) -> PassResult {
     let asked = replace(at.fleet, |asg| at.settings.allowed.group(asg), at.settings.only_observes(), instance);
     match at.in_time(asked).await {
         Some(Asked::Replaced) => {
             at.count(metrics::WARNINGS, "replaced");
-            Became::Over
+            PassResult::Done
         }
         Some(Asked::Refused) => {
             at.count(metrics::EVENTS_REJECTED, "replacement");
-            Became::Over
+            PassResult::Done
         }
-        Some(Asked::LeftAlone) => Became::Over,
-        Some(Asked::Again) => Became::HandedBack(BETWEEN_PASSES),
+        Some(Asked::LeftAlone) => PassResult::Done,
+        Some(Asked::Again) => PassResult::HandedBack(BETWEEN_PASSES),
         None => {
             warn!(instance.id = %instance, "the time was up before Auto Scaling answered");
-            Became::HandedBack(BETWEEN_PASSES)
+            PassResult::HandedBack(BETWEEN_PASSES)
         }
     }
 }
 
-/// Takes a spot instance out if it is one of ours: the event does not say, Auto Scaling does.
-async fn interruption<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId, gone: Time) -> Became {
+/// Drains a spot instance if its group is allowed. The event does not name the group, so Auto Scaling is queried.
+async fn interruption<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId, gone: Time) -> PassResult {
     if gone <= at.fleet.now() {
         info!(instance.id = %instance, event = "interruption", "EC2 has taken the instance back already");
-        return Became::Over;
+        return PassResult::Done;
     }
     let group = at.in_time(at.fleet.group_of(instance)).await;
     match group {
@@ -279,21 +279,21 @@ async fn interruption<F: Fleet>(at: &Invocation<'_, F>, instance: InstanceId, go
             depart(at, &Departure { instance, asg, cause: Cause::Interruption { at: gone } }, None).await
         }
         Some(Ok(_)) => {
-            info!(instance.id = %instance, event = "interruption", "EC2 takes back an instance that is in no group of ours");
-            Became::Over
+            info!(instance.id = %instance, event = "interruption", "EC2 takes back an instance that is in no allowed group");
+            PassResult::Done
         }
         Some(Err(unseen)) => {
             warn!(instance.id = %instance, event = "interruption", why = %unseen, "Auto Scaling cannot be seen: {unseen}");
-            Became::HandedBack(BETWEEN_PASSES)
+            PassResult::HandedBack(BETWEEN_PASSES)
         }
         None => {
             warn!(instance.id = %instance, event = "interruption", "the time was up before Auto Scaling answered");
-            Became::HandedBack(BETWEEN_PASSES)
+            PassResult::HandedBack(BETWEEN_PASSES)
         }
     }
 }
 
-/// One look, heartbeat and step for everything that waits, whether or not its event ever came.
+/// One look, heartbeat and step for every waiting instance, whether or not its event has arrived.
 async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
     let leaving = match at.in_time(at.fleet.leaving(&at.settings.allowed)).await {
         Some(Ok(leaving)) => leaving,
@@ -322,7 +322,7 @@ async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
     let sweep = Sweep::begin(now, at.settings.serve.sweep_every, departures.len(), at.settings.aws.auto_scaling_rate);
     departures.sort_by_cached_key(|departure| sweep.place(departure.instance));
     let left = at.stop_at.since(now);
-    let pass = left - (left / 10).max(KEPT_FOR_THE_LAST).min(left / 2);
+    let pass = left - (left / 10).max(RESERVED_FOR_LAST_INSTANCE).min(left / 2);
     let passes = departures.iter().enumerate().map(|(place, departure)| async move {
         tokio::time::sleep(sweep.starts_after(place, pass)).await;
         depart(at, departure, Some(sweep)).await
@@ -333,15 +333,16 @@ async fn sweep<F: Fleet>(at: &Invocation<'_, F>) {
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
 }
 
-/// Lets a message come back soon. If that fails it comes back later, and the sweep keeps its hook alive until then.
-async fn hand_over<F: Fleet>(at: &Invocation<'_, F>, message: &Message, hide: Duration) {
+/// Hides a message for a short time, so that the queue delivers it again soon. If that fails it is delivered later, and the sweep sends
+/// heartbeats until then.
+async fn hide_message<F: Fleet>(at: &Invocation<'_, F>, message: &Message, hide: Duration) {
     if at.observes() {
         return;
     }
     match at.in_time(at.fleet.hide(message, hide)).await {
         Some(Ok(())) => {}
-        Some(Err(refusal)) => warn!(message.id = &*message.id, why = %refusal, "the message comes back late: {refusal}"),
-        None => warn!(message.id = &*message.id, "the message comes back late: no answer from SQS in time"),
+        Some(Err(refusal)) => warn!(message.id = &*message.id, why = %refusal, "the queue delivers the message late: {refusal}"),
+        None => warn!(message.id = &*message.id, "the queue delivers the message late: no answer from SQS in time"),
     }
 }
 

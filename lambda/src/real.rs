@@ -1,4 +1,4 @@
-//! The real fleet: what the Lambda asks of AWS besides what every departure asks.
+//! The calls of AWS that only the Lambda makes, besides those of a departure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::fleet::Fleet;
 
 impl Fleet for Live {
     async fn leaving(&self, allowed: &Allowed) -> Result<Vec<Leaving>, Unseen> {
-        // A name with a star cannot be asked for: then all groups are, and the others are left out.
-        let named = allowed.groups.iter().all(|group| !group.ends_with('*'));
-        let asked: &[Arc<str>] = if named { &allowed.groups } else { &[] };
-        let mut leaving = self.auto_scaling().leaving(asked).await?;
+        // AWS takes no name with a star. Then all groups are listed and filtered by the allow-list.
+        let all_named = allowed.groups.iter().all(|group| !group.ends_with('*'));
+        let requested: &[Arc<str>] = if all_named { &allowed.groups } else { &[] };
+        let mut leaving = self.auto_scaling().leaving(requested).await?;
         leaving.retain(|one| allowed.group(&one.asg));
         Ok(leaving)
     }

@@ -1,4 +1,4 @@
-//! The real binary under a runtime API: what it answers, and what it must never print.
+//! The real binary under a runtime API: its answers, and what it must never print.
 
 mod checks;
 mod clusters;
@@ -12,22 +12,22 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use decamp_core::time::Time;
-use runtime::{Answer, Function, Ruin};
+use runtime::{Answer, FailingServer, Function};
 use serde_json::{Value, json};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
 const TIME: Duration = Duration::from_secs(10);
 
-/// The function, its neighbours, and secrets that must not be seen anywhere.
-async fn start(ruin: &Ruin, more: &[(&str, &str)]) -> Function {
+/// Starts the function with settings that point at the failing server, and with secrets that must not appear anywhere.
+async fn start(failing: &FailingServer, more: &[(&str, &str)]) -> Function {
     let settings = [
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "canary-secret-access-key"),
         ("AWS_SESSION_TOKEN", "canary-session-token"),
-        ("AWS_ENDPOINT_URL", &ruin.url),
-        ("NOMAD_ADDR", &ruin.url),
+        ("AWS_ENDPOINT_URL", &failing.url),
+        ("NOMAD_ADDR", &failing.url),
         ("NOMAD_TOKEN", "canary-nomad-token"),
-        ("CONSUL_HTTP_ADDR", &ruin.url),
+        ("CONSUL_HTTP_ADDR", &failing.url),
         ("CONSUL_HTTP_TOKEN", "canary-consul-token"),
         ("DECAMP_GROUPS", "workers"),
         ("DECAMP_ACCOUNTS", "123456789012"),
@@ -62,11 +62,11 @@ fn batch(bodies: &[&str]) -> String {
     json!({"Records": bodies.iter().enumerate().map(record).collect::<Vec<_>>()}).to_string()
 }
 
-fn nothing_comes_back(answer: &Answer) -> bool {
+fn nothing_handed_back(answer: &Answer) -> bool {
     *answer == Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned())
 }
 
-/// Every line is one JSON object; those of the log by level, those of metrics as `metric`.
+/// Parses the printed lines, each one JSON object, and pairs each with its log level, or with `metric`.
 fn lines(printed: &str) -> Vec<(String, Value)> {
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not a line of JSON: {line}"));
@@ -86,22 +86,22 @@ fn assert_no_canary(printed: &str) {
 }
 
 #[tokio::test]
-async fn what_needs_nothing_is_answered_without_a_single_call() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[]).await;
+async fn an_event_that_needs_no_call_is_answered_without_one() {
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[]).await;
     let test = json!({"Event": "autoscaling:TEST_NOTIFICATION", "Service": "AWS Auto Scaling", "AccountId": "123456789012"});
     let foreign = termination().to_string().replace("123456789012", "999999999999");
     let garbage = batch(&["canary garbage", "{\"canary\":", &test.to_string(), &foreign, &"[".repeat(70_000)]);
     for event in ["{}", "[]", "7", "\"canary\"", "{\"canary-key\":\"canary-value\"}", &garbage, &foreign, &test.to_string()] {
         let answer = function.invoke(event, TIME).await;
-        assert!(nothing_comes_back(&answer), "{event}: {answer:?}");
+        assert!(nothing_handed_back(&answer), "{event}: {answer:?}");
     }
     let printed = function.end().await;
     assert_no_canary(&printed);
-    assert_eq!(ruin.asked(), Vec::<String>::new());
+    assert_eq!(failing.requests(), Vec::<String>::new());
     let lines = lines(&printed);
     let rejected = of(&lines, "ERROR");
-    assert_eq!(rejected.len(), 10, "a line for each record that was refused: {rejected:#?}");
+    assert_eq!(rejected.len(), 10, "a line for each rejected record: {rejected:#?}");
     let metrics = of(&lines, "metric");
     assert_eq!(metrics.iter().filter(|line| line["EventsRejected"] == 1.0).count(), 10, "{metrics:#?}");
     assert_eq!(rejected[0]["span"]["cold_start"], true);
@@ -109,31 +109,31 @@ async fn what_needs_nothing_is_answered_without_a_single_call() {
 }
 
 #[tokio::test]
-async fn what_is_not_even_json_is_an_error_that_repeats_none_of_it() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[]).await;
+async fn an_event_that_is_not_json_is_an_error_that_repeats_none_of_it() {
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[]).await;
     let answer = function.invoke("{\"canary\": canary", TIME).await;
-    assert!(function.asked_after().is_some());
+    assert!(function.first_request_after().is_some());
     assert!(matches!(&answer, Answer::Error(text) if !text.contains("canary")), "{answer:?}");
-    assert!(nothing_comes_back(&function.invoke("{}", TIME).await), "and it goes on");
+    assert!(nothing_handed_back(&function.invoke("{}", TIME).await), "the function still works");
     assert_no_canary(&function.end().await);
 }
 
 #[tokio::test]
-async fn a_departure_in_a_ruined_world_comes_back_alone_and_in_time() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[]).await;
+async fn a_departure_is_handed_back_alone_and_in_time_when_every_request_fails() {
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[]).await;
     let began = std::time::Instant::now();
     let event = batch(&["canary garbage", &termination().to_string()]);
     let answer = function.invoke(&event, Duration::from_secs(8)).await;
     assert_eq!(answer, Answer::Response(r#"{"batchItemFailures":[{"itemIdentifier":"m-1"}]}"#.to_owned()));
     assert!(began.elapsed() < Duration::from_secs(8));
-    assert!(function.most_resident().is_none_or(|kib| kib < 64 * 1024), "unoptimised, and still small");
-    let asked = ruin.asked();
-    assert!(asked.iter().any(|one| one.contains("RecordLifecycleActionHeartbeat")), "{asked:#?}");
-    assert!(asked.iter().any(|one| one.contains("AmazonSQS.ChangeMessageVisibility")), "{asked:#?}");
+    assert!(function.peak_resident().is_none_or(|kib| kib < 64 * 1024), "an unoptimised build stays small too");
+    let requests = failing.requests();
+    assert!(requests.iter().any(|request| request.contains("RecordLifecycleActionHeartbeat")), "{requests:#?}");
+    assert!(requests.iter().any(|request| request.contains("AmazonSQS.ChangeMessageVisibility")), "{requests:#?}");
     let writes = ["DeregisterTargets", "CompleteLifecycleAction", "drain", "eligibility", "SendMessage"];
-    assert!(!asked.iter().any(|one| writes.iter().any(|write| one.contains(write))), "{asked:#?}");
+    assert!(!requests.iter().any(|request| writes.iter().any(|write| request.contains(write))), "{requests:#?}");
     let printed = function.end().await;
     assert_no_canary(&printed);
     let lines = lines(&printed);
@@ -143,19 +143,19 @@ async fn a_departure_in_a_ruined_world_comes_back_alone_and_in_time() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_cannot_see_is_no_error_of_the_function() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[]).await;
-    assert!(nothing_comes_back(&function.invoke("{\"decamp\":\"sweep\"}", TIME).await));
+async fn a_sweep_that_cannot_read_anything_is_no_error_of_the_function() {
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[]).await;
+    assert!(nothing_handed_back(&function.invoke("{\"decamp\":\"sweep\"}", TIME).await));
     let printed = function.end().await;
     assert!(!printed.contains("\"Sweeps\""), "{printed}");
     assert_eq!(of(&lines(&printed), "WARN").len(), 1, "{printed}");
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_end_it_with_a_sentence() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[("DECAMP_RESERVE", "9h")]).await;
+async fn invalid_settings_end_the_function_with_an_explanation() {
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[("DECAMP_RESERVE", "9h")]).await;
     assert_eq!(function.invoke("{}", TIME).await, Answer::Gone);
     let printed = function.end().await;
     assert!(printed.contains("DECAMP_RESERVE"), "{printed}");

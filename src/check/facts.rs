@@ -1,4 +1,4 @@
-//! What was found, layer by layer, in words.
+//! The facts that were found, layer by layer, as text.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,11 +8,11 @@ use decamp_core::ids::TargetId;
 use decamp_core::time::plain;
 use serde::Serialize;
 
-use super::Read;
+use super::Inspection;
+use crate::describe;
 use crate::survey::{balancer_kind, ours};
-use crate::words;
 
-/// One thing that was found.
+/// One fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Fact {
     pub(crate) layer: Layer,
@@ -20,8 +20,8 @@ pub(crate) struct Fact {
     pub(crate) text: String,
 }
 
-/// All of it.
-pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
+/// All facts of a group.
+pub(super) fn facts(read: &Inspection<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut add = |layer, object: &str, text: String| facts.push(Fact { layer, object: object.to_owned(), text });
     let groups = task_groups(read);
@@ -38,7 +38,7 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
         add(
             Layer::Service,
             &group.title(),
-            format!("{copies}registers {}; serves on for {serves} after it was told to stop", names.join(", ")),
+            format!("{copies}registers {}; keeps serving for {serves} after Nomad tells it to stop", names.join(", ")),
         );
     }
     let ingresses: Vec<_> = groups.values().filter_map(|group| Some((group, group.ingress.as_ref()?))).collect();
@@ -47,7 +47,7 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
             Layer::Ingress,
             &group.title(),
             format!(
-                "{}; promises to forget a service within {}, and DECAMP_INGRESS_MARGIN allows its own work {} more, which load may eat",
+                "{}; should drop a service within {}; DECAMP_INGRESS_MARGIN adds {} for its own work, which takes longer under load",
                 ingress.how,
                 plain(ingress.forgets_after),
                 plain(read.policy.ingress_margin)
@@ -57,7 +57,7 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
     let nomad_was_seen = !read.looks.is_empty() && read.looks.iter().all(|(_, seen)| seen.nomad.last().is_some());
     if ingresses.is_empty() && nomad_was_seen {
         let forgets = plain(read.policy.ingress_forgets);
-        add(Layer::Ingress, "-", format!("no job on these nodes shows one; DECAMP_INGRESS_FORGETS is taken: {forgets}"));
+        add(Layer::Ingress, "-", format!("no job on these nodes looks like one; DECAMP_INGRESS_FORGETS applies: {forgets}"));
     }
     target_groups(read, &mut add);
     nodes(read, &mut add);
@@ -75,12 +75,12 @@ pub(super) fn facts(read: &Read<'_>) -> Vec<Fact> {
     }
     let mut states: BTreeMap<String, usize> = BTreeMap::new();
     for (_, lifecycle) in &read.roster.instances {
-        *states.entry(words::lifecycle(lifecycle)).or_default() += 1;
+        *states.entry(describe::lifecycle(lifecycle)).or_default() += 1;
     }
     let states: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
     let healthy = match read.roster.healthy_percentages {
         Some((least, most)) => format!("; between {least} and {most} percent healthy while it replaces"),
-        None => "; no maintenance policy, so what replaces its instances says how many go at a time".to_owned(),
+        None => "; no maintenance policy, so each instance refresh decides how many leave at a time".to_owned(),
     };
     let states = if states.is_empty() { "no instances".to_owned() } else { states.join(", ") };
     add(Layer::Group, &read.asg, format!("{states}{healthy}"));
@@ -94,29 +94,29 @@ fn provider(provider: Provider) -> &'static str {
     }
 }
 
-/// Each task group that runs on the group's nodes, once.
-fn task_groups<'a>(read: &'a Read<'_>) -> BTreeMap<String, &'a TaskGroup> {
+/// Each task group that runs on the group's nodes, listed once.
+fn task_groups<'a>(read: &'a Inspection<'_>) -> BTreeMap<String, &'a TaskGroup> {
     let known = read.looks.iter().flat_map(|(_, seen)| &seen.history.known).filter(|k| !k.over);
     known.map(|k| (format!("{}/{}", k.group.namespace, k.group.title()), &*k.group)).collect()
 }
 
-fn target_groups(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
-    let mut told: BTreeMap<String, (String, String, usize)> = BTreeMap::new();
+fn target_groups(read: &Inspection<'_>, add: &mut impl FnMut(Layer, &str, String)) {
+    let mut reported: BTreeMap<String, (String, String, usize)> = BTreeMap::new();
     for (departure, seen) in &read.looks {
         for (balancer, group) in seen.balancers.iter().filter_map(|b| Some((b, b.sight.last()?))) {
             let targets = group.targets.as_ref().map_or(0, |targets| targets.len());
             let text = format!("{}, {targets} targets", balancer_kind(group, seen));
-            let row = told.entry(balancer.arn.to_string()).or_insert_with(|| (balancer.arn.name().to_owned(), text, 0));
+            let row = reported.entry(balancer.arn.to_string()).or_insert_with(|| (balancer.arn.name().to_owned(), text, 0));
             row.2 += ours(departure, seen, group).len();
         }
     }
-    // Whose an address is only Nomad says.
+    // Only Nomad knows which instance has an address.
     let nomad_was_seen = read.looks.iter().all(|(_, seen)| seen.nomad.last().is_some());
     let by_address = |arn: &str| {
         let groups = read.looks.iter().flat_map(|(_, seen)| &seen.balancers).filter(|b| b.arn.to_string() == arn);
         groups.filter_map(|b| b.sight.last()).flat_map(|g| g.listed()).any(|target| matches!(target.id, TargetId::Ip(_)))
     };
-    for (arn, (name, text, of_ours)) in &told {
+    for (arn, (name, text, of_ours)) in &reported {
         let whose = if nomad_was_seen || !by_address(arn) {
             format!("{of_ours} of them this group's")
         } else {
@@ -125,21 +125,21 @@ fn target_groups(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
         add(Layer::LoadBalancer, name, format!("{text}, {whose}"));
     }
     for balancer in read.looks.iter().flat_map(|(_, seen)| &seen.balancers) {
-        if let Entry::Vacant(unseen) = told.entry(balancer.arn.to_string()) {
+        if let Entry::Vacant(unseen) = reported.entry(balancer.arn.to_string()) {
             unseen.insert(Default::default());
             add(Layer::LoadBalancer, balancer.arn.name(), "unknown: it could not be seen".to_owned());
         }
     }
     match &read.scanned {
         Ok(found) => {
-            add(Layer::LoadBalancer, "-", format!("a scan of all target groups found {} that hold its instances", found.len()));
+            add(Layer::LoadBalancer, "-", format!("a scan of all target groups found {} that list its instances", found.len()));
         }
-        Err(why) => add(Layer::LoadBalancer, "-", format!("whether others hold its instances is unknown: {why}")),
+        Err(why) => add(Layer::LoadBalancer, "-", format!("whether others list its instances is unknown: {why}")),
     }
 }
 
-fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
-    // That none was seen is said once, with why.
+fn nodes(read: &Inspection<'_>, add: &mut impl FnMut(Layer, &str, String)) {
+    // The report says once, with the reason, that Nomad could not be read.
     if read.looks.iter().all(|(_, seen)| seen.nomad.last().is_none()) {
         return;
     }
@@ -153,14 +153,14 @@ fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
             let eligible = if node.eligible { "eligible" } else { "ineligible" };
             let registered = match (seen.consul.last(), read.policy.consul) {
                 (Some(registered), _) => {
-                    let said = registered.said_of_hands();
-                    let by_hand = if said.is_empty() { said } else { format!(" and {said}") };
-                    format!(", {}{by_hand}", words::counted(registered.services.len() as u64, "service in Consul"))
+                    let text = registered.said_of_hands();
+                    let by_hand = if text.is_empty() { text } else { format!(" and {text}") };
+                    format!(", {}{by_hand}", describe::counted(registered.services.len() as u64, "service in Consul"))
                 }
                 (None, true) => ", services in Consul unknown".to_owned(),
                 (None, false) => String::new(),
             };
-            let running = words::counted(running as u64, "allocation");
+            let running = describe::counted(running as u64, "allocation");
             let text = format!("{} {status}, {eligible}, Nomad {}, {running}{registered}", node.name, node.version);
             add(Layer::Node, &departure.instance.to_string(), text);
         }
@@ -170,9 +170,11 @@ fn nodes(read: &Read<'_>, add: &mut impl FnMut(Layer, &str, String)) {
             let each: Vec<String> = servers.iter().map(|s| format!("{} {}", s.name, s.version)).collect();
             add(Layer::Node, "Nomad's servers", each.join(", "));
         }
-        Err(why) => add(Layer::Node, "Nomad's servers", format!("are not listed for this token ({why}); nothing depends on it")),
+        Err(why) => {
+            add(Layer::Node, "Nomad's servers", format!("this token cannot list them ({why}); decamp does not need them"))
+        }
     }
     if let Some(NomadSight::Full) = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last()) {
-        add(Layer::Node, "the Nomad token", "sees everything that is needed, and may drain".to_owned());
+        add(Layer::Node, "the Nomad token", "can read everything that is needed, and may drain".to_owned());
     }
 }

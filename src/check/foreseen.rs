@@ -1,20 +1,20 @@
-//! What departures of the group would foresee: each by itself, and when several instances leave together.
+//! The findings that departures of the group would report: each alone, and several instances leaving together.
 
 use decamp_core::decide::{Finding, JobKind, Layer, Loss, Snapshot, foreseen_losses};
 
-use super::Read;
+use super::Inspection;
 use super::rules::{Notice, Verdict};
 
-/// What each departure would foresee, each finding once.
-pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
+/// The findings of all departures, each finding once.
+pub(super) fn foreseen(read: &Inspection<'_>) -> Vec<Notice> {
     let mut findings: Vec<Finding> = Vec::new();
-    // Where Consul does not show everything, that is what is said.
-    let told_already = |seen: &Snapshot, finding: &Finding| {
+    // If the Consul token may not see everything, the report names the token instead.
+    let token_is_named = |seen: &Snapshot, finding: &Finding| {
         finding.loss == Loss::NotInConsul && seen.consul.last().is_some_and(|registrations| !registrations.whole)
     };
     let each = read.looks.iter().flat_map(|(departure, seen)| {
         let findings = foreseen_losses(departure, seen, &read.policy).into_iter();
-        findings.filter(move |finding| !told_already(seen, finding))
+        findings.filter(move |finding| !token_is_named(seen, finding))
     });
     for finding in each.chain(if_several_leave(read)) {
         if !findings.iter().any(|known| known.repeats(&finding)) {
@@ -35,8 +35,8 @@ pub(super) fn foreseen(read: &Read<'_>) -> Vec<Notice> {
     each.collect()
 }
 
-/// What no departure costs by itself: a service whose copies stop at once when the instances that hold them leave together.
-fn if_several_leave(read: &Read<'_>) -> Vec<Finding> {
+/// Losses that no single departure causes: services whose copies all stop at once when the instances that run them leave together.
+fn if_several_leave(read: &Inspection<'_>) -> Vec<Finding> {
     let nodes = read.looks.iter().filter_map(|(_, seen)| seen.nomad.last()).flat_map(|nomad| &nomad.nodes);
     let groups = nodes.flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over()).map(|a| &a.group);
     let mut findings: Vec<Finding> = Vec::new();

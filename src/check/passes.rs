@@ -1,15 +1,16 @@
-//! Whether a pass of the Lambda outlasts what it has to wait by itself (ADR 0002).
+//! Whether a pass of the Lambda is long enough for the waits that no later pass can continue (ADR 0002).
 
 use decamp_core::decide::{Layer, guard, keeps_notes};
-use decamp_core::fit::{KEPT_FOR_HANDING_BACK, Numbers, Rule};
+use decamp_core::lambda_budget::{KEPT_FOR_HANDING_BACK, Numbers, Rule};
 use decamp_core::time::plain;
 
-use super::Read;
+use super::Inspection;
 use super::rules::{Notice, Verdict, notice};
 
-/// A target whose delay is shorter than its load balancer's guard is absent long before nothing is sent to it. The next pass knows since
-/// when only by a note on the node, which Nomad keeps since 1.5; without one every pass waits the guard anew.
-pub(super) fn of_passes(read: &Read<'_>) -> Option<Notice> {
+/// If a target's delay is shorter than its load balancer's guard, the target disappears from the list while the load balancer may still
+/// send to it. The next pass reads the time of the deregistration from a note on the node, which Nomad keeps since 1.5. Without that
+/// note every pass waits the whole guard again.
+pub(super) fn lambda_pass_notice(read: &Inspection<'_>) -> Option<Notice> {
     let settings = read.settings;
     if settings.function_timeout.is_zero() {
         return None;
@@ -29,7 +30,7 @@ pub(super) fn of_passes(read: &Read<'_>) -> Option<Notice> {
     let value = format!("a pass of {} for a guard of {}", plain(pass), plain(guard));
     let needed = format!("Nomad 1.5, or a function_timeout of {}", plain(fits.function_timeout));
     let why = format!(
-        "Nomad {old} keeps no note of when a target was deregistered, so that each pass waits the guard anew and no departure gets past it"
+        "Nomad {old} cannot store when a target was deregistered, so each pass waits the whole guard again and no departure gets past it"
     );
     let line = format!(
         "function_timeout = {}, visibility_timeout = {}, heartbeat_timeout = {} # or DECAMP_FUNCTION_TIMEOUT=0s for decamp serve",

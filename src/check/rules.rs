@@ -1,32 +1,32 @@
-//! Which of a group's settings cost requests or cannot work. Pure: what was read goes in, a report comes out.
+//! Which of a group's settings lose requests or cannot work. Pure: from an inspection to a report.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use decamp_core::decide::{Budget, Hook, Layer, Lifecycle, Node, NodeStatus, Snapshot, System};
-use decamp_core::fit::{Numbers, Rule};
+use decamp_core::lambda_budget::{Numbers, Rule};
 use decamp_core::time::plain;
 use serde::{Serialize, Serializer};
 
-use super::Read;
-use super::away::{Away, away};
+use super::Inspection;
 use super::facts::{Fact, facts};
 use super::foreseen::foreseen;
-use super::own::of_our_own_job;
-use super::passes::of_passes;
-use super::sight::{of_discovery, of_nomad_sight};
+use super::own_job::own_job_notices;
+use super::passes::lambda_pass_notice;
+use super::unavailable::{Unavailable, unavailable};
+use super::visibility::{discovery_notices, nomad_token_notices};
+use crate::describe::Known;
 use crate::exit;
-use crate::words::Known;
 
-/// How bad it is.
+/// How severe a notice is, or the worst notice of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// Nothing to say.
+    /// A departure works, and no setting loses requests.
     Works,
-    /// It costs something, or may.
+    /// A departure works, but a setting loses requests, or may.
     Warning,
-    /// Something that a departure needs could not be seen.
+    /// A fact that a departure needs could not be read.
     Unknown,
     /// A departure would not work.
     WouldNotWork,
@@ -43,7 +43,7 @@ impl Verdict {
     }
 }
 
-/// One thing to change.
+/// One setting to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Notice {
     pub(crate) verdict: Verdict,
@@ -55,51 +55,52 @@ pub(crate) struct Notice {
     pub(crate) line: String,
 }
 
-/// What `decamp check` says.
+/// The report of `decamp check` about one group.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     #[serde(rename = "asg.name")]
     pub(crate) asg: Arc<str>,
     pub(crate) verdict: Verdict,
-    /// Systems that could not be seen at all.
-    pub(crate) away: Vec<Away>,
+    /// Systems that no look could read.
+    #[serde(rename = "away")]
+    pub(crate) unavailable: Vec<Unavailable>,
     pub(crate) found: Vec<Fact>,
     #[serde(serialize_with = "with_unknowns")]
     pub(crate) budget: Option<(Budget, Known)>,
-    /// Layers of which nothing is listed because not all of it was seen.
+    /// Layers that are incomplete because a look failed.
     pub(crate) unseen: Vec<Layer>,
     pub(crate) notices: Vec<Notice>,
 }
 
-/// Everything about a group.
-pub(super) fn report(read: &Read<'_>) -> Report {
-    let away = away(read);
-    let is_away = |system| away.iter().any(|one| one.system == system);
+/// The report about a group.
+pub(super) fn report(read: &Inspection<'_>) -> Report {
+    let unavailable = unavailable(read);
+    let is_unavailable = |system| unavailable.iter().any(|one| one.system == system);
     let mut notices = foreseen(read);
-    notices.extend(of_hooks(read));
-    notices.extend(of_group(read));
-    let forgotten = if is_away(System::LoadBalancers) { Vec::new() } else { of_target_groups(read) };
-    if forgotten.iter().any(|notice| notice.value == FORGOTTEN) {
-        // Where the scan names the group that nobody named, that none is named is the same finding with less in it.
+    notices.extend(hook_notices(read));
+    notices.extend(group_notices(read));
+    let of_target_groups = if is_unavailable(System::LoadBalancers) { Vec::new() } else { target_group_notices(read) };
+    if of_target_groups.iter().any(|notice| notice.value == NOT_NAMED) {
+        // "No target group is named" repeats, with less detail, that the scan found one that is not named.
         notices.retain(|notice| notice.value != NO_TARGET_GROUP);
     }
-    notices.extend(forgotten);
-    if !is_away(System::Nomad) {
-        notices.extend(of_nodes(read));
-        notices.extend(of_nomad_sight(read));
+    notices.extend(of_target_groups);
+    if !is_unavailable(System::Nomad) {
+        notices.extend(node_notices(read));
+        notices.extend(nomad_token_notices(read));
     }
-    notices.extend(of_discovery(read, is_away(System::Consul)));
-    notices.extend(of_our_own_job(read));
-    notices.extend(of_passes(read));
+    notices.extend(discovery_notices(read, is_unavailable(System::Consul)));
+    notices.extend(own_job_notices(read));
+    notices.extend(lambda_pass_notice(read));
     notices.sort_by(|one, other| (other.verdict, one.layer, &one.object).cmp(&(one.verdict, other.layer, &other.object)));
-    let unknown = (!away.is_empty()).then_some(Verdict::Unknown);
+    let unknown = (!unavailable.is_empty()).then_some(Verdict::Unknown);
     let verdict = notices.iter().map(|notice| notice.verdict).max().max(unknown).unwrap_or(Verdict::Works);
     let budget = read.budget().map(|budget| (budget, Known::of_all(read.looks.iter().map(|(_, seen)| seen))));
-    Report { asg: Arc::clone(&read.asg), verdict, away, found: facts(read), budget, unseen: unseen(read), notices }
+    Report { asg: Arc::clone(&read.asg), verdict, unavailable, found: facts(read), budget, unseen: unseen(read), notices }
 }
 
-/// The layers of which not everything was seen.
-fn unseen(read: &Read<'_>) -> Vec<Layer> {
+/// The layers that are incomplete because a look failed.
+fn unseen(read: &Inspection<'_>) -> Vec<Layer> {
     let all = |seen: &dyn Fn(&Snapshot) -> bool| !read.looks.is_empty() && read.looks.iter().all(|(_, look)| seen(look));
     let nomad = all(&|look| look.nomad.last().is_some());
     let group = all(&|look| look.group.last().is_some());
@@ -119,9 +120,9 @@ fn with_unknowns<S: Serializer>(budget: &Option<(Budget, Known)>, to: S) -> Resu
     budget.as_ref().map(|(budget, known)| known.budget_json(budget)).serialize(to)
 }
 
-/// A target group that holds the group's instances and that nobody told decamp of.
-const FORGOTTEN: &str = "neither attached nor named";
-/// What a departure foresees that knows of no target group at all.
+/// The notice about a target group that lists the group's instances and is unknown to decamp.
+const NOT_NAMED: &str = "neither attached nor named";
+/// The finding of a departure that knows no target group at all.
 const NO_TARGET_GROUP: &str = "no target group, attached or named";
 
 pub(super) fn notice(verdict: Verdict, layer: Layer, object: &str, [value, needed, why, line]: [&str; 4]) -> Notice {
@@ -129,52 +130,53 @@ pub(super) fn notice(verdict: Verdict, layer: Layer, object: &str, [value, neede
     Notice { verdict, layer, object: object.into(), value: own(value), needed: own(needed), why: own(why), line: own(line) }
 }
 
-/// Our hooks, as the first look showed them.
-pub(super) fn hooks<'a>(read: &'a Read<'_>) -> Vec<&'a Hook> {
+/// decamp's hooks, from the first look that read them.
+pub(super) fn hooks<'a>(read: &'a Inspection<'_>) -> Vec<&'a Hook> {
     let ours = &read.policy.hooks;
     let group = read.looks.iter().find_map(|(_, seen)| seen.group.last());
     group.into_iter().flat_map(|g| &g.hooks).filter(|hook| ours.is_empty() || ours.contains(&hook.name)).collect()
 }
 
-fn of_hooks(read: &Read<'_>) -> Vec<Notice> {
+fn hook_notices(read: &Inspection<'_>) -> Vec<Notice> {
     use Verdict::{Warning, WouldNotWork};
     if read.looks.iter().all(|(_, seen)| seen.group.last().is_none()) {
-        // Without an instance, or blind: said elsewhere.
+        // Another notice says that there is no instance, or that Auto Scaling cannot be read.
         return Vec::new();
     }
     let hooks = hooks(read);
     let mut notices = Vec::new();
     if hooks.is_empty() {
-        let why = "an instance that does not wait is terminated with whatever runs on it";
+        let why = "without a hook AWS terminates an instance at once, with everything that runs on it";
         let line = "lifecycle_transition = \"autoscaling:EC2_INSTANCE_TERMINATING\", heartbeat_timeout = 900";
         notices.push(notice(WouldNotWork, Layer::Hook, &read.asg, ["no terminating lifecycle hook of ours", "one", why, line]));
     }
     if hooks.len() > 1 {
         let names: Vec<&str> = hooks.iter().map(|hook| &*hook.name).collect();
-        let why = "nobody can say which of them is decamp's when no event names it";
+        let why = "when no event names the hook, decamp cannot tell which one is its own";
         let line = format!("DECAMP_HOOKS={}", names[0]);
         let value = format!("terminating hooks {}", names.join(", "));
         notices.push(notice(WouldNotWork, Layer::Hook, &read.asg, [&value, "one that is decamp's", why, &line]));
     }
     for hook in hooks {
         for fault in &hook.misnamed {
-            let why = format!("target groups that it means to name are not left, and go on sending: {fault}");
+            let why =
+                format!("decamp does not deregister from the target groups that it means to name, so they keep sending: {fault}");
             let line = "notification_metadata = jsonencode({ target_groups = [aws_lb_target_group.this.arn] })";
-            let words = ["metadata that cannot be read", "{\"target_groups\":[\"arn:…\"]}", &why, line];
-            notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, words));
+            let texts = ["metadata that cannot be read", "{\"target_groups\":[\"arn:…\"]}", &why, line];
+            notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, texts));
         }
         let beat = hook.heartbeat_timeout;
         let value = format!("heartbeat time-out {}", plain(beat));
         let with_the_defaults = Numbers { heartbeat_timeout: beat, ..Numbers::default() };
         if !with_the_defaults.holds(Rule::HeartbeatTooShort) {
-            let why = "a pass must heartbeat at a third of it, and end and be handed back within half of it";
+            let why = "a pass must send a heartbeat after a third of it, and end and return its message within half of it";
             notices.push(notice(WouldNotWork, Layer::Hook, &hook.name, [&value, "3m at least", why, "heartbeat_timeout = 900"]));
         } else if !(with_the_defaults.holds(Rule::VisibilityAboveHeartbeat) && with_the_defaults.holds(Rule::SweepAboveHeartbeat))
         {
             let (function, visibility) = (beat.as_secs() / 12, beat.as_secs() / 2);
             let why = format!(
                 "6 times the function's time-out must fit into the queue's visibility time-out, and that into half of the heartbeat \
-                 time-out; this one allows a function of {function}s and a visibility of {visibility}s, if the Lambda is used"
+                 time-out; for the Lambda, this one allows a function time-out of {function}s and a visibility time-out of {visibility}s"
             );
             notices.push(notice(
                 Warning,
@@ -187,17 +189,16 @@ fn of_hooks(read: &Read<'_>) -> Vec<Notice> {
     notices
 }
 
-fn of_group(read: &Read<'_>) -> Vec<Notice> {
+fn group_notices(read: &Inspection<'_>) -> Vec<Notice> {
     use Verdict::{Warning, WouldNotWork};
     let mut notices = Vec::new();
-    let mut say = |verdict, words: [&str; 4]| notices.push(notice(verdict, Layer::Group, &read.asg, words));
+    let mut say = |verdict, texts: [&str; 4]| notices.push(notice(verdict, Layer::Group, &read.asg, texts));
     if read.roster.instances.is_empty() {
         let why = "without an instance there is no node, job or target to read";
         say(Verdict::Unknown, ["no instances", "one at least", why, "# run this again when it has one"]);
     }
     if read.roster.reuses {
-        let why =
-            "an instance that comes back from the warm pool has a node that stays ineligible: nothing waits for its arrival";
+        let why = "the node of an instance that comes back from the warm pool stays ineligible: decamp does not handle arrivals";
         say(WouldNotWork, ["reuse on scale-in", "off", why, "instance_reuse_policy { reuse_on_scale_in = false }"]);
     }
     let is_retained = |(id, lifecycle): &(_, Lifecycle)| (*lifecycle == Lifecycle::Retained).then_some(*id);
@@ -206,15 +207,15 @@ fn of_group(read: &Read<'_>) -> Vec<Notice> {
     if let Some(first) = retained.first() {
         let value = format!("{} retained: {}", retained.len(), retained.join(", "));
         let line = format!("aws ec2 terminate-instances --instance-ids {first}");
-        say(Warning, [&value, "none", "an abandoned departure left them; they are billed until somebody terminates them", &line]);
+        say(Warning, [&value, "none", "an abandoned departure left them; AWS bills them until somebody terminates them", &line]);
     }
     if read.looks.iter().any(|(_, seen)| seen.group.last().is_some_and(|g| g.held)) {
-        let why = "while it stands decamp heartbeats, and walks the instance out only right before its hook ends";
+        let why = "while the group has it, decamp sends heartbeats and drains an instance only right before its hook ends";
         say(Warning, ["tag decamp:hold", "no such tag", why, "# remove the tag decamp:hold"]);
     }
     if let Some((least, _)) = read.roster.healthy_percentages.filter(|(least, _)| *least < 100) {
         let value = format!("MinHealthyPercentage {least}");
-        let why = "instances leave before others have taken their place, and what ran on them may fit nowhere";
+        let why = "instances leave before their replacements serve, and other nodes may have no room for their allocations";
         say(
             Warning,
             [&value, "100", why, "instance_maintenance_policy { min_healthy_percentage = 100, max_healthy_percentage = 150 }"],
@@ -229,7 +230,7 @@ fn of_group(read: &Read<'_>) -> Vec<Notice> {
     notices
 }
 
-fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
+fn target_group_notices(read: &Inspection<'_>) -> Vec<Notice> {
     use Verdict::{Warning, WouldNotWork};
     let mut notices = Vec::new();
     let group = read.looks.iter().find_map(|(_, seen)| seen.group.last());
@@ -240,46 +241,47 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
     match &read.scanned {
         Ok(found) => {
             for arn in found.iter().filter(|arn| !known(*arn)) {
-                let why = "it goes on sending to an instance that leaves: decamp touches only what it was told of";
+                let why =
+                    "it keeps sending to an instance that leaves: decamp only deregisters from attached or named target groups";
                 let line = format!("DECAMP_TARGET_GROUPS={arn}");
-                let words = [FORGOTTEN, "named", why, &line];
+                let texts = [NOT_NAMED, "named", why, &line];
                 let verdict = if read.policy.scan { continue } else { WouldNotWork };
-                notices.push(notice(verdict, Layer::LoadBalancer, arn.name(), words));
+                notices.push(notice(verdict, Layer::LoadBalancer, arn.name(), texts));
             }
         }
         Err(why) => {
-            let why = format!("whether others hold the group's instances cannot be seen: {why}");
-            let words = ["not scanned", "a scan of all target groups", &why, "# allow elasticloadbalancing:Describe* to decamp"];
-            notices.push(notice(Verdict::Unknown, Layer::LoadBalancer, &read.asg, words));
+            let why = format!("it is unknown whether others list the group's instances: {why}");
+            let texts = ["not scanned", "a scan of all target groups", &why, "# allow elasticloadbalancing:Describe* to decamp"];
+            notices.push(notice(Verdict::Unknown, Layer::LoadBalancer, &read.asg, texts));
         }
     }
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for balancer in read.looks.iter().flat_map(|(_, seen)| &seen.balancers) {
         let name = balancer.arn.name();
         let gone = balancer.sight.last().is_some_and(|g| g.targets.is_none());
-        if !told.insert(balancer.arn.to_string()) {
+        if !reported.insert(balancer.arn.to_string()) {
             continue;
         }
         match (balancer.sight.last(), balancer.sight.blind()) {
             (Some(_), _) if gone => {
-                let words = [
-                    "named, but not there",
+                let texts = [
+                    "named, but does not exist",
                     "an existing target group",
-                    "nothing is done about it",
-                    "# take it out where it is named",
+                    "decamp ignores it",
+                    "# remove it from the setting or metadata that names it",
                 ];
-                notices.push(notice(Warning, Layer::LoadBalancer, name, words));
+                notices.push(notice(Warning, Layer::LoadBalancer, name, texts));
             }
             (None, Some(blind)) => {
                 let why = format!("it cannot be seen, and a departure would wait for it: {}", blind.why);
-                let words = ["unknown", "its targets", &why, "# allow elasticloadbalancing:Describe* to decamp"];
-                notices.push(notice(Verdict::Unknown, Layer::LoadBalancer, name, words));
+                let texts = ["unknown", "its targets", &why, "# allow elasticloadbalancing:Describe* to decamp"];
+                notices.push(notice(Verdict::Unknown, Layer::LoadBalancer, name, texts));
             }
             (Some(group), _) if group.delay.is_none() => {
                 let why = "its deregistration delay cannot be read, so 300 s are assumed";
-                let words =
+                let texts =
                     ["delay unknown", "a readable delay", why, "# allow elasticloadbalancing:DescribeTargetGroupAttributes"];
-                notices.push(notice(Warning, Layer::LoadBalancer, name, words));
+                notices.push(notice(Warning, Layer::LoadBalancer, name, texts));
             }
             (Some(_) | None, _) => {}
         }
@@ -287,26 +289,26 @@ fn of_target_groups(read: &Read<'_>) -> Vec<Notice> {
     notices
 }
 
-fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
+fn node_notices(read: &Inspection<'_>) -> Vec<Notice> {
     use Verdict::{Warning, WouldNotWork};
     let mut notices = Vec::new();
     for (departure, seen) in &read.looks {
         let instance = departure.instance.to_string();
-        let mut say = |verdict, words: [&str; 4]| notices.push(notice(verdict, Layer::Node, &instance, words));
+        let mut say = |verdict, texts: [&str; 4]| notices.push(notice(verdict, Layer::Node, &instance, texts));
         match seen.nomad.last() {
             None => {
                 let why = seen
                     .nomad
                     .blind()
-                    .map_or_else(|| "it was not looked at".to_owned(), |b| format!("Nomad cannot be seen: {}", b.why));
+                    .map_or_else(|| "it was not read".to_owned(), |b| format!("Nomad cannot be seen: {}", b.why));
                 say(Verdict::Unknown, ["unknown", "its Nomad node", &why, "NOMAD_ADDR=https://… NOMAD_TOKEN=…"]);
             }
             Some(nomad) if nomad.nodes.is_empty() => {
                 if is_named_by_any(&read.policy.without_nomad, &read.asg) {
                     continue;
                 }
-                let why = "no node has its instance id, in its attributes, its meta, its name or its hostname: what runs on it would be \
-                           neither seen nor stopped";
+                let why = "no node has its instance id in its attributes, meta, name or hostname: decamp would neither see nor stop what \
+                           runs on it";
                 say(
                     WouldNotWork,
                     [
@@ -321,9 +323,12 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
             Some(nomad) => {
                 for node in nomad.nodes.iter().filter(|node| node.status != NodeStatus::Ready) {
                     let value = format!("node {} {:?}", node.name, node.status).to_lowercase();
-                    say(Warning, [&value, "ready", "what runs on it cannot be stopped or seen", "# look after its Nomad agent"]);
+                    say(
+                        Warning,
+                        [&value, "ready", "its allocations can be neither stopped nor seen", "# repair its Nomad agent"],
+                    );
                 }
-                // A drain of decamp's own belongs to a departure under way: to cancel it would be wrong advice.
+                // decamp's own drain belongs to a departure in progress, which must not be cancelled.
                 let ours = |node: &&Node| node.last_drain.as_ref().is_some_and(|last| last.meta.is_some());
                 for node in nomad.nodes.iter().filter(|node| node.drain.is_some() && !ours(node)) {
                     let value = format!("node {} is draining", node.name);
@@ -332,7 +337,7 @@ fn of_nodes(read: &Read<'_>) -> Vec<Notice> {
                         [
                             &value,
                             "no drain before the departure",
-                            "somebody's drain would be adopted",
+                            "decamp would take over somebody else's drain",
                             "nomad node drain -disable <node>",
                         ],
                     );

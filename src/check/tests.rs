@@ -1,4 +1,4 @@
-//! What `decamp check` says of a group, one change at a time from a calm one.
+//! What `decamp check` reports of a group that differs from a calm one in one respect.
 
 mod target_groups;
 
@@ -17,8 +17,8 @@ use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 use super::rules::{Report, Verdict, report};
-use super::which::Which;
-use super::{Read, print};
+use super::selection::Selection;
+use super::{Inspection, print};
 
 const NOW: Time = Time(1_800_000_000_000);
 
@@ -181,7 +181,7 @@ impl Calm {
         let settings = Settings::read(&get, &[]).expect("they make sense");
         let looks = (0..).zip(&self.roster.instances).map(|(place, (id, _))| self.look(place, *id)).collect();
         let (roster, scanned) = (self.roster.clone(), self.scanned.clone());
-        report(&Read {
+        report(&Inspection {
             asg: "web".into(),
             settings: &settings,
             policy: settings.policy_of("web"),
@@ -193,28 +193,28 @@ impl Calm {
     }
 }
 
-/// What is printed of it, facts included.
+/// The printed report, facts included.
 fn printed(report: &Report) -> String {
-    let lines = print::all(&Which::default(), std::slice::from_ref(report), "eu-west-1", true);
+    let lines = print::all(&Selection::default(), std::slice::from_ref(report), "eu-west-1", true);
     lines.iter().map(|line| line.text() + "\n").collect()
 }
 
-/// The verdict, and what the notices are about.
-fn said(report: &Report) -> (Verdict, Vec<&str>) {
+/// The verdict, and the value of each notice.
+fn reported(report: &Report) -> (Verdict, Vec<&str>) {
     (report.verdict, report.notices.iter().map(|notice| &*notice.value).collect())
 }
 
 #[test]
-fn a_calm_group_works_without_a_word() {
+fn a_calm_group_works_without_a_notice() {
     let report = calm().report();
-    assert_eq!(said(&report), (Verdict::Works, vec![]));
+    assert_eq!(reported(&report), (Verdict::Works, vec![]));
     assert_eq!(report.verdict.exit_code(), 0);
     let (budget, _) = report.budget.expect("it has instances");
     assert_eq!((budget.balancers, budget.longest_stop), (Duration::from_secs(30), Duration::from_secs(30)));
 }
 
 #[test]
-fn one_change_from_calm_says_one_thing_about_it() {
+fn one_change_from_calm_makes_one_notice() {
     use Verdict::{Unknown, Warning, WouldNotWork};
     type Change = fn(&mut Calm);
     let cases: &[(Verdict, &str, Change)] = &[
@@ -245,10 +245,6 @@ fn one_change_from_calm_says_one_thing_about_it() {
                 node.allocations = all.into();
             }
         }),
-        (Warning, "no other healthy target in eu-west-1a", |c| {
-            let zones = [(instance(1), Arc::from("eu-west-1a")), (instance(2), Arc::from("eu-west-1b"))];
-            c.zones = Zones::Apart(zones.into());
-        }),
         (Warning, "switched off", |c| c.variables.push(("DECAMP_CONSUL", "false".into()))),
         (Unknown, "no instances", |c| {
             c.roster.instances.clear();
@@ -257,27 +253,28 @@ fn one_change_from_calm_says_one_thing_about_it() {
     ];
     for (verdict, value, change) in cases {
         let report = calm().change(change).report();
-        assert_eq!(said(&report), (*verdict, vec![*value]));
+        assert_eq!(reported(&report), (*verdict, vec![*value]));
         assert!(report.notices.iter().all(|n| !n.line.is_empty() && !n.why.is_empty()), "{value}");
     }
 }
 
 #[test]
-fn a_heartbeat_that_the_lambdas_defaults_fit_into_is_no_matter() {
+fn a_heartbeat_timeout_that_the_lambdas_defaults_fit_into_makes_no_notice() {
     assert_eq!(calm().change(|c| c.group.hooks = vec![hook("decamp", 720)]).report().verdict, Verdict::Works);
     assert_eq!(calm().change(|c| c.group.hooks = vec![hook("decamp", 719)]).report().verdict, Verdict::Warning);
 }
 
 #[test]
-fn a_consul_that_may_hide_things_is_no_matter_if_it_showed_all_that_is_declared() {
+fn a_consul_token_that_may_not_see_all_makes_no_notice_if_it_lists_every_declared_service() {
     assert_eq!(calm().change(|c| c.consul_whole = false).report().verdict, Verdict::Works);
 }
 
 #[test]
-fn a_nomad_that_cannot_be_seen_is_never_taken_for_one_without_nodes() {
+fn a_nomad_that_cannot_be_read_is_never_taken_for_one_without_nodes() {
     let report = calm().change(|c| c.nomad = Err(Unseen::Away("connection refused".into()))).report();
     assert_eq!((report.verdict, report.verdict.exit_code()), (Verdict::Unknown, 3));
-    assert_eq!((report.away.len(), report.away[0].why.as_str(), report.notices.len()), (1, "connection refused", 0), "said once");
+    let unavailable: Vec<&str> = report.unavailable.iter().map(|one| one.why.as_str()).collect();
+    assert_eq!((unavailable, report.notices.len()), (vec!["connection refused"], 0), "it is reported once");
     let printed = printed(&report);
     let zeros = ["0 allocations", "longest stop of an allocation      0s", "a departure works"];
     assert!(zeros.iter().all(|zero| !printed.contains(zero)) && printed.starts_with("Nomad cannot be seen\n"), "{printed}");
@@ -286,41 +283,41 @@ fn a_nomad_that_cannot_be_seen_is_never_taken_for_one_without_nodes() {
     let json = serde_json::to_value(&report).expect("it is data");
     assert_eq!((&json["budget"]["longest_stop"], &json["verdict"]), (&serde_json::Value::Null, &"unknown".into()));
     let none = calm().change(|c| c.nomad = Ok(vec![Nomad { nodes: vec![], set_aside: vec![] }; 2])).report();
-    assert_eq!(none.verdict, Verdict::WouldNotWork, "what runs there would be neither seen nor stopped");
+    assert_eq!(none.verdict, Verdict::WouldNotWork, "what runs there could be neither seen nor stopped");
     assert!(none.notices.iter().all(|n| n.value == "no Nomad node"), "{:?}", none.notices);
 }
 
 #[test]
-fn decamps_own_job_must_outlive_any_host() {
+fn decamps_own_job_must_survive_the_loss_of_any_host() {
     let with_jobs = |counts: [(&str, u32); 2]| {
         let nodes = (1..=2).zip(counts).map(|(n, (job, count))| node(n, &web(job, count))).collect();
         calm().change(|c| c.nomad = Ok(nodes)).report()
     };
-    assert_eq!(said(&with_jobs([("decamp", 2), ("decamp", 2)])).0, Verdict::Works);
-    assert!(said(&with_jobs([("decamp", 2), ("web", 4)])).1.contains(&"decamp on one host"));
-    assert!(said(&with_jobs([("decamp", 1), ("web", 4)])).1.contains(&"decamp in one copy"));
+    assert_eq!(reported(&with_jobs([("decamp", 2), ("decamp", 2)])).0, Verdict::Works);
+    assert!(reported(&with_jobs([("decamp", 2), ("web", 4)])).1.contains(&"decamp on one host"));
+    assert!(reported(&with_jobs([("decamp", 1), ("web", 4)])).1.contains(&"decamp in one copy"));
 }
 
 #[test]
-fn a_retained_instance_is_named_with_what_ends_it() {
+fn a_retained_instance_is_named_with_the_command_that_terminates_it() {
     let report = calm().change(|c| c.roster.instances[1].1 = Lifecycle::Retained).report();
     let notice = report.notices.iter().find(|n| n.value.contains("retained")).expect("it is named");
     assert_eq!(notice.line, format!("aws ec2 terminate-instances --instance-ids {}", instance(2)));
 }
 
 #[test]
-fn a_loss_that_a_departure_would_foresee_is_told_once_for_the_whole_group() {
+fn a_loss_that_each_departure_would_foresee_is_reported_once_for_the_group() {
     let short = |job: &str| {
         let mut group = (*web(job, 4)).clone();
         group.shutdown_delay = Duration::from_secs(2);
         Arc::new(group)
     };
     let report = calm().change(|c| c.nomad = Ok((1..=2).map(|n| node(n, &short("web"))).collect())).report();
-    assert_eq!(said(&report), (Verdict::Warning, vec!["shutdown_delay 2s"]));
+    assert_eq!(reported(&report), (Verdict::Warning, vec!["shutdown_delay 2s"]));
 }
 
 #[test]
-fn a_verdict_never_says_works_while_something_that_it_needs_is_unknown() {
+fn the_verdict_is_never_works_while_a_fact_that_it_needs_is_unknown() {
     type Change = fn(&mut Calm);
     let changes: [(&str, Change); 3] = [
         ("the scan", |c| c.scanned = Err(Unseen::Denied("no".into()))),
@@ -338,25 +335,25 @@ fn a_verdict_never_says_works_while_something_that_it_needs_is_unknown() {
 }
 
 #[test]
-fn one_instance_that_no_node_is_tied_to_is_named_and_others_do_not_make_up_for_it() {
+fn an_instance_without_a_node_is_named_although_the_others_have_one() {
     let untied = |c: &mut Calm| {
         if let Ok(nodes) = &mut c.nomad {
             nodes[1].nodes.clear();
         }
     };
     let report = calm().change(untied).report();
-    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["no Nomad node"]));
+    assert_eq!(reported(&report), (Verdict::WouldNotWork, vec!["no Nomad node"]));
     assert_eq!(*report.notices[0].object, instance(2).to_string());
     assert!(!printed(&report).contains("a departure works"));
-    // Where no Nomad is expected there is nothing to miss.
+    // The setting names groups that run no Nomad.
     let report = calm().change(untied).change(|c| c.variables = vec![("DECAMP_WITHOUT_NOMAD", "w*".to_owned())]).report();
-    assert_eq!(said(&report), (Verdict::Works, vec![]));
+    assert_eq!(reported(&report), (Verdict::Works, vec![]));
 }
 
 #[test]
-fn what_was_registered_by_hand_is_named() {
+fn a_service_that_was_registered_by_hand_is_named() {
     let report = calm().change(|c| c.by_hand = vec!["edge"]).report();
-    assert_eq!(said(&report), (Verdict::Warning, vec!["registered with the node's Consul agent, and not by Nomad"]));
+    assert_eq!(reported(&report), (Verdict::Warning, vec!["registered with the node's Consul agent, and not by Nomad"]));
     assert_eq!(&*report.notices[0].object, "edge");
     let printed = printed(&report);
     let words = printed.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -364,13 +361,13 @@ fn what_was_registered_by_hand_is_named() {
 }
 
 #[test]
-fn a_consul_that_does_not_list_what_runs_is_named_although_its_answer_is_whole() {
+fn a_running_service_that_consul_does_not_list_is_named_although_the_token_sees_all() {
     let report = calm().change(|c| c.registered = false).report();
-    assert_eq!(said(&report), (Verdict::Warning, vec!["running, and Consul does not list web on its node"]));
+    assert_eq!(reported(&report), (Verdict::Warning, vec!["running, and Consul does not list web on its node"]));
 }
 
 #[test]
-fn a_pass_that_no_note_helps_has_to_outlast_the_longest_guard() {
+fn without_notes_a_pass_has_to_outlast_the_longest_guard() {
     let with = |version: &'static str, kind, delay: u64, timeout: &str| {
         let change = |c: &mut Calm| {
             (c.kind, c.delay) = (kind, Duration::from_secs(delay));
@@ -381,17 +378,17 @@ fn a_pass_that_no_note_helps_has_to_outlast_the_longest_guard() {
     };
     let (alb, nlb) = (BalancerKind::Alb, BalancerKind::Nlb);
     let report = with("1.4.14", nlb, 30, "60s");
-    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["a pass of 55s for a guard of 2m"]));
+    assert_eq!(reported(&report), (Verdict::WouldNotWork, vec!["a pass of 55s for a guard of 2m"]));
     assert!(report.notices[0].line.starts_with("function_timeout = 135, visibility_timeout = 810, heartbeat_timeout = 1620"));
-    assert_eq!(said(&with("1.4.14", alb, 5, "19s")).0, Verdict::WouldNotWork);
-    let works = [
+    assert_eq!(reported(&with("1.4.14", alb, 5, "19s")).0, Verdict::WouldNotWork);
+    let long_enough = [
         with("1.5.0", nlb, 30, "60s"),
         with("1.4.14", nlb, 120, "60s"),
         with("1.4.14", nlb, 30, "135s"),
         with("1.4.14", nlb, 30, "0s"),
         with("1.4.14", alb, 5, "60s"),
     ];
-    for report in works {
-        assert_eq!(said(&report), (Verdict::Works, vec![]));
+    for report in long_enough {
+        assert_eq!(reported(&report), (Verdict::Works, vec![]));
     }
 }

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM, as they come.
+//! The signals that end a command: SIGINT and SIGTERM.
 
 use anyhow::{Context as _, Result};
 use tokio::select;
@@ -11,7 +11,7 @@ use crate::exit;
 pub(crate) enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// What service managers send.
+    /// Sent by service managers.
     Terminate,
 }
 
@@ -24,7 +24,7 @@ impl Signal {
     }
 }
 
-/// Both of them, heard from now on.
+/// Listens for both signals from its creation on.
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
@@ -32,11 +32,11 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new() -> Result<Self> {
-        let hear = |kind| unix::signal(kind).context("listen for signals");
-        Ok(Self { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
+        let listen = |kind| unix::signal(kind).context("listen for signals");
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
     }
 
-    /// The next one.
+    /// The next signal.
     pub(crate) async fn next(&mut self) -> Signal {
         select! {
             _ = self.interrupt.recv() => Signal::Interrupt,

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use super::policies::{pattern, queue, role, trust};
 use super::{File, Found, With};
 
-/// The name of everything that is made.
+/// The name of every resource that the files create.
 pub(super) const NAME: &str = "decamp";
-/// Where the tokens are kept.
+/// The secrets that hold the tokens.
 pub(super) const NOMAD_SECRET: &str = "decamp/nomad-token";
 pub(super) const CONSUL_SECRET: &str = "decamp/consul-token";
-/// The rule that sends what happens to the queue.
+/// The rule that sends the hook's events to the queue.
 const RULE: &str = "decamp-terminate";
-/// The queue keeps a message for four days, its dead letters for fourteen: both count from when it was sent.
-const KEEPS: u32 = 345_600;
-const KEEPS_DEAD_LETTERS: u32 = 1_209_600;
+/// The queue keeps a message for four days, and the dead letters for fourteen. Both count from when the message was sent.
+const RETENTION_S: u32 = 345_600;
+const DEAD_LETTER_RETENTION_S: u32 = 1_209_600;
 
-/// All of them, in the order in which they are read.
+/// All files, in the order in which a person reads them.
 pub(super) fn files(found: &Found, with: With) -> Vec<File> {
     let file = |name, text: String| File { name, text };
     let json = |name, value: Value| file(name, format!("{value:#}\n"));
@@ -32,7 +32,7 @@ pub(super) fn files(found: &Found, with: With) -> Vec<File> {
         With::Terraform => files.push(file("main.tf", filled(include_str!("texts/main.tf"), found, with))),
         With::AwsCli => {
             files.push(file("install.sh", filled(include_str!("texts/install.sh"), found, with)));
-            let mut own = queue(found, NAME, KEEPS, RULE);
+            let mut own = queue(found, NAME, RETENTION_S, RULE);
             let redrive = json!({ "deadLetterTargetArn": found.arn("sqs", &dead_letters()), "maxReceiveCount": 500 });
             own["RedrivePolicy"] = Value::from(redrive.to_string());
             own["VisibilityTimeout"] = Value::from("360");
@@ -44,7 +44,7 @@ pub(super) fn files(found: &Found, with: With) -> Vec<File> {
                 json("role-trust.json", trust()),
                 json("event-pattern.json", pattern(found)),
                 json("queue.json", own),
-                json("dead-letters.json", queue(found, &dead_letters(), KEEPS_DEAD_LETTERS, RULE)),
+                json("dead-letters.json", queue(found, &dead_letters(), DEAD_LETTER_RETENTION_S, RULE)),
                 json("queue-target.json", target("queue", found.arn("sqs", NAME))),
                 json("sweep-target.json", sweep),
                 json("environment.json", json!({ "Variables": environment(found) })),
@@ -58,7 +58,7 @@ fn dead_letters() -> String {
     format!("{NAME}-dead-letters")
 }
 
-/// What the function is set to. It only observes at first.
+/// The settings of the function. At first it only observes.
 fn environment(found: &Found) -> Value {
     let mut variables = json!({
         "DECAMP_MODE": "observe",
@@ -66,7 +66,7 @@ fn environment(found: &Found) -> Value {
         "DECAMP_ACCOUNTS": found.account,
         "DECAMP_REGIONS": found.region,
         "DECAMP_HOOKS": NAME,
-        "DECAMP_QUEUE_KEEPS": format!("{KEEPS}s"),
+        "DECAMP_QUEUE_KEEPS": format!("{RETENTION_S}s"),
         "DECAMP_CONSUL": found.consul.is_some().to_string(),
         "NOMAD_ADDR": found.nomad.join(","),
         "NOMAD_TOKEN_SECRET": format!("secretsmanager:{NOMAD_SECRET}"),
@@ -85,7 +85,7 @@ fn arns(found: &Found) -> String {
     found.named.iter().map(|arn| arn.as_str()).collect::<Vec<_>>().join(",")
 }
 
-/// A text with what was found in the places of `@NAMES@`, and of the lines that begin with a mark only those that apply.
+/// A template with the facts in place of `@NAMES@`. Of the lines that begin with a mark only those whose condition holds are kept.
 fn filled(text: &str, found: &Found, with: With) -> String {
     let quoted = |all: &mut dyn Iterator<Item = &str>| all.map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ");
     let target_groups = quoted(&mut found.attached.iter().chain(&found.named).map(|arn| arn.as_str()));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn no_mark_is_left_in_any_file_whatever_was_found() {
+    fn no_mark_of_the_templates_is_left_in_any_file() {
         let group = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
         for (hooks, consul, attached) in [(0, false, false), (1, true, true), (2, true, false)] {
             let mut found = found();

@@ -1,4 +1,4 @@
-//! The policies of AWS that `decamp init` writes: the actions that the Lambda calls, on the group's own ARNs.
+//! The AWS policies that `decamp init` writes: the actions that the Lambda calls, on the group's own ARNs.
 
 use decamp_aws::{Caller, OPERATIONS};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::Found;
 use super::files::{CONSUL_SECRET, NAME, NOMAD_SECRET};
 
 impl Found {
-    /// Whether the hook that decamp looks after is there already. A hook of another name may be somebody else's.
+    /// Whether the group has decamp's hook already. A hook with another name may be somebody else's.
     pub(super) fn has_our_hook(&self) -> bool {
         self.hooks.iter().any(|hook| **hook == *NAME)
     }
@@ -19,7 +19,7 @@ impl Found {
     }
 }
 
-/// What a role needs for the Lambda to look after this group. `SetInstanceHealth` is left out: it is for `DECAMP_REPLACE` only.
+/// The policy that the Lambda needs for this group. It omits `SetInstanceHealth`, which only `DECAMP_REPLACE` needs.
 pub(super) fn role(found: &Found) -> Value {
     let of_lambda = |service: &str, takes: &dyn Fn(&str) -> bool| -> Vec<String> {
         let calls = OPERATIONS.iter().filter(|call| call.service == service && call.callers.contains(&Caller::Lambda));
@@ -47,7 +47,7 @@ pub(super) fn role(found: &Found) -> Value {
             "Sid": "Lifecycle", "Effect": "Allow", "Action": of_lambda("autoscaling", &writes),
             "Resource": found.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{}", found.asg)),
         }),
-        // AWS knows no narrower resource for any of these.
+        // AWS supports no narrower resource for these actions.
         json!({ "Sid": "Describe", "Effect": "Allow", "Action": describe, "Resource": "*" }),
     ];
     if !target_groups.is_empty() {
@@ -57,7 +57,7 @@ pub(super) fn role(found: &Found) -> Value {
     statements.extend([
         json!({ "Sid": "Secrets", "Effect": "Allow", "Action": of_lambda("secretsmanager", &|_| true), "Resource": secrets }),
         json!({ "Sid": "Messages", "Effect": "Allow", "Action": of_lambda("sqs", &|_| true), "Resource": queue }),
-        // What Lambda itself does in the role's name.
+        // The Lambda service itself uses these with the role.
         json!({
             "Sid": "Queue", "Effect": "Allow",
             "Action": ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], "Resource": queue,
@@ -67,7 +67,7 @@ pub(super) fn role(found: &Found) -> Value {
             "Resource": found.arn("logs", &format!("log-group:/aws/lambda/{NAME}:*")),
         }),
         json!({ "Sid": "NetworkInterfaces", "Effect": "Allow", "Action": network, "Resource": "*" }),
-        // Lambda may, its code may not.
+        // The Lambda service may use these with the role, the function's code may not.
         json!({
             "Sid": "DenyOwnNetworkInterfaces", "Effect": "Deny", "Action": network, "Resource": "*",
             "Condition": { "ArnEquals": { "lambda:SourceFunctionArn": found.arn("lambda", &format!("function:{NAME}")) } },
@@ -76,13 +76,13 @@ pub(super) fn role(found: &Found) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-/// Who may take the role.
+/// The role's trust policy.
 pub(super) fn trust() -> Value {
     let statement = json!({ "Effect": "Allow", "Principal": { "Service": "lambda.amazonaws.com" }, "Action": "sts:AssumeRole" });
     json!({ "Version": "2012-10-17", "Statement": [statement] })
 }
 
-/// Which events come to the queue.
+/// The events that the rule sends to the queue.
 pub(super) fn pattern(found: &Found) -> Value {
     json!({
         "source": ["aws.autoscaling"],
@@ -91,16 +91,16 @@ pub(super) fn pattern(found: &Found) -> Value {
     })
 }
 
-/// The attributes of a queue, as `aws sqs create-queue` takes them: every value is a text. `sends` is the rule that may send.
-pub(super) fn queue(found: &Found, name: &str, seconds: u32, sends: &str) -> Value {
+/// The attributes of a queue for `aws sqs create-queue`, where every value is a string. `rule` is the rule that may send.
+pub(super) fn queue(found: &Found, name: &str, retention_s: u32, rule: &str) -> Value {
     let policy = json!({
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Sid": "Rules", "Effect": "Allow", "Principal": { "Service": "events.amazonaws.com" },
                 "Action": "sqs:SendMessage", "Resource": found.arn("sqs", name),
-                // Without this the rules of any account could send.
-                "Condition": { "ArnEquals": { "aws:SourceArn": found.arn("events", &format!("rule/{sends}")) } },
+                // Without this condition the rules of any account could send.
+                "Condition": { "ArnEquals": { "aws:SourceArn": found.arn("events", &format!("rule/{rule}")) } },
             },
             {
                 "Sid": "DenyPlain", "Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": found.arn("sqs", name),
@@ -108,5 +108,5 @@ pub(super) fn queue(found: &Found, name: &str, seconds: u32, sends: &str) -> Val
             },
         ],
     });
-    json!({ "MessageRetentionPeriod": seconds.to_string(), "SqsManagedSseEnabled": "true", "Policy": policy.to_string() })
+    json!({ "MessageRetentionPeriod": retention_s.to_string(), "SqsManagedSseEnabled": "true", "Policy": policy.to_string() })
 }

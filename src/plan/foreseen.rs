@@ -1,4 +1,4 @@
-//! The departure that `decamp plan` foresees, as lines: what is written when, and a Gantt chart of characters that fits 80 columns.
+//! The simulated departure of `decamp plan` as text: its writes with their times, and a Gantt chart that fits 80 columns.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use decamp_core::time::{Time, plain};
 use decamp_sim::forecast::{End, Forecast, Span, What};
 
 use crate::out::wrapped;
-use crate::paint::{Hue, Line};
+use crate::styled::{Style, StyledLine};
 
-/// Columns of a name, of the bars, and of their times: with two spaces 80 in all.
+/// The columns of the names and of the bars. With the times and two spaces a row fits 80 columns.
 const NAMES: usize = 25;
 const BARS: usize = 31;
 
-/// The same departure twice: if each task ends at its kill signal, and if each needs its whole `kill_timeout`.
+/// The same departure twice: once with tasks that stop at their kill signal, once with tasks that need their whole `kill_timeout`.
 pub(super) struct Foreseen {
     pub(super) earliest: Forecast,
     pub(super) latest: Forecast,
 }
 
-/// When something happens at the earliest and at the latest, since the beginning.
+/// The earliest and the latest time of an event, since the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) earliest: Option<Duration>,
@@ -27,7 +27,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    fn said(self) -> String {
+    fn text(self) -> String {
         match (self.earliest.map(in_seconds), self.latest.map(in_seconds)) {
             (Some(earliest), Some(latest)) if earliest == latest => earliest,
             (Some(earliest), Some(latest)) => format!("{earliest}..{latest}"),
@@ -38,12 +38,12 @@ impl Range {
     }
 }
 
-/// In whole seconds: what decides about tenths, a forecast does not know.
+/// A time in whole seconds, because a forecast is not more exact.
 fn in_seconds(span: Duration) -> String {
     plain(Duration::from_secs((span + Duration::from_millis(500)).as_secs()))
 }
 
-/// One write, in the order of the later of the two.
+/// One write, in the order of the latest times.
 pub(super) struct Written {
     pub(super) at: Range,
     pub(super) what: String,
@@ -51,7 +51,7 @@ pub(super) struct Written {
     pub(super) because: String,
 }
 
-/// One bar.
+/// One bar of the chart.
 pub(super) struct Bar {
     pub(super) name: String,
     pub(super) from: Range,
@@ -63,7 +63,7 @@ impl Foreseen {
         time.since(self.latest.begins)
     }
 
-    /// Every write with the time when it is made.
+    /// Every write with its time.
     pub(super) fn written(&self, seen: &Snapshot) -> Vec<Written> {
         let early = keyed(self.earliest.steps.iter().flat_map(|step| step.effects.iter().map(|e| (key(e), step.at))));
         let late: Vec<_> = self.latest.steps.iter().flat_map(|step| step.effects.iter().map(move |e| (e, step))).collect();
@@ -80,7 +80,7 @@ impl Foreseen {
         rows.collect()
     }
 
-    /// Every part of it, in the order in which they begin.
+    /// Every bar, in the order in which they begin.
     pub(super) fn bars(&self) -> Vec<Bar> {
         let spans = |forecast: &Forecast| -> Vec<((String, usize), Span)> {
             let keys = keyed(forecast.spans.iter().map(|span| (format!("{:?}", span.what), span.from)));
@@ -101,7 +101,7 @@ impl Foreseen {
         bars.into_iter().map(|(_, bar)| bar).collect()
     }
 
-    /// How long the chart is.
+    /// The time that the chart spans.
     fn whole(&self) -> Duration {
         let end = |forecast: &Forecast| match &forecast.end {
             End::Ended(_, at) | End::Unknown(at, ..) | End::Waits(at) => *at,
@@ -111,94 +111,98 @@ impl Foreseen {
         self.since(latest).max(Duration::from_secs(1))
     }
 
-    /// All of it for people.
-    pub(super) fn lines(&self, seen: &Snapshot, why: bool) -> Vec<Line> {
+    /// The writes, the chart and the end.
+    pub(super) fn lines(&self, seen: &Snapshot, why: bool) -> Vec<StyledLine> {
         let mut lines = Vec::new();
         for row in self.written(seen) {
-            lines.push(Line::plain(format!("  {:>14}  ", row.at.said())).then(Hue::Plain, row.what));
+            lines.push(StyledLine::plain(format!("  {:>14}  ", row.at.text())).then(Style::Plain, row.what));
             if why {
                 let text = format!("because {}", row.because);
-                lines.extend(wrapped(&" ".repeat(18), &text, 18).into_iter().map(|text| Line::of(Hue::Faint, text)));
+                lines.extend(wrapped(&" ".repeat(18), &text, 18).into_iter().map(|text| StyledLine::of(Style::Muted, text)));
             }
         }
         if why && !self.latest.waits.is_empty() {
-            lines.push(Line::plain(""));
-            lines.push(Line::plain("  It waits, at the latest"));
+            lines.push(StyledLine::plain(""));
+            lines.push(StyledLine::plain("  Waits, by their latest times"));
             for wait in &self.latest.waits {
                 let head = format!("  {:>14}  ", in_seconds(self.since(wait.at)));
                 let text = format!("because {}", wait.because);
-                lines.extend(wrapped(&head, &text, 18).into_iter().map(Line::plain));
+                lines.extend(wrapped(&head, &text, 18).into_iter().map(StyledLine::plain));
             }
         }
-        lines.push(Line::plain(""));
+        lines.push(StyledLine::plain(""));
         let batch = runs_batch(seen);
         lines.extend(self.chart(batch));
-        lines.push(Line::plain(""));
+        lines.push(StyledLine::plain(""));
         lines.extend(self.ends(batch));
         lines
     }
 
-    fn chart(&self, batch: bool) -> Vec<Line> {
+    fn chart(&self, batch: bool) -> Vec<StyledLine> {
         let whole = self.whole();
         let bars = self.bars();
         let (half, end) = (in_seconds(whole / 2), in_seconds(whole));
         let middle = BARS / 2;
         let scale = format!("{:<middle$}{half:<width$}{end}", "0s", width = BARS - middle - end.chars().count());
-        let mut lines = vec![Line::plain(format!("  {:NAMES$} {scale}", ""))];
+        let mut lines = vec![StyledLine::plain(format!("  {:NAMES$} {scale}", ""))];
         let mut varies = false;
         for bar in &bars {
             let (drawn, uncertain) = drawn(bar, whole);
             varies |= uncertain;
             let times = match bar.to.latest {
-                Some(_) => format!("{} to {}", bar.from.said(), bar.to.said()),
-                None => format!("{} to ?", bar.from.said()),
+                Some(_) => format!("{} to {}", bar.from.text(), bar.to.text()),
+                None => format!("{} to ?", bar.from.text()),
             };
-            let mut line = Line::plain(format!("  {:NAMES$} ", cut(&bar.name, NAMES)));
-            for (hue, piece) in drawn {
-                line = line.then(hue, piece);
+            let mut line = StyledLine::plain(format!("  {:NAMES$} ", cut(&bar.name, NAMES)));
+            for (style, piece) in drawn {
+                line = line.then(style, piece);
             }
-            lines.push(line.then(Hue::Plain, format!(" {times}")));
+            lines.push(line.then(Style::Plain, format!(" {times}")));
         }
         if varies {
-            lines.push(Line::of(Hue::Faint, "  # if each task ends at its kill signal, - if it needs its whole kill_timeout"));
+            lines.push(StyledLine::of(
+                Style::Muted,
+                "  # if tasks stop at their kill signal, - if they need their whole kill_timeout",
+            ));
             if batch {
-                lines.push(Line::of(Hue::Faint, "  of a batch job: # if it ends by itself now, - if it runs to the deadline"));
+                lines.push(StyledLine::of(Style::Muted, "  batch jobs: # if they finish now, - if they run to the deadline"));
             }
         }
         lines
     }
 
-    fn ends(&self, batch: bool) -> Vec<Line> {
-        let say = |text: String, hue| wrapped("  ", &text, 2).into_iter().map(move |line| Line::of(hue, line));
+    fn ends(&self, batch: bool) -> Vec<StyledLine> {
+        let say = |text: String, style| wrapped("  ", &text, 2).into_iter().map(move |line| StyledLine::of(style, line));
         match (&self.earliest.end, &self.latest.end) {
             (End::Unknown(at, system, why), _) | (_, End::Unknown(at, system, why)) => {
                 let at = in_seconds(self.since(*at));
-                let text =
-                    format!("From {at} on it is unknown what happens: {system} cannot be seen: {why}; a departure waits for it");
-                say(text, Hue::Doubt).collect()
+                let text = format!(
+                    "From {at} on nothing can be foreseen, because a departure waits for {system}, which cannot be seen: {why}"
+                );
+                say(text, Style::Warning).collect()
             }
             (End::Waits(at), _) | (_, End::Waits(at)) => {
-                say(format!("After {} it would still wait.", plain(self.since(*at))), Hue::Doubt).collect()
+                say(format!("After {} it would still wait.", plain(self.since(*at))), Style::Warning).collect()
             }
             (End::Ended(early, at), End::Ended(late, by)) => {
                 let (at, by) = (self.since(*at), self.since(*by));
-                let range = Range { earliest: Some(at), latest: Some(by) }.said();
-                let hue = |good: bool| if good { Hue::Good } else { Hue::Doubt };
+                let range = Range { earliest: Some(at), latest: Some(by) }.text();
+                let style = |good: bool| if good { Style::Good } else { Style::Warning };
                 let departs = |outcome: &decamp_core::decide::Outcome| outcome.word() == "departed";
                 if early == late {
-                    return say(format!("It would end after {range}, {early}: {}", early.meaning()), hue(departs(early)))
+                    return say(format!("It would end after {range}, {early}: {}", early.meaning()), style(departs(early)))
                         .collect();
                 }
                 let (soon, last) = if batch {
-                    ("if batch jobs end by themselves now", "if they run to the deadline")
+                    ("if batch jobs finish now", "if they run to the deadline")
                 } else {
-                    ("if tasks end at their signal", "if they need their whole kill_timeout")
+                    ("if tasks stop at their signal", "if they need their whole kill_timeout")
                 };
                 let both = [(early, at, soon), (late, by, last)];
                 both.into_iter()
                     .flat_map(|(outcome, after, when)| {
                         let text = format!("It would end after {}, {outcome}, {when}: {}", in_seconds(after), outcome.meaning());
-                        say(text, hue(departs(outcome)))
+                        say(text, style(departs(outcome)))
                     })
                     .collect()
             }
@@ -206,14 +210,14 @@ impl Foreseen {
     }
 }
 
-/// Whether a batch job runs there: a drain waits for its end.
+/// Whether a batch job runs on the instance. A drain waits until it finishes.
 fn runs_batch(seen: &Snapshot) -> bool {
     let nodes = seen.nomad.last().map_or(&[][..], |Nomad { nodes, .. }| nodes);
     let is_batch = |kind| matches!(kind, JobKind::Batch | JobKind::SysBatch);
     nodes.iter().flat_map(|node| node.allocations.iter()).any(|a| is_batch(a.group.kind) && !a.client.is_over())
 }
 
-/// What identifies a write in both, and how often it came before.
+/// Numbers equal keys, so that the n-th write of a kind in one simulation can be found in the other.
 fn keyed(all: impl Iterator<Item = (String, Time)>) -> Vec<((String, usize), Time)> {
     let mut keys: Vec<((String, usize), Time)> = Vec::new();
     for (key, at) in all {
@@ -232,7 +236,7 @@ fn key(effect: &Effect) -> String {
     }
 }
 
-/// A write in words, with the node's name for its id.
+/// A write as text, with the node's name instead of its id.
 fn title(effect: &Effect, seen: &Snapshot) -> String {
     let nodes = seen.nomad.last().map_or(&[][..], |Nomad { nodes, .. }| nodes);
     let node = |id| nodes.iter().find(|node| node.id == id).map_or_else(|| id.to_string(), |node| node.name.to_string());
@@ -277,7 +281,7 @@ fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
-/// A name that fits; the end of an allocation's tells it from its siblings.
+/// A name cut to a width. It keeps its end, because allocations of one group differ only there.
 fn cut(name: &str, width: usize) -> String {
     let length = name.chars().count();
     if length <= width {
@@ -289,8 +293,8 @@ fn cut(name: &str, width: usize) -> String {
     format!("{first}..{last}")
 }
 
-/// The bar in pieces, and whether it may last longer than it must.
-fn drawn(bar: &Bar, whole: Duration) -> (Vec<(Hue, String)>, bool) {
+/// The bar in pieces, and whether its earliest and its latest end differ.
+fn drawn(bar: &Bar, whole: Duration) -> (Vec<(Style, String)>, bool) {
     let place = |at: Duration| ((at.as_secs_f64() / whole.as_secs_f64()) * BARS as f64).round() as usize;
     let from = [bar.from.earliest, bar.from.latest].into_iter().flatten().min().map_or(0, place).min(BARS - 1);
     let sure = bar.to.earliest.or(bar.to.latest).map_or(from, place).clamp(from, BARS).max(from + 1);
@@ -299,10 +303,10 @@ fn drawn(bar: &Bar, whole: Duration) -> (Vec<(Hue, String)>, bool) {
         None => (BARS, "?"),
     };
     let pieces = vec![
-        (Hue::Plain, " ".repeat(from)),
-        (Hue::Busy, "#".repeat(sure - from)),
-        (Hue::Faint, mark.repeat(end - sure)),
-        (Hue::Plain, " ".repeat(BARS - end)),
+        (Style::Plain, " ".repeat(from)),
+        (Style::InProgress, "#".repeat(sure - from)),
+        (Style::Muted, mark.repeat(end - sure)),
+        (Style::Plain, " ".repeat(BARS - end)),
     ];
     (pieces, mark == "-" && sure < end)
 }

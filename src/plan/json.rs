@@ -1,4 +1,4 @@
-//! The departure that `decamp plan` foresees, as JSON. Seconds count from the entry into the hook, or from now if it waits already.
+//! The simulated departure of `decamp plan` as JSON. Seconds count from the entry into the hook, or from now if the instance waits already.
 
 use decamp_core::decide::Snapshot;
 use decamp_sim::forecast::{End, Forecast};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::foreseen::{Foreseen, Range};
 
-/// All of it. A number that is not known is null.
+/// The simulated departure. An unknown number is null.
 pub(super) fn forecast(played: &Foreseen, seen: &Snapshot) -> Value {
     let range = |range: Range| json!({ "earliest": range.earliest.map(|at| at.as_secs_f64()), "latest": range.latest.map(|at| at.as_secs_f64()) });
     let steps = played.written(seen);

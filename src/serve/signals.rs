@@ -1,10 +1,10 @@
-//! The signals that a service hears: those that stop it in order, and those that it goes on after.
+//! The signals of the service: those that stop it in order, and those that it ignores.
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::info;
 
-/// All of them, heard from now on: any that is not ends a process at once, in the middle of a write.
+/// Listens for all of them. A signal that is not listened for would end the process at once, in the middle of a write.
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
@@ -15,27 +15,27 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Hears them.
+    /// Starts to listen.
     ///
     /// # Errors
     ///
-    /// The system does not let it.
+    /// The system refuses to register a handler.
     pub(crate) fn new() -> Result<Self> {
-        let hear = |kind| unix::signal(kind).context("listen for signals");
+        let listen = |kind| unix::signal(kind).context("listen for signals");
         Ok(Self {
-            interrupt: hear(SignalKind::interrupt())?,
-            terminate: hear(SignalKind::terminate())?,
-            quit: hear(SignalKind::quit())?,
-            hangup: hear(SignalKind::hangup())?,
-            user_1: hear(SignalKind::user_defined1())?,
-            user_2: hear(SignalKind::user_defined2())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            quit: listen(SignalKind::quit())?,
+            hangup: listen(SignalKind::hangup())?,
+            user_1: listen(SignalKind::user_defined1())?,
+            user_2: listen(SignalKind::user_defined2())?,
         })
     }
 
-    /// Waits for the word to stop.
+    /// Waits for a signal that stops the service.
     pub(crate) async fn stop(&mut self) {
         loop {
-            let passed_over = tokio::select! {
+            let ignored = tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
                 _ = self.quit.recv() => return,
@@ -44,8 +44,8 @@ impl Signals {
                 _ = self.user_2.recv() => "SIGUSR2",
             };
             info!(
-                signal = passed_over,
-                "{passed_over} changes nothing: secrets and certificates are read again by themselves, settings at the next start"
+                signal = ignored,
+                "{ignored} is ignored: secrets and certificates are reloaded automatically, settings at the next start"
             );
         }
     }

@@ -1,13 +1,13 @@
-//! What a simulation adds up to, as text and as JSON.
+//! The results of a simulation, as text and as JSON.
 
 use decamp_sim::faults::Fault;
 use decamp_sim::simulate::{Broken, Sum};
 use serde_json::{Value, json};
 
-use super::{Arguments, Named, replay};
+use super::{Arguments, NamedDriver, replay};
 
-/// So many broken seeds are named in text; JSON names all that were kept.
-const NAMED_SEEDS: usize = 10;
+/// How many broken seeds the text lists. JSON lists all that were kept.
+const LISTED_SEEDS: usize = 10;
 
 fn a_minute(sum: &Sum) -> f64 {
     let seconds = sum.took.as_secs_f64();
@@ -23,7 +23,7 @@ fn a_departure(number: u64, sum: &Sum) -> f64 {
     count(number) / count(sum.departures.max(1))
 }
 
-/// A number with its thousands apart.
+/// A number with its thousands separated.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -46,7 +46,7 @@ fn floor(sum: &Sum, overlapped: bool) -> String {
     }
 }
 
-pub(super) fn lines(arguments: &Arguments, sums: &[(Named, Sum)]) -> Vec<String> {
+pub(super) fn lines(arguments: &Arguments, sums: &[(NamedDriver, Sum)]) -> Vec<String> {
     let Some((driver, sum)) = sums.first() else { return Vec::new() };
     let mut lines = vec![
         format!(
@@ -99,7 +99,7 @@ fn coverage(sum: &Sum, lines: &mut Vec<String>) {
         lines.extend(cells.chunks(2).map(|row| format!("    {}", row.join("    ").trim_end())));
     }
     if !sum.crashes.is_empty() {
-        lines.push("  workers killed around their n-th write (before/after)".to_owned());
+        lines.push("  workers killed before/after their n-th write".to_owned());
         let last = sum.crashes.keys().map(|(effect, _)| *effect).max().unwrap_or(0);
         let at = |effect, after| grouped(sum.crashes.get(&(effect, after)).copied().unwrap_or(0));
         let cells: Vec<String> = (0..=last).map(|n| format!("{:>2}: {}/{}", n + 1, at(n, false), at(n, true))).collect();
@@ -107,12 +107,12 @@ fn coverage(sum: &Sum, lines: &mut Vec<String>) {
     }
 }
 
-fn baselines(sums: &[(Named, Sum)], lines: &mut Vec<String>) {
+fn baselines(sums: &[(NamedDriver, Sum)], lines: &mut Vec<String>) {
     if sums.len() < 2 {
         return;
     }
     lines.push(String::new());
-    lines.push("On the same seeds, fewer of them for the baselines".to_owned());
+    lines.push("On the same seeds, with fewer departures for the baselines".to_owned());
     lines.push(format!(
         "  {:<22} {:>11} {:>13} {:>10} {:>13} {:>11}",
         "driver", "departures", "by the driver", "foreseen", "by the world", "violations"
@@ -130,13 +130,13 @@ fn baselines(sums: &[(Named, Sum)], lines: &mut Vec<String>) {
     }
 }
 
-fn broken(arguments: &Arguments, driver: Named, sum: &Sum, lines: &mut Vec<String>) {
+fn broken(arguments: &Arguments, driver: NamedDriver, sum: &Sum, lines: &mut Vec<String>) {
     if !sum.is_broken() {
         return;
     }
     lines.push(String::new());
     lines.push(format!("{} departures were broken", grouped(sum.broken_count)));
-    for one in sum.broken.iter().take(NAMED_SEEDS) {
+    for one in sum.broken.iter().take(LISTED_SEEDS) {
         lines.push(format!("  seed {}: {}", one.seed, what(one)));
         lines.push(format!("    {}", replay(arguments, driver, one.seed)));
     }
@@ -150,12 +150,12 @@ fn what(broken: &Broken) -> String {
     }
 }
 
-pub(super) fn json(arguments: &Arguments, sums: &[(Named, Sum)]) -> Value {
+pub(super) fn json(arguments: &Arguments, sums: &[(NamedDriver, Sum)]) -> Value {
     let each: Vec<Value> = sums.iter().map(|(driver, sum)| of_driver(arguments, *driver, sum)).collect();
     json!({ "seed": arguments.seed, "faults": arguments.faults.text, "drivers": each })
 }
 
-fn of_driver(arguments: &Arguments, driver: Named, sum: &Sum) -> Value {
+fn of_driver(arguments: &Arguments, driver: NamedDriver, sum: &Sum) -> Value {
     let above = |overlapped| {
         json!({ "departures": sum.above_floor[usize::from(overlapped)].len(),
             "p50_ms": sum.above_floor_at(overlapped, 50), "p99_ms": sum.above_floor_at(overlapped, 99) })
@@ -170,7 +170,7 @@ fn of_driver(arguments: &Arguments, driver: Named, sum: &Sum) -> Value {
         .iter()
         .map(|one| json!({ "seed": one.seed, "what": what(one), "replay": replay(arguments, driver, one.seed) }))
         .collect();
-    // A fault that was never drawn is worth seeing.
+    // Faults that were never drawn are listed too, with a zero.
     let faults: serde_json::Map<String, Value> =
         Fault::all().map(|fault| (fault.name().to_owned(), sum.faults.get(fault.name()).copied().unwrap_or(0).into())).collect();
     json!({

@@ -1,4 +1,4 @@
-//! The story of one departure: its faults, every decision, what was foreseen, and who lost which requests.
+//! One simulated departure line by line: its faults, every decision, the findings, and who lost which requests.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,12 @@ use decamp_core::time::plain;
 use decamp_sim::simulate::{Draw, faults_of, play_seed};
 use serde_json::json;
 
-use super::{Arguments, Named};
+use super::{Arguments, NamedDriver};
+use crate::describe;
 use crate::exit;
 use crate::out::{say, say_json};
-use crate::words;
 
-pub(super) fn tell(arguments: &Arguments, draw: Draw, driver: Named) -> ExitCode {
+pub(super) fn print(arguments: &Arguments, draw: Draw, driver: NamedDriver) -> ExitCode {
     let seed = arguments.seed;
     let played = play_seed(seed, draw, &driver.driver, true);
     let broken = !played.violations.is_empty() || 0 < played.requests.attributable;
@@ -36,7 +36,7 @@ pub(super) fn tell(arguments: &Arguments, draw: Draw, driver: Named) -> ExitCode
         }));
         return code;
     }
-    say(format!("seed {seed}, driven by {}", driver.name));
+    say(format!("seed {seed}, driver {}", driver.name));
     for fault in faults.iter() {
         say(format!("  fault {:>2}  {}: {}", fault.number(), fault.name(), fault.meaning()));
     }
@@ -47,7 +47,7 @@ pub(super) fn tell(arguments: &Arguments, draw: Draw, driver: Named) -> ExitCode
     played.trace.iter().for_each(say);
     say("");
     for finding in &played.findings {
-        for (place, line) in words::finding(finding).iter().enumerate() {
+        for (place, line) in describe::finding(finding).iter().enumerate() {
             say(format!("{:<10}{line}", if place == 0 { "foreseen" } else { "" }));
         }
     }

@@ -1,4 +1,4 @@
-//! Names from the cluster with newlines and controls in them: whatever is printed of them stays on its line, and moves no cursor.
+//! Names from the cluster that contain newlines and control characters. In decamp's output they stay on one line and move no cursor.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::rows::NOMAD;
 use super::shells::{command, options, settings};
 use decamp_sandbox::ASG;
 
-/// What begins a line that was forged.
+/// The beginning of a forged line.
 const FORGED: &str = "FORGED";
 
-/// Appends a line of its own, and what clears a screen, to every name that people give.
+/// Appends a second line and an escape sequence that clears the screen to every name that a user can choose.
 fn forge(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -29,7 +29,7 @@ fn forge(value: &mut Value) {
     }
 }
 
-/// What a command prints on standard output and standard error.
+/// The standard output and standard error of a command.
 async fn printed(settings: &[(&'static str, String)], arguments: &[&str]) -> String {
     let output = command(settings).args(arguments).output().await.expect("the binary starts");
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -48,7 +48,7 @@ async fn a_name_in_nomad_forges_no_line_of_any_command() {
     let id = instance.to_string();
     let plan = printed(&settings, &["plan", "--instance", &id]).await;
     let status = printed(&settings, &["status"]).await;
-    // It need not end well: half of what it compares has another name now.
+    // This run need not succeed: half of the names that it compares are changed.
     settings.retain(|(name, _)| *name != "DECAMP_MAX_DEPARTURE");
     settings.push(("DECAMP_MAX_DEPARTURE", "45s".to_owned()));
     let run = printed(&settings, &["run", "--instance", &id, "--asg", ASG]).await;
@@ -60,5 +60,5 @@ async fn a_name_in_nomad_forges_no_line_of_any_command() {
             assert!(!line.trim_start().starts_with(FORGED) && !controls, "{command}: {line:?}\n{text}");
         }
     }
-    assert!(3 < forged, "nothing was printed of what was forged, so nothing was shown");
+    assert!(3 < forged, "no forged name was printed, so the test proves nothing");
 }

@@ -1,4 +1,4 @@
-//! A forwarder between decamp and the sandbox that rewrites answers: what a system says differs, what it does stays the same.
+//! A forwarder between decamp and the sandbox that rewrites answers. The systems behave as before, only their answers differ.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,13 +15,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// No answer of the sandbox is larger.
+/// The largest answer of the sandbox.
 const LARGEST: usize = 64 << 20;
 
-/// What becomes of an answer.
+/// A change of an answer.
 #[derive(Clone, Copy)]
 pub(crate) enum Change {
-    /// The request goes no further: this status and body are the answer.
+    /// The request is not forwarded. This status and body are the answer.
     Refuse(u16, &'static str),
     /// The request is carried out, and this status and body are the answer.
     Replace(u16, &'static str),
@@ -29,13 +29,13 @@ pub(crate) enum Change {
     Json(fn(&mut Value)),
     /// Each occurrence of the first text becomes the second.
     Text(&'static str, &'static str),
-    /// The request goes no further, and the connection ends without an answer.
+    /// The request is not forwarded, and the connection ends without an answer.
     HangUp,
-    /// The answer comes so much later.
+    /// The answer comes this much later.
     Late(Duration),
-    /// The answer carries this header, in place of any other of its name.
+    /// The answer has this header, which replaces any other of its name.
     Header(&'static str, &'static str),
-    /// The JSON of the answer, an object or a list of objects, carries a field of so many bytes that nobody asked for.
+    /// The JSON of the answer, an object or a list of objects, has an additional field of this many bytes.
     Fatten(usize),
 }
 
@@ -44,21 +44,21 @@ pub(crate) enum Change {
 pub(crate) struct Alteration {
     /// The system that answers.
     pub(crate) side: Side,
-    /// What the operation contains: an action of AWS (`DescribeTargetHealth`), or a method and path (`GET /v1/node/`).
+    /// Part of the operation: an action of AWS (`DescribeTargetHealth`), or a method and path (`GET /v1/node/`).
     pub(crate) operation: &'static str,
-    /// How many such answers stay as they are first.
+    /// How many such answers are left unchanged first.
     pub(crate) skip: u32,
-    /// How many are rewritten after that.
+    /// How many answers are rewritten after that.
     pub(crate) times: u32,
     pub(crate) change: Change,
 }
 
-/// The forwarder of one sandbox: an address for each system.
+/// The forwarder of one sandbox, with an address for each system.
 pub(crate) struct Forwarder {
     pub(crate) aws: String,
     pub(crate) nomad: String,
     pub(crate) consul: String,
-    shared: Arc<Mutex<Rewritten>>,
+    shared: Arc<Mutex<AlterationState>>,
     servers: Vec<JoinHandle<()>>,
 }
 
@@ -68,8 +68,8 @@ impl Drop for Forwarder {
     }
 }
 
-/// What is left of an alteration, how often it was used, and what came by meanwhile.
-struct Rewritten {
+/// The state of an alteration.
+struct AlterationState {
     alteration: Option<Alteration>,
     count: u32,
     /// When a target was first deregistered.
@@ -81,15 +81,15 @@ struct Hop {
     side: Side,
     to: String,
     client: Client,
-    shared: Arc<Mutex<Rewritten>>,
+    shared: Arc<Mutex<AlterationState>>,
 }
 
 impl Forwarder {
-    /// Starts one before these addresses. Without an alteration it changes nothing.
+    /// Starts a forwarder in front of these addresses. Without an alteration it changes nothing.
     pub(crate) async fn start(aws: String, nomad: String, consul: String, alteration: Option<Alteration>) -> Self {
-        // An error only says that another test was first.
+        // This fails if another test has installed it before.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let shared = Arc::new(Mutex::new(Rewritten { alteration, count: 0, deregistered: None }));
+        let shared = Arc::new(Mutex::new(AlterationState { alteration, count: 0, deregistered: None }));
         let client = Client::builder().no_proxy().build().expect("no certificates are involved");
         let mut addresses = Vec::new();
         let mut servers = Vec::new();
@@ -99,7 +99,7 @@ impl Forwarder {
             addresses.push(format!("http://{}", listener.local_addr().expect("it is bound")));
             let router = Router::new().fallback(forward).with_state(hop);
             servers.push(tokio::spawn(async move {
-                // It ends when the test drops it.
+                // It ends when the forwarder is dropped.
                 let _ = axum::serve(listener, router).await;
             }));
         }
@@ -118,8 +118,9 @@ impl Forwarder {
     }
 }
 
-impl Rewritten {
-    fn meet(&mut self, side: Side, operation: &str) -> Option<Change> {
+impl AlterationState {
+    /// The change of the next answer, if any.
+    fn next_change(&mut self, side: Side, operation: &str) -> Option<Change> {
         if operation.contains("DeregisterTargets") {
             self.deregistered.get_or_insert_with(Instant::now);
         }
@@ -145,7 +146,7 @@ async fn forward(State(hop): State<Hop>, request: Request) -> Response {
         Side::Aws => aws::operation(&head.headers, &body),
         Side::Nomad | Side::Consul => format!("{} {path}", head.method),
     };
-    let change = hop.shared.lock().expect("nobody panics while holding it").meet(hop.side, &operation);
+    let change = hop.shared.lock().expect("nobody panics while holding it").next_change(hop.side, &operation);
     if let Some(Change::Refuse(status, text)) = change {
         return refusal(hop.side, status, text);
     }
@@ -160,7 +161,7 @@ async fn forward(State(hop): State<Hop>, request: Request) -> Response {
     headers.remove(header::HOST);
     headers.remove(header::CONTENT_LENGTH);
     let sent = hop.client.request(head.method, url).headers(headers).body(body).send().await;
-    // The sandbox may be gone: decamp sees a gateway without a server.
+    // If the sandbox is gone, decamp gets a 502.
     let Ok(answer) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
     let (status, headers) = (answer.status(), answer.headers().clone());
     let Ok(bytes) = answer.bytes().await else { return StatusCode::BAD_GATEWAY.into_response() };
@@ -211,7 +212,7 @@ fn rewritten(change: Change, bytes: &Bytes) -> Bytes {
     }
 }
 
-/// What is no JSON (an error in words) stays as it is.
+/// Edits the JSON of an answer. An answer that is not JSON, such as an error text, stays unchanged.
 fn edited(bytes: &Bytes, edit: impl FnOnce(&mut Value)) -> Bytes {
     let Ok(mut value) = serde_json::from_slice::<Value>(bytes) else { return bytes.clone() };
     edit(&mut value);

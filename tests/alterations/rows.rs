@@ -1,20 +1,20 @@
-//! How a row of the table is written, walked and judged.
+//! How a row of the table is written, run and checked.
 
 use std::time::Duration;
 
 use super::forwarder::{Alteration, Change};
-use super::shells::{Came, Shell, depart, options};
+use super::shells::{Departed, Shell, depart, options};
 use decamp_sandbox::Options;
 use decamp_sandbox::wire::Side;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-/// What is expected of one shell.
+/// The expected result of one shell.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected {
     pub(crate) outcome: &'static str,
     pub(crate) loses: Loses,
-    /// What it must say.
+    /// A text that its output must contain.
     pub(crate) says: &'static str,
 }
 
@@ -22,13 +22,13 @@ pub(crate) struct Expected {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Loses {
     None,
-    /// Those that the machine takes with it, if there are any at that moment.
+    /// The requests that are on the machine when it stops. There may be none.
     WithTheMachine,
-    /// Those that the load balancer sends to what has stopped, or goes on sending.
+    /// Requests that the load balancer sends to stopped processes.
     Some,
 }
 
-/// One alteration, and what comes of it.
+/// One alteration and its expected results.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -36,9 +36,9 @@ pub(crate) struct Row {
     settings: &'static [(&'static str, &'static str)],
     options: fn() -> Options,
     asked_by_lambda: bool,
-    /// How soon the service and the function must have deregistered a target.
+    /// How soon the service and the function must deregister a target.
     deregisters: Option<Duration>,
-    /// For the command, the service and the function.
+    /// The expected results of the command, the service and the function.
     expected: [Expected; 3],
 }
 
@@ -46,7 +46,7 @@ pub(crate) const AWS: Side = Side::Aws;
 pub(crate) const NOMAD: Side = Side::Nomad;
 pub(crate) const CONSUL: Side = Side::Consul;
 
-/// Every answer of this operation is changed, and all three shells end so and say so, with no request lost.
+/// A row that changes every answer of an operation. All three shells end with `outcome`, print `says` and lose no request.
 pub(crate) const fn row(
     name: &'static str,
     side: Side,
@@ -68,36 +68,36 @@ pub(crate) const fn row(
 }
 
 impl Row {
-    /// So many answers stay as they are first.
+    /// Leaves this many answers unchanged first.
     pub(crate) const fn after(mut self, skip: u32) -> Self {
         self.alteration.skip = skip;
         self
     }
 
-    /// Only so many are changed.
+    /// Changes only this many answers.
     pub(crate) const fn times(mut self, times: u32) -> Self {
         self.alteration.times = times;
         self
     }
 
-    /// With these settings.
+    /// Runs with these settings.
     pub(crate) const fn with(mut self, settings: &'static [(&'static str, &'static str)]) -> Self {
         self.settings = settings;
         self
     }
 
-    /// It waits until the time is up, which is soon.
+    /// The departure waits until its end, which comes soon.
     pub(crate) const fn waits(self) -> Self {
         self.with(&[("DECAMP_MAX_DEPARTURE", "45s")])
     }
 
-    /// In another cluster.
+    /// Runs in another cluster.
     pub(crate) const fn within(mut self, options: fn() -> Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Requests are lost, by whichever shell.
+    /// Every shell loses requests.
     pub(crate) const fn loses(mut self, loses: Loses) -> Self {
         self.expected[0].loses = loses;
         self.expected[1].loses = loses;
@@ -105,27 +105,27 @@ impl Row {
         self
     }
 
-    /// The service and the function deregister it this soon after its event. The command refuses before its first write, and so it has
-    /// to see what its token may.
+    /// The service and the function deregister the target this soon after the event. The command may take longer: before its first write
+    /// it checks the rights of its token.
     pub(crate) const fn deregisters_within(mut self, span: Duration) -> Self {
         self.deregisters = Some(span);
         self
     }
 
-    /// The function has no need to ask.
+    /// The function does not make this call.
     pub(crate) const fn not_asked_by_lambda(mut self) -> Self {
         self.asked_by_lambda = false;
         self
     }
 
-    /// The command ends otherwise, or says it otherwise.
+    /// The command has another outcome or output.
     pub(crate) const fn run(mut self, outcome: &'static str, says: &'static str) -> Self {
         self.expected[0].outcome = outcome;
         self.expected[0].says = says;
         self
     }
 
-    /// The function ends otherwise, or says it otherwise.
+    /// The function has another outcome or output.
     pub(crate) const fn lambda(mut self, outcome: &'static str, says: &'static str) -> Self {
         self.expected[2].outcome = outcome;
         self.expected[2].says = says;
@@ -153,67 +153,71 @@ const CODES: [(&str, i32); 16] = [
     ("overtaken", 23),
 ];
 
-/// How many departures are walked at once: they wait far more than they compute.
+/// How many departures run at once. They wait far more than they compute.
 const AT_ONCE: usize = 24;
 
-/// Walks every row by every shell, and answers what differs from what is expected. `ALTERATIONS` names a part of the rows.
+/// Runs every row with every shell and returns the differences from the expected results. `ALTERATIONS` selects rows by a part of their
+/// names.
 pub(crate) async fn differences(rows: &[Row]) -> Vec<String> {
-    #[expect(clippy::disallowed_methods, reason = "it is no setting of decamp's")]
+    #[expect(clippy::disallowed_methods, reason = "it is not a setting of decamp")]
     let only = std::env::var("ALTERATIONS").unwrap_or_default();
     let chosen = rows.iter().filter(|row| row.name.contains(&only));
     let shells = [Shell::Run, Shell::Serve, Shell::Lambda];
-    let walks = chosen.flat_map(|row| shells.into_iter().zip(row.expected).map(move |(shell, expected)| (row, shell, expected)));
-    let judged = stream::iter(walks).map(async |(row, shell, expected)| {
-        let came = depart(shell, &(row.options)(), Some(row.alteration), row.settings).await;
-        let differs = differs(row, shell, &came, &expected);
-        let seconds = Duration::as_secs(&came.took);
-        let after = came.deregistered.map_or_else(|| "never".to_owned(), |after| format!("after {:.1} s", after.as_secs_f64()));
+    let departures =
+        chosen.flat_map(|row| shells.into_iter().zip(row.expected).map(move |(shell, expected)| (row, shell, expected)));
+    let judged = stream::iter(departures).map(async |(row, shell, expected)| {
+        let departed = depart(shell, &(row.options)(), Some(row.alteration), row.settings).await;
+        let differs = differs(row, shell, &departed, &expected);
+        let seconds = Duration::as_secs(&departed.took);
+        let after =
+            departed.deregistered.map_or_else(|| "never".to_owned(), |after| format!("after {:.1} s", after.as_secs_f64()));
         println!(
             "{}: {shell:?}: {}, {} lost, {seconds} s, {} rewritten, deregistered {after}",
-            row.name, came.outcome, came.failed, came.rewritten
+            row.name, departed.outcome, departed.failed, departed.rewritten
         );
-        (!differs.is_empty()).then(|| format!("{}: {shell:?}: {}\n{}", row.name, differs.join("; "), last_lines(&came.said)))
+        (!differs.is_empty())
+            .then(|| format!("{}: {shell:?}: {}\n{}", row.name, differs.join("; "), last_lines(&departed.output)))
     });
     judged.buffer_unordered(AT_ONCE).filter_map(async |differs| differs).collect().await
 }
 
-fn differs(row: &Row, shell: Shell, came: &Came, expected: &Expected) -> Vec<String> {
+fn differs(row: &Row, shell: Shell, departed: &Departed, expected: &Expected) -> Vec<String> {
     let mut all = Vec::new();
-    if came.outcome != expected.outcome {
-        all.push(format!("ended {} instead of {}", came.outcome, expected.outcome));
+    if departed.outcome != expected.outcome {
+        all.push(format!("ended {} instead of {}", departed.outcome, expected.outcome));
     }
-    let code = CODES.iter().find(|(word, _)| *word == came.outcome).map(|(_, code)| *code);
-    if shell == Shell::Run && came.code != code {
-        all.push(format!("exit code {:?} with the outcome {}", came.code, came.outcome));
+    let code = CODES.iter().find(|(word, _)| *word == departed.outcome).map(|(_, code)| *code);
+    if shell == Shell::Run && departed.code != code {
+        all.push(format!("exit code {:?} with the outcome {}", departed.code, departed.outcome));
     }
-    let is_bad = !matches!(&*came.outcome, "departed" | "none");
-    if shell == Shell::Run && is_bad != came.said.contains(&format!("/docs/outcomes.md#{}", came.outcome)) {
-        all.push("the address of what to do does not fit its outcome".to_owned());
+    let needs_runbook = !matches!(&*departed.outcome, "departed" | "none");
+    if shell == Shell::Run && needs_runbook != departed.output.contains(&format!("/docs/outcomes.md#{}", departed.outcome)) {
+        all.push("the link to the runbook does not fit its outcome".to_owned());
     }
     let lost = match expected.loses {
-        Loses::None => came.failed == 0,
-        Loses::WithTheMachine => came.failed < 20,
-        Loses::Some => 0 < came.failed,
+        Loses::None => departed.failed == 0,
+        Loses::WithTheMachine => departed.failed < 20,
+        Loses::Some => 0 < departed.failed,
     };
     if !lost {
-        all.push(format!("{} requests lost", came.failed));
+        all.push(format!("{} requests lost", departed.failed));
     }
-    if !came.said.contains(expected.says) {
+    if !departed.output.contains(expected.says) {
         all.push(format!("does not say {:?}", expected.says));
     }
-    let in_time = |within: Duration| came.deregistered.is_some_and(|after| after <= within);
+    let in_time = |within: Duration| departed.deregistered.is_some_and(|after| after <= within);
     if shell != Shell::Run && !row.deregisters.is_none_or(in_time) {
-        all.push(format!("deregistered after {:?}", came.deregistered));
+        all.push(format!("deregistered after {:?}", departed.deregistered));
     }
-    if came.rewritten == 0 && (row.asked_by_lambda || shell != Shell::Lambda) {
-        all.push("nothing was rewritten, so nothing was shown".to_owned());
+    if departed.rewritten == 0 && (row.asked_by_lambda || shell != Shell::Lambda) {
+        all.push("nothing was rewritten, so the row proves nothing".to_owned());
     }
     all
 }
 
-/// Enough to see why.
-fn last_lines(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().collect();
+/// The last lines of the output, for the error message.
+fn last_lines(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
     lines[lines.len().saturating_sub(12)..]
         .iter()
         .map(|line| format!("    {}\n", line.chars().take(600).collect::<String>()))

@@ -1,4 +1,4 @@
-//! The three shells as their users start them: the command, the service and the function, each before a forwarder, and what came of a departure.
+//! Runs a departure with each shell as users start it: the command, the service and the function, each behind a forwarder.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarder::{Alteration, Forwarder};
 use super::runtime::{Answer, Function};
 
-/// Who walks the instance out.
+/// The shell that takes the instance out of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shell {
     Run,
@@ -21,17 +21,17 @@ pub(crate) enum Shell {
     Lambda,
 }
 
-/// What came of one departure.
+/// The result of one departure.
 #[derive(Debug)]
-pub(crate) struct Came {
-    /// The outcome's word; `none` if there was none before the time was up.
+pub(crate) struct Departed {
+    /// The word of the outcome. `none` if there was none in time.
     pub(crate) outcome: String,
     /// The exit code of the command.
     pub(crate) code: Option<i32>,
-    /// Requests that failed.
+    /// The number of failed requests.
     pub(crate) failed: u64,
-    /// All that was printed.
-    pub(crate) said: String,
+    /// Everything that the shell printed.
+    pub(crate) output: String,
     /// How many answers were rewritten.
     pub(crate) rewritten: u32,
     pub(crate) took: Duration,
@@ -39,10 +39,10 @@ pub(crate) struct Came {
     pub(crate) deregistered: Option<Duration>,
 }
 
-/// No departure takes longer: the hook of [`options`] has run out by then, whatever is done.
+/// The longest departure. The hook of [`options`] has run out by then in any case.
 const LONGEST: Duration = Duration::from_secs(200);
 
-/// Delays of a second or two: a calm departure takes some eight.
+/// A cluster with delays of a second or two. A calm departure takes about eight seconds.
 pub(crate) fn options() -> Options {
     Options {
         delay: Duration::from_secs(2),
@@ -79,38 +79,38 @@ pub(crate) fn settings(sandbox: &Sandbox, forwarder: &Forwarder) -> Vec<(&'stati
     all
 }
 
-/// One departure out of a sandbox of its own, by this shell, with this alteration and these settings beside the usual ones.
+/// Runs one departure in its own sandbox, with this shell, this alteration and these additional settings.
 pub(crate) async fn depart(
     shell: Shell,
     options: &Options,
     alteration: Option<Alteration>,
     more: &[(&'static str, &'static str)],
-) -> Came {
+) -> Departed {
     let sandbox = decamp_sandbox::serve(options).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let forwarder = Forwarder::start(sandbox.aws.url(), sandbox.nomad.url(), sandbox.consul.url(), alteration).await;
     let mut settings = settings(&sandbox, &forwarder);
     settings.retain(|(name, _)| !more.iter().any(|(known, _)| known == name));
     settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
-    // The service is there before its event is.
-    let told = Cell::new(None);
+    // The service must run before the instance terminates, so the event is created when the shell awaits it.
+    let event_sent = Cell::new(None);
     let event = async {
         let event = sandbox.terminate_these(&[instance]).await.expect("it is in service").remove(0);
-        told.set(Some(Instant::now()));
+        event_sent.set(Some(Instant::now()));
         event
     };
     let began = Instant::now();
-    let (outcome, code, said) = match shell {
+    let (outcome, code, output) = match shell {
         Shell::Run => by_run(event.await, &settings).await,
         Shell::Serve => by_serve(event, &settings).await,
         Shell::Lambda => by_lambda(event.await, &sandbox, &settings).await,
     };
     let took = began.elapsed();
-    // Requests that its machine takes with it are counted too. Where it was never let go its outcome says so.
+    // Count the requests that fail when the machine stops too. If it never stops, the outcome says so.
     let _ = timeout(Duration::from_secs(5), sandbox.machine_is_off(instance)).await;
     let failed = sandbox.shared.look(|stage| stage.more())["requests"]["failed"].as_u64().expect("a number");
-    let deregistered = forwarder.deregistered().zip(told.get()).map(|(at, told)| at.saturating_duration_since(told));
-    Came { outcome, code, failed, said, rewritten: forwarder.rewritten(), took, deregistered }
+    let deregistered = forwarder.deregistered().zip(event_sent.get()).map(|(at, sent)| at.saturating_duration_since(sent));
+    Departed { outcome, code, failed, output, rewritten: forwarder.rewritten(), took, deregistered }
 }
 
 pub(crate) fn command(settings: &[(&'static str, String)]) -> Command {
@@ -124,14 +124,14 @@ async fn by_run(event: Value, settings: &[(&'static str, String)]) -> (String, O
     let instance = event["detail"]["EC2InstanceId"].as_str().expect("it names one").to_owned();
     let run = command(settings).args(["run", "--instance", &instance, "--asg", ASG, "--json"]).output();
     let Ok(output) = timeout(LONGEST, run).await else { return ("none".to_owned(), None, "it did not end".to_owned()) };
-    let output = output.expect("the binary starts");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    (outcome_in(&said), output.status.code(), said)
+    let ended = output.expect("the binary starts");
+    let output = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    (outcome_in(&output), ended.status.code(), output)
 }
 
-/// The last outcome that a line of JSON names.
-fn outcome_in(said: &str) -> String {
-    let lines = said.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+/// The last outcome in the JSON lines of an output.
+fn outcome_in(output: &str) -> String {
+    let lines = output.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines.into_iter().find_map(|line| line["outcome"].as_str().map(str::to_owned)).unwrap_or_else(|| "none".to_owned())
 }
 
@@ -152,8 +152,8 @@ async fn by_serve(event: impl Future<Output = Value>, settings: &[(&'static str,
     let read = || std::fs::read_to_string(&printed).unwrap_or_default();
     let began = Instant::now();
     let addresses = loop {
-        let said = read();
-        let line = said.lines().find_map(|line| line.strip_prefix("webhooks on ")).map(str::to_owned);
+        let output = read();
+        let line = output.lines().find_map(|line| line.strip_prefix("webhooks on ")).map(str::to_owned);
         if let Some((webhooks, admin)) = line.as_deref().and_then(|line| line.split_once(", admin on ")) {
             break Some((format!("http://{webhooks}"), format!("http://{admin}")));
         }
@@ -181,13 +181,13 @@ async fn by_serve(event: impl Future<Output = Value>, settings: &[(&'static str,
         }
     };
     let outcome = timeout(LONGEST, past).await.unwrap_or_else(|_| format!("none, after the answer {status:?}"));
-    // What is printed by then is all that is compared.
+    // Only the output up to this point is compared.
     sleep(Duration::from_millis(200)).await;
     child.kill().await.ok();
     (outcome, None, read())
 }
 
-/// The function beside the command: both are built with the tests of the workspace.
+/// The binary of the function, beside that of the command. Both are built with the tests of the workspace.
 fn bootstrap() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_decamp")).with_file_name("bootstrap");
     assert!(path.exists(), "there is no {}: `cargo build -p decamp-lambda` makes it", path.display());
@@ -218,7 +218,7 @@ async fn by_lambda(event: Value, sandbox: &Sandbox, settings: &[(&'static str, S
                 break;
             }
         }
-        // The queue delivers it again when its visibility, which the function set, is over.
+        // The queue delivers the message again after the visibility time-out that the function set.
         let hidden = sandbox.shared.stores().visibilities.last().map_or(1, |(_, seconds)| *seconds);
         sleep(Duration::from_secs(hidden.min(10))).await;
     }

@@ -1,4 +1,4 @@
-//! The alterations, a line each, and what is expected of the command, the service and the function.
+//! The alterations, one line each, with the expected results of the command, the service and the function.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const HTML: Change = Refuse(200, "<html><body>proxy</body></html>");
 const BROKEN: &str =
     "<ErrorResponse><Error><Type>Receiver</Type><Code>InternalFailure</Code><Message>broken</Message></Error></ErrorResponse>";
 const NO_ACTION: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>ValidationError</Code><Message>No active Lifecycle Action found with instance ID i-0</Message></Error></ErrorResponse>";
-/// The hooks of a group with another tool's beside ours.
+/// The hooks of a group that has another tool's hook as well.
 const A_SECOND_HOOK: Change = Text(
     "</LifecycleHooks>",
     "<member><LifecycleHookName>ecs-managed-draining-termination-hook</LifecycleHookName><AutoScalingGroupName>web</AutoScalingGroupName><LifecycleTransition>autoscaling:EC2_INSTANCE_TERMINATING</LifecycleTransition><HeartbeatTimeout>120</HeartbeatTimeout><GlobalTimeout>12000</GlobalTimeout><DefaultResult>CONTINUE</DefaultResult></member></LifecycleHooks>",
@@ -32,24 +32,24 @@ const TWO_SECONDS: Duration = Duration::from_secs(2);
 const THREE_SECONDS: Duration = Duration::from_secs(3);
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Long enough for a heartbeat to be due.
+/// A delay that is long enough for a heartbeat to be due.
 fn longer() -> Options {
     Options { delay: Duration::from_secs(25), ..options() }
 }
 
-/// What the hook names is a Classic Load Balancer.
+/// The hook names a Classic Load Balancer.
 fn classic() -> Options {
     Options { classic: true, ..options() }
 }
 
-/// Three instances, each in a zone of its own, and a load balancer whose nodes send to their own zones alone.
-fn apart() -> Options {
+/// Three instances in three zones, and a load balancer without cross-zone load balancing.
+fn no_cross_zone() -> Options {
     Options { crosses_zones: false, ..options() }
 }
 
-/// The same, and what the hook names is a Classic Load Balancer.
-fn apart_and_classic() -> Options {
-    Options { classic: true, ..apart() }
+/// The same, and the hook names a Classic Load Balancer.
+fn no_cross_zone_and_classic() -> Options {
+    Options { classic: true, ..no_cross_zone() }
 }
 
 fn empty(value: &mut Value) {
@@ -64,17 +64,17 @@ fn null(value: &mut Value) {
     }
 }
 
-/// Each allocation of a list.
+/// Edits each allocation of a list.
 fn each(value: &mut Value, edit: impl Fn(&mut serde_json::Map<String, Value>)) {
     value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut).for_each(edit);
 }
 
-/// Services that serve on for longer than an outage lasts.
+/// Services whose `shutdown_delay` is longer than the outage.
 fn slow_stops() -> Options {
     Options { shutdown_delay: Duration::from_secs(8), ..options() }
 }
 
-/// A registration that nobody takes out, of a node whose agent is dead.
+/// A leftover registration on a node whose agent is dead.
 fn left_by_a_dead_agent(value: &mut Value) {
     if let Some(services) = value.get_mut("Services").and_then(Value::as_array_mut) {
         let id = "_nomad-task-0b1f0b1f-0000-4000-8000-000000000001-group-left-left-80";
@@ -95,39 +95,39 @@ fn without_job(value: &mut Value) {
     each(value, |allocation| drop(allocation.remove("Job")));
 }
 
-/// The catalog knows the node, and lists nothing that Nomad registered on it.
+/// The catalog knows the node and lists none of Nomad's registrations on it.
 fn without_services(value: &mut Value) {
     if let Some(services) = value.get_mut("Services").and_then(Value::as_array_mut) {
         services.retain(|service| !service["ID"].as_str().is_some_and(|id| id.starts_with("_nomad-task-")));
     }
 }
 
-/// Another datacenter's catalog.
+/// The answer of another datacenter's catalog.
 fn without_the_node(value: &mut Value) {
     if value.get("Services").is_some() {
         *value = serde_json::json!({ "Node": null, "Services": null });
     }
 }
 
-/// Consul Enterprise, and services in a namespace of it.
+/// Consul Enterprise, with services in a namespace.
 fn in_a_namespace() -> Options {
     Options { consul_namespace: Some("team".into()), ..options() }
 }
 
-/// A proxy on every node that is no job.
+/// A proxy on every node that is not a Nomad job.
 fn with_one_by_hand() -> Options {
     Options { by_hand: Some("edge".into()), ..options() }
 }
 
-/// Nodes that carry their instance's id in their names alone.
+/// Nodes that have their instance's id only in their names.
 fn named_by_instance() -> Options {
     Options { named_by_instance: true, ..options() }
 }
 
-/// Nothing is altered by it: the row is about the cluster.
+/// A change without effect, for rows about the cluster itself.
 const NOTHING: Change = Header("x-altered", "no");
 
-/// Nanoseconds, as Nomad writes durations.
+/// Two hours in nanoseconds, Nomad's unit of durations.
 const TWO_HOURS: u64 = 7_200_000_000_000;
 
 fn two_hours_to_stop(value: &mut Value) {
@@ -171,9 +171,9 @@ const ROWS: &[Row] = &[
     row("attributes are denied", AWS, "DescribeTargetGroupAttributes", DENIED, "timed-out", "AccessDenied").waits().loses(WithTheMachine).lambda("forced", "forced"),
     row("attributes lack the delay", AWS, "DescribeTargetGroupAttributes", Text("deregistration_delay", "renamed_delay"), "timed-out", "timed-out").waits().loses(WithTheMachine).lambda("forced", "forced"),
     row("attributes have a delay that is no number", AWS, "DescribeTargetGroupAttributes", Text("<Value>2<", "<Value>two<"), "timed-out", "timed-out").waits().loses(WithTheMachine).lambda("forced", "forced"),
-    row("load balancing does not cross zones", AWS, "DescribeTargetGroupAttributes", NOTHING, "departed", "no other healthy target in eu-west-1").within(apart).loses(Loses::Some),
-    row("load balancing does not cross zones, and the last of one is held", AWS, "DescribeTargetGroupAttributes", NOTHING, "departed", "last-of-its-zone").within(apart).waits().with(&[("DECAMP_LAST_TARGET", "hold"), ("DECAMP_MAX_DEPARTURE", "45s")]).loses(Loses::Some),
-    row("a Classic Load Balancer does not cross zones", AWS, "DescribeLoadBalancerAttributes", NOTHING, "departed", "no other healthy target in eu-west-1").within(apart_and_classic).loses(Loses::Some),
+    row("load balancing does not cross zones", AWS, "DescribeTargetGroupAttributes", NOTHING, "departed", "no other healthy target in eu-west-1").within(no_cross_zone).loses(Loses::Some),
+    row("load balancing does not cross zones, and the last of one is held", AWS, "DescribeTargetGroupAttributes", NOTHING, "departed", "last-of-its-zone").within(no_cross_zone).waits().with(&[("DECAMP_LAST_TARGET", "hold"), ("DECAMP_MAX_DEPARTURE", "45s")]).loses(Loses::Some),
+    row("a Classic Load Balancer does not cross zones", AWS, "DescribeLoadBalancerAttributes", NOTHING, "departed", "no other healthy target in eu-west-1").within(no_cross_zone_and_classic).loses(Loses::Some),
     row("whether load balancing crosses zones is a word of the future", AWS, "DescribeTargetGroupAttributes", Text("use_load_balancer_configuration", "now_and_then"), "departed", "departed"),
     row("targets are denied", AWS, "DescribeTargetHealth", DENIED, "timed-out", "AccessDenied").waits().loses(Loses::Some),
     row("targets are denied for a while", AWS, "DescribeTargetHealth", DENIED, "departed", "departed").times(6),
@@ -262,7 +262,7 @@ async fn every_alteration_ends_as_the_table_says_in_every_shell() {
 }
 
 #[test]
-fn the_table_has_no_name_twice_and_no_hole() {
+fn the_table_has_no_name_twice_and_is_complete() {
     let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
     names.sort_unstable();
     names.dedup();

@@ -1,4 +1,4 @@
-//! What packages ask of the command: its version, completions and man pages.
+//! What a package needs from the command: its version, completions and man pages.
 
 use std::collections::BTreeSet;
 
@@ -6,30 +6,30 @@ use super::{code, run, text};
 
 #[test]
 fn the_version_names_the_commit_that_it_is_built_from() {
-    let said = text(&run(&["--version"]).stdout);
-    let words: Vec<&str> = said.split_whitespace().collect();
-    assert_eq!(words[..2], ["decamp", env!("CARGO_PKG_VERSION")], "{said}");
-    // A copy of the sources that is in no repository has no commit to name.
+    let version = text(&run(&["--version"]).stdout);
+    let words: Vec<&str> = version.split_whitespace().collect();
+    assert_eq!(words[..2], ["decamp", env!("CARGO_PKG_VERSION")], "{version}");
+    // A source archive has no commit to name.
     if std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".git").exists() {
-        let [commit, date] = words[2..] else { panic!("a commit and a date in {said:?}") };
-        assert!(commit.starts_with('(') && commit.len() == 13 && commit[1..].chars().all(|c| c.is_ascii_hexdigit()), "{said}");
-        assert!(date.len() == 11 && date.starts_with("20") && date.ends_with(')'), "{said}");
+        let [commit, date] = words[2..] else { panic!("a commit and a date in {version:?}") };
+        assert!(commit.starts_with('(') && commit.len() == 13 && commit[1..].chars().all(|c| c.is_ascii_hexdigit()), "{version}");
+        assert!(date.len() == 11 && date.starts_with("20") && date.ends_with(')'), "{version}");
     }
 }
 
 #[test]
-fn there_is_a_man_page_for_each_command_and_none_for_what_is_hidden() {
+fn each_command_has_a_man_page_unless_it_is_hidden() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = run(&["man", folder.path().to_str().expect("a name")]);
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
-    let pages: BTreeSet<String> = (std::fs::read_dir(folder.path()).expect("it is there").flatten())
+    let pages: BTreeSet<String> = (std::fs::read_dir(folder.path()).expect("it exists").flatten())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     for name in ["decamp.1", "decamp-run.1", "decamp-refresh-start.1", "decamp-init.1"] {
         assert!(pages.contains(name), "{name} is not in {pages:?}");
     }
     assert!(!pages.contains("decamp-part.1") && !pages.contains("decamp-man.1"), "{pages:?}");
-    let page = std::fs::read_to_string(folder.path().join("decamp-run.1")).expect("it is there");
+    let page = std::fs::read_to_string(folder.path().join("decamp-run.1")).expect("it exists");
     assert!(page.contains("departed") && page.contains(".SH OPTIONS"), "{page}");
     let output = run(&["man", "no/such/folder"]);
     assert_eq!(code(&output), 3);
@@ -45,8 +45,8 @@ fn completions_say_how_to_install_them() {
 }
 
 #[test]
-fn the_oldest_rust_that_works_is_the_one_that_everything_is_tested_with() {
-    let file = |name| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("it is there");
+fn the_minimum_rust_version_is_that_of_the_toolchain() {
+    let file = |name| std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("it exists");
     let (manifest, toolchain, install) = (file("Cargo.toml"), file("rust-toolchain.toml"), file("docs/install.md"));
     let quoted = |text: &str, name: &str| {
         let rest = text.split(&format!("{name} = \"")).nth(1).expect("it is set");

@@ -1,4 +1,4 @@
-//! The generated reference: `just docs` writes it from the code, and a test says when it is stale.
+//! The generated reference: `just docs` writes it from the code, and a test fails when it is stale.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,8 +17,8 @@ use super::{run, text};
 const WRITE: &str = "DECAMP_WRITE_REFERENCE";
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it is no setting of decamp's")]
-fn the_reference_is_as_the_code_says() {
+#[expect(clippy::disallowed_methods, reason = "it is a variable of the test")]
+fn the_reference_matches_the_code() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     let mut stale = Vec::new();
     for (name, page) in pages() {
@@ -37,10 +37,10 @@ fn pages() -> Vec<(&'static str, String)> {
     vec![
         ("settings.md", settings()),
         ("reference/README.md", index()),
-        ("reference/commands.md", of_commands(&commands)),
+        ("reference/commands.md", commands_page(&commands)),
         ("reference/exit-codes.md", exit_codes(&commands)),
         ("reference/words.md", words()),
-        ("reference/metrics.md", of_metrics()),
+        ("reference/metrics.md", metrics_page()),
         ("reference/notifications.md", notifications()),
         ("reference/api.md", api()),
         ("reference/iam.md", iam()),
@@ -53,7 +53,7 @@ fn page(title: &str, about: &str) -> String {
     format!("# {title}\n\n{about}\n\n{GENERATED}\n")
 }
 
-/// A row of a table. A bar in a cell would be a border.
+/// A row of a table. A vertical bar in a cell is escaped.
 fn row(cells: &[&str]) -> String {
     let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
     format!("| {} |\n", cells.join(" | "))
@@ -100,13 +100,13 @@ fn settings() -> String {
     let default = |text: &str| if text.is_empty() { String::new() } else { code(text) };
     out.push_str("| variable | unit | default | meaning |\n|---|---|---|---|\n");
     for row in decamp_config::TABLE {
-        // As tests/tidy.rs has it, cell by cell.
+        // tests/tidy.rs compares these cells.
         let _ = writeln!(out, "| `{}` | {} | {} | {} |", row.name, row.unit, default(row.default), row.meaning);
     }
     out
 }
 
-/// Every command by its words, with its help.
+/// The help of every command, by the command's words.
 fn commands() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     gather(&mut Vec::new(), &mut all);
@@ -130,7 +130,7 @@ fn gather(path: &mut Vec<String>, all: &mut BTreeMap<String, String>) {
     all.insert(["decamp"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" "), help);
 }
 
-fn of_commands(commands: &BTreeMap<String, String>) -> String {
+fn commands_page(commands: &BTreeMap<String, String>) -> String {
     let mut out = page("Commands", "What `--help` prints.");
     for (name, help) in commands {
         let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
@@ -160,8 +160,8 @@ fn exit_codes(commands: &BTreeMap<String, String>) -> String {
     )
 }
 
-/// Each word with what the code says of it, and its section of the runbook.
-fn of_words(out: &mut String, title: &str, source: &str, kind: &str, runbook: &str, known: &[&str]) {
+/// Each word with its doc comment and a link to its section of the runbook.
+fn words_section(out: &mut String, title: &str, source: &str, kind: &str, runbook: &str, known: &[&str]) {
     let rows: Vec<_> = variants(source, kind).into_iter().map(|variant| (kebab(&variant.name), variant.doc)).collect();
     let words: Vec<&str> = rows.iter().map(|(word, _)| word.as_str()).collect();
     assert!(known.is_empty() || words == known, "{kind}: {words:?} {known:?}");
@@ -176,13 +176,13 @@ fn words() -> String {
         "Outcomes, reasons and findings, as logs, metrics and the API print them. Each links to its section of the runbook.",
     );
     let (outcome, reason) = (read("crates/core/src/decide/outcome.rs"), read("crates/core/src/decide/reason.rs"));
-    of_words(&mut out, "Outcomes", &outcome, "Outcome", "outcomes.md", Outcome::WORDS);
-    of_words(&mut out, "Reasons", &reason, "Reason", "reasons.md", Reason::WORDS);
-    of_words(&mut out, "Findings", &read("crates/core/src/decide/losses.rs"), "Loss", "findings.md", &[]);
+    words_section(&mut out, "Outcomes", &outcome, "Outcome", "outcomes.md", Outcome::WORDS);
+    words_section(&mut out, "Reasons", &reason, "Reason", "reasons.md", Reason::WORDS);
+    words_section(&mut out, "Findings", &read("crates/core/src/decide/findings.rs"), "Loss", "findings.md", &[]);
     out
 }
 
-fn of_metrics() -> String {
+fn metrics_page() -> String {
     let mut out = page(
         "Metrics",
         "The Lambda writes its metrics to its log in CloudWatch's embedded format. The service has `/metrics` on its admin listener.",
@@ -200,7 +200,7 @@ fn of_metrics() -> String {
         rows.map(|(name, metric)| vec![code(metric.name), metric.unit.to_owned(), docs.get(name).cloned().unwrap_or_default()]);
     out.push_str(&table(&["metric", "unit", "meaning"], rows));
     let _ = write!(out, "\n## Prometheus\n\n");
-    let literals = literals(&read("crates/service/src/numbers.rs"));
+    let literals = literals(&read("crates/service/src/metrics.rs"));
     let mut rows = Vec::new();
     for (place, name) in literals.iter().enumerate().filter(|(_, text)| text.starts_with("decamp_")) {
         let help = literals.get(place + 1).cloned().unwrap_or_default();
@@ -219,7 +219,7 @@ fn notifications() -> String {
         "Types of what `decamp serve` sends. [The service](../service.md) says how they are signed and repeated.",
     );
     out.push('\n');
-    let docs: BTreeMap<String, String> = items(&read("crates/service/src/notify/note.rs"), "pub(crate) fn ")
+    let docs: BTreeMap<String, String> = items(&read("crates/service/src/notify/notification.rs"), "pub(crate) fn ")
         .into_iter()
         .map(|item| (item.name, item.doc))
         .collect();
@@ -285,7 +285,7 @@ fn every_alarm_has_a_section_of_the_runbook_and_names_it() {
     let lines: Vec<&str> = monitoring.lines().map(str::trim).collect();
     let keys =
         lines.windows(2).filter(|two| two[1].starts_with("description = \"")).filter_map(|two| two[0].strip_suffix(" = {"));
-    // One of them is of a rule, and has the rule's name at its end.
+    // One alarm exists for each rule and has the rule's name as a suffix.
     let keys: Vec<&str> = keys.filter(|key| !key.contains("=>")).chain(["undelivered", "no-sweep", "outcomes"]).collect();
     assert!(8 < keys.len(), "{keys:?}");
     for key in keys {

@@ -1,4 +1,4 @@
-//! What the sources say in their doc comments, for the pages that are generated from them.
+//! Reads doc comments from the sources for the generated reference pages.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(super) struct Documented {
 pub(super) fn variants(source: &str, name: &str) -> Vec<Documented> {
     let body = source.split(&format!("pub enum {name} {{\n")).nth(1).unwrap_or_else(|| panic!("there is no enum {name}"));
     let body = body.split("\n}\n").next().unwrap_or_default();
-    // Fields of a variant stand deeper.
+    // The fields of a variant are indented more.
     documented(body.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     ")))
 }
 
@@ -28,8 +28,8 @@ pub(super) fn items(source: &str, begin: &str) -> Vec<Documented> {
     let mut found = Vec::new();
     let mut doc: Vec<&str> = Vec::new();
     for line in source.lines().map(str::trim) {
-        if let Some(said) = line.strip_prefix("///") {
-            doc.push(said.trim());
+        if let Some(comment) = line.strip_prefix("///") {
+            doc.push(comment.trim());
         } else if let Some(rest) = line.strip_prefix(begin) {
             found.push(Documented { name: word(rest), doc: paragraph(&doc) });
             doc.clear();
@@ -44,8 +44,8 @@ fn documented<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Documented> {
     let mut found = Vec::new();
     let mut doc: Vec<&str> = Vec::new();
     for line in lines.map(str::trim) {
-        if let Some(said) = line.strip_prefix("///") {
-            doc.push(said.trim());
+        if let Some(comment) = line.strip_prefix("///") {
+            doc.push(comment.trim());
         } else if line.starts_with(|c: char| c.is_ascii_uppercase()) {
             found.push(Documented { name: word(line), doc: paragraph(&doc) });
             doc.clear();
@@ -58,7 +58,7 @@ fn word(line: &str) -> String {
     line.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The first paragraph; what follows an empty line is for those who read the code.
+/// The first paragraph. Later paragraphs are only for readers of the code.
 fn paragraph(doc: &[&str]) -> String {
     doc.iter().take_while(|line| !line.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }
@@ -75,7 +75,7 @@ pub(super) fn kebab(variant: &str) -> String {
     word
 }
 
-/// The text literals of a source, in order.
+/// The string literals of a source file, in order.
 pub(super) fn literals(source: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut letters = source.chars();
@@ -97,7 +97,7 @@ pub(super) fn literals(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn doc_comments_are_read_of_variants_and_not_of_their_fields() {
+fn doc_comments_of_variants_are_read_and_those_of_fields_are_not() {
     let source = "pub enum Way {\n    /// One\n    /// way.\n    ///\n    /// More.\n    First,\n    /// Two.\n    SecondOne {\n        /// Field.\n        Deep: u8,\n    },\n}\n";
     let named = |name: &str, doc: &str| Documented { name: name.to_owned(), doc: doc.to_owned() };
     assert_eq!(variants(source, "Way"), [named("First", "One way."), named("SecondOne", "Two.")]);

@@ -1,4 +1,4 @@
-//! `decamp run --event` with batches: what can be walked is walked, and the rest is named. And what `status` says of a group that is not there.
+//! `decamp run --event` with a batch: it runs the departures and prints each record that it skips. And `status` of a missing group.
 
 use decamp_sandbox::{ACCOUNT, ASG, REGION, serve};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::{Sandbox, code, decamp, quick, terminate, text};
 /// The command with an event on standard input.
 async fn with_event(sandbox: &Sandbox, event: &str) -> std::process::Output {
     let mut child = decamp(sandbox, &["run", "--event", "-"]).stdin(std::process::Stdio::piped()).spawn().expect("it starts");
-    child.stdin.take().expect("it was asked for").write_all(event.as_bytes()).await.expect("it reads");
+    child.stdin.take().expect("it is piped").write_all(event.as_bytes()).await.expect("it reads");
     child.wait_with_output().await.expect("it ends")
 }
 
@@ -21,8 +21,8 @@ fn envelope(source: &str, kind: &str, detail: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_batch_is_walked_as_far_as_it_can_be_and_what_was_passed_over_is_said() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+async fn the_departures_of_a_batch_are_run_and_its_skipped_records_are_printed() {
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let instance = sandbox.instances[0];
     terminate(&sandbox, instance).await;
     let leaves = json!({
@@ -34,32 +34,32 @@ async fn a_batch_is_walked_as_far_as_it_can_be_and_what_was_passed_over_is_said(
     let bodies = [test.to_string(), "a word".to_owned(), leaves.to_string(), leaves.to_string(), past.to_string()];
     let received = json!({"Messages": bodies.map(|body| json!({"MessageId": "m", "ReceiptHandle": "h", "Body": body}))});
     let output = with_event(&sandbox, &format!("\u{feff}{received}")).await;
-    let said = text(&output.stdout);
+    let stdout = text(&output.stdout);
     for line in [
         "record 1 is of the kind test",
         "record 2 cannot be used: not an event that decamp knows: plain text",
         "record 5 says that EC2 takes",
         "which is past",
     ] {
-        assert!(said.contains(line), "{line} is not in\n{said}\n{}", text(&output.stderr));
+        assert!(stdout.contains(line), "{line} is not in\n{stdout}\n{}", text(&output.stderr));
     }
-    assert_eq!(said.matches(" departed: ").count(), 1, "the same told twice is walked once: {said}");
-    assert_eq!(code(&output), Some(18), "not everything was walked: {said}");
+    assert_eq!(stdout.matches(" departed: ").count(), 1, "a duplicate is run once: {stdout}");
+    assert_eq!(code(&output), Some(18), "the exit code does not show the skipped records: {stdout}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_notice_that_is_long_past_says_so() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let detail = json!({"instance-id": sandbox.instances[0].to_string(), "instance-action": "terminate"});
     let output = with_event(&sandbox, &envelope("aws.ec2", "EC2 Spot Instance Interruption Warning", &detail).to_string()).await;
-    let said = text(&output.stdout);
-    assert_eq!(code(&output), Some(18), "{said}{}", text(&output.stderr));
-    assert!(said.contains("back at 2026-03-04T05:08:07Z, which is past") && !said.contains("was done"), "{said}");
+    let stdout = text(&output.stdout);
+    assert_eq!(code(&output), Some(18), "{stdout}{}", text(&output.stderr));
+    assert!(stdout.contains("back at 2026-03-04T05:08:07Z, which is past") && !stdout.contains("was done"), "{stdout}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_that_is_not_there_is_not_one_that_nothing_leaves() {
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+async fn the_status_of_a_missing_group_is_an_error() {
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let output =
         decamp(&sandbox, &["status", "--asg", "nosuch"]).env("DECAMP_GROUPS", "nosuch").output().await.expect("it starts");
     assert_eq!(code(&output), Some(3), "{}", text(&output.stdout));

@@ -1,4 +1,4 @@
-//! The command line and several clusters: each command asks the Nomad and Consul of the group that it is about.
+//! The command line with several clusters: each command uses the Nomad and Consul of its group's cluster.
 
 use std::process::Output;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{code, decamp, quick, terminate, text};
 
-/// A command by the document that is kept in the account. What the environment says of blue's Nomad and Consul is not used.
+/// Runs a command with settings from a document in the account. The variables of blue's Nomad and Consul are not used.
 async fn run(two: &TwoClusters, document: &str, arguments: &[&str]) -> Output {
     two.blue.shared.stores().parameters.insert("/decamp/settings".to_owned(), document.to_owned());
     let mut command = decamp(&two.blue, arguments);
@@ -16,8 +16,8 @@ async fn run(two: &TwoClusters, document: &str, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_command_asks_the_cluster_of_the_group() {
-    let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
+async fn each_command_uses_the_cluster_of_the_group() {
+    let two = TwoClusters::serve(&quick()).await.expect("loopback has free ports");
     let document = two.document();
     for group in ["web", "shop"] {
         let check = run(&two, &document, &["check", "--asg", group, "--json"]).await;
@@ -35,10 +35,13 @@ async fn each_command_asks_the_cluster_of_the_group() {
     assert!(groups.contains(&"web") && groups.contains(&"shop"), "{leaving:#}");
     let green = green.to_string();
     let plan = run(&two, &document, &["plan", "--instance", &green]).await;
-    let said = text(&plan.stdout);
+    let stdout = text(&plan.stdout);
     assert!(
-        code(&plan) == Some(0) && said.contains("of shop: ") && said.contains("shop-named-1") && said.contains(" ineligible"),
-        "{said}"
+        code(&plan) == Some(0)
+            && stdout.contains("of shop: ")
+            && stdout.contains("shop-named-1")
+            && stdout.contains(" ineligible"),
+        "{stdout}"
     );
     let departed = run(&two, &document, &["run", "--instance", &green]).await;
     assert_eq!(code(&departed), Some(0), "{}{}", text(&departed.stdout), text(&departed.stderr));
@@ -50,8 +53,8 @@ async fn each_command_asks_the_cluster_of_the_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_that_no_cluster_has_is_an_error_that_says_what_to_do() {
-    let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
+async fn the_error_for_a_group_of_no_cluster_says_what_to_do() {
+    let two = TwoClusters::serve(&quick()).await.expect("loopback has free ports");
     let document = two.document();
     let green = document.find("[clusters.green]").expect("it has two");
     let blue = two.blue.instances[0].to_string();
@@ -63,17 +66,20 @@ async fn a_group_that_no_cluster_has_is_an_error_that_says_what_to_do() {
         &["init", "--asg", "web"],
     ] {
         let output = run(&two, &document[green..], arguments).await;
-        let said = text(&output.stderr);
-        assert_eq!(code(&output), Some(3), "{arguments:?}: {said}");
-        assert!(said.contains("no cluster in the settings has the group web; add it to the groups of"), "{arguments:?}: {said}");
+        let stderr = text(&output.stderr);
+        assert_eq!(code(&output), Some(3), "{arguments:?}: {stderr}");
+        assert!(
+            stderr.contains("no cluster in the settings has the group web; add it to the groups of"),
+            "{arguments:?}: {stderr}"
+        );
     }
     let status = run(&two, &document[green..], &["status"]).await;
-    assert_eq!(text(&status.stdout).trim(), "no instance is on its way out", "{}", text(&status.stderr));
+    assert_eq!(text(&status.stdout).trim(), "no instance is leaving", "{}", text(&status.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn overlapping_groups_are_refused_before_anything_is_asked() {
-    let two = TwoClusters::serve(&quick()).await.expect("loopback is there");
+async fn overlapping_groups_are_refused_before_any_request() {
+    let two = TwoClusters::serve(&quick()).await.expect("loopback has free ports");
     let document = two.document().replace("[\"shop\"]", "[\"w*\"]");
     let output = run(&two, &document, &["status"]).await;
     assert_eq!(code(&output), Some(3));

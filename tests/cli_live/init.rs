@@ -1,4 +1,4 @@
-//! `decamp init`: what it writes for a group, and that it writes nothing else.
+//! `decamp init`: the files that it writes for a group.
 
 use serde_json::Value;
 
@@ -6,9 +6,9 @@ use super::{code, quick, run, text};
 use decamp_sandbox::wire::{FaultPlan, Rule, Side, WireFault};
 use decamp_sandbox::{ACCOUNT, ASG, REGION, Sandbox};
 
-/// A cluster that denies every write, and all of Nomad and Consul.
-async fn begun() -> Sandbox {
-    let sandbox = decamp_sandbox::serve(&quick()).await.expect("loopback is there");
+/// A sandbox that denies each write to AWS and each call of Nomad and Consul.
+async fn read_only() -> Sandbox {
+    let sandbox = decamp_sandbox::serve(&quick()).await.expect("loopback has free ports");
     let side = |side| Rule { side: Some(side), ..Rule::next(u32::MAX, "", WireFault::Denied) };
     let writes =
         ["Complete", "Record", "Set", "Put", "Deregister", "Start"].map(|verb| Rule::next(u32::MAX, verb, WireFault::Denied));
@@ -18,8 +18,8 @@ async fn begun() -> Sandbox {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_for_the_command_line_has_policies_for_this_group_and_nothing_was_applied() {
-    let sandbox = begun().await;
+async fn the_files_for_the_aws_cli_are_for_this_group_and_nothing_is_applied() {
+    let sandbox = read_only().await;
     let place = tempfile::tempdir().expect("a folder");
     let folder = place.path().join("decamp-web");
     let to = folder.to_str().expect("a name");
@@ -35,12 +35,12 @@ async fn a_folder_for_the_command_line_has_policies_for_this_group_and_nothing_w
     let group = format!("arn:aws:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:*:autoScalingGroupName/{ASG}");
     assert_eq!(statement("Lifecycle")["Resource"], group);
     let target_groups = statement("Deregister")["Resource"].as_array().expect("a list").clone();
-    assert_eq!(target_groups.len(), 2, "the attached one, and the one that the hook names: {target_groups:?}");
+    assert_eq!(target_groups.len(), 2, "the attached one and the hook's: {target_groups:?}");
     let environment = &json("environment.json")["Variables"];
     assert_eq!((environment["DECAMP_GROUPS"].as_str(), environment["DECAMP_MODE"].as_str()), (Some(ASG), Some("observe")));
-    assert!(environment.to_string().len() < 4096, "Lambda takes no more");
+    assert!(environment.to_string().len() < 4096, "Lambda allows 4 KB");
     assert_eq!(json("event-pattern.json")["detail"]["AutoScalingGroupName"][0], ASG);
-    // The values of a queue's attributes are texts, two of them JSON again.
+    // The values of a queue's attributes are strings. Two of them contain JSON.
     let redrive: Value = serde_json::from_str(json("queue.json")["RedrivePolicy"].as_str().expect("a text")).expect("JSON");
     assert_eq!(redrive["maxReceiveCount"], 500);
     assert!(!read("install.sh").contains("put-lifecycle-hook"), "the group has the hook already");
@@ -53,14 +53,14 @@ async fn a_folder_for_the_command_line_has_policies_for_this_group_and_nothing_w
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_folder_the_terraform_call_is_printed() {
-    let sandbox = begun().await;
+    let sandbox = read_only().await;
     let output = run(&sandbox, &["init", "--asg", ASG]).await;
     assert_eq!(code(&output), Some(0), "{}", text(&output.stderr));
-    let said = text(&output.stdout);
+    let stdout = text(&output.stdout);
     for word in
         ["# ==> main.tf", "# ==> nomad-policy.hcl", "# ==> tokens.sh", "name              = \"web\"", "create_hook = false"]
     {
-        assert!(said.contains(word), "{word} is not in\n{said}");
+        assert!(stdout.contains(word), "{word} is not in\n{stdout}");
     }
     let output = run(&sandbox, &["init", "--asg", "wbe"]).await;
     assert_eq!(code(&output), Some(3));

@@ -1,4 +1,4 @@
-//! `decamp refresh` against the pretend cluster: what it orders, prints and exits with, while somebody else walks instances out.
+//! `decamp refresh` in the sandbox, while a task completes each lifecycle action.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-/// Three at once, and machines that start in a second.
+/// All three instances at once.
 const AT_ONCE: [&str; 6] = ["--min-healthy", "0", "--max-healthy", "100", "--every", "1s"];
 
 fn swift() -> Options {
@@ -23,7 +23,7 @@ fn release(sandbox: &Sandbox) {
     sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.version += 1));
 }
 
-/// How the last refresh stands, and how many there were.
+/// The last refresh's status, and the number of refreshes.
 fn last(shared: &Shared) -> (Option<Status>, usize) {
     shared.look(|stage| {
         let all = stage.aws().0.refreshes(ASG);
@@ -31,18 +31,18 @@ fn last(shared: &Shared) -> (Option<Status>, usize) {
     })
 }
 
-/// Completes whatever waits, until this is dropped.
-struct Walking(JoinHandle<()>);
+/// Completes each lifecycle action until it is dropped.
+struct Completer(JoinHandle<()>);
 
-impl Drop for Walking {
+impl Drop for Completer {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-fn walk_out(sandbox: &Sandbox) -> Walking {
+fn complete_actions(sandbox: &Sandbox) -> Completer {
     let shared = Arc::clone(&sandbox.shared);
-    Walking(tokio::spawn(async move {
+    Completer(tokio::spawn(async move {
         loop {
             shared.with(|stage| {
                 let asg = stage.aws().0;
@@ -67,20 +67,20 @@ async fn order(sandbox: &Sandbox, what: &str, more: &[&str]) -> (Option<i32>, St
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_is_started_adopted_followed_and_told_in_the_end() {
-    let sandbox = serve(&swift()).await.expect("loopback is there");
+async fn a_refresh_is_started_adopted_followed_and_its_end_is_reported() {
+    let sandbox = serve(&swift()).await.expect("loopback has free ports");
     let (code, _, said) = order(&sandbox, "watch", &[]).await;
     assert!(code == Some(34) && said.contains("decamp refresh start --asg web"), "{code:?} {said}");
     let (code, _, said) = order(&sandbox, "cancel", &[]).await;
     assert!(code == Some(34) && said.contains("no refresh of the group is under way"), "{code:?} {said}");
 
     let (code, said, _) = order(&sandbox, "start", &["--every", "1s"]).await;
-    assert!(code == Some(0) && said.contains("Successful"), "nothing changed, so all match: {said}");
+    assert!(code == Some(0) && said.contains("Successful"), "nothing changed, so all instances match: {said}");
     assert_eq!(last(&sandbox.shared), (Some(Status::Successful), 1));
-    assert!(sandbox.shared.events().is_empty(), "what is as it should be was left alone");
+    assert!(sandbox.shared.events().is_empty(), "an instance that matches was replaced");
 
     release(&sandbox);
-    let _walking = walk_out(&sandbox);
+    let _completer = complete_actions(&sandbox);
     let first = decamp(&sandbox, &arguments("start", &AT_ONCE)).spawn().expect("the binary starts");
     while last(&sandbox.shared) != (Some(Status::InProgress), 2) {
         sleep(Duration::from_millis(50)).await;
@@ -98,7 +98,7 @@ async fn a_refresh_is_started_adopted_followed_and_told_in_the_end() {
     assert!(said.contains("0 % after") && said.contains("InProgress, 3 instances to update"), "{said}");
     assert!(said.contains(&format!("refresh {id} of web: Successful, every instance is as it should be")), "{said}");
     let leaves = sandbox.instances.iter().any(|instance| said.contains(&format!("  {instance}  ")));
-    assert!(leaves, "what leaves is told, step by step: {said}");
+    assert!(leaves, "the steps of a departing instance are printed: {said}");
     assert_eq!(sandbox.shared.events().len(), 3, "each of them left through its hook");
 
     let watched = watched.wait_with_output().await.expect("it ends");
@@ -107,29 +107,29 @@ async fn a_refresh_is_started_adopted_followed_and_told_in_the_end() {
     let (end, looks) = lines.split_last().expect("at least the end");
     assert_eq!((end["kind"].as_str(), end["refresh"]["status"].as_str()), (Some("end"), Some("Successful")), "{end}");
     assert!(!looks.is_empty() && looks.iter().all(|look| look["kind"] == "look" && look["refresh"]["id"] == id), "{looks:?}");
-    assert_eq!(last(&sandbox.shared), (Some(Status::Successful), 2), "nobody started a third");
+    assert_eq!(last(&sandbox.shared), (Some(Status::Successful), 2), "a third refresh was started");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_leaves_the_refresh_going_and_says_how_to_go_on() {
-    let sandbox = serve(&swift()).await.expect("loopback is there");
+async fn after_a_signal_the_refresh_continues_and_the_output_says_how_to_watch_it() {
+    let sandbox = serve(&swift()).await.expect("loopback has free ports");
     release(&sandbox);
     for (signal, expected) in [("-INT", 130), ("-TERM", 143)] {
         let mut child = decamp(&sandbox, &arguments("start", &AT_ONCE)).spawn().expect("the binary starts");
-        let mut said = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut first = String::new();
         while !first.contains("InProgress") {
-            assert!(0 < said.read_line(&mut first).await.expect("text"), "it ended: {first}");
+            assert!(0 < stdout.read_line(&mut first).await.expect("text"), "it ended: {first}");
         }
         let pid = child.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().await.expect("kill is there").success());
+        assert!(Command::new("kill").args([signal, &pid]).status().await.expect("kill starts").success());
         let mut rest = String::new();
-        said.read_to_string(&mut rest).await.expect("text");
+        stdout.read_to_string(&mut rest).await.expect("text");
         assert_eq!(child.wait().await.expect("it ends").code(), Some(expected), "{first}{rest}");
-        assert!(rest.contains("the refresh goes on") && rest.contains("decamp refresh watch --asg web"), "{rest}");
+        assert!(rest.contains("the refresh continues") && rest.contains("decamp refresh watch --asg web"), "{rest}");
         assert_eq!(last(&sandbox.shared), (Some(Status::InProgress), 1));
     }
-    let _walking = walk_out(&sandbox);
+    let _completer = complete_actions(&sandbox);
     let (code, said, _) = order(&sandbox, "cancel", &["--every", "1s"]).await;
     assert!(
         code == Some(0) && said.contains("is being cancelled") && said.contains("Cancelled, it was stopped"),
@@ -140,9 +140,9 @@ async fn a_signal_leaves_the_refresh_going_and_says_how_to_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_to_a_version_can_be_taken_back_and_no_other() {
-    let sandbox = serve(&swift()).await.expect("loopback is there");
-    let _walking = walk_out(&sandbox);
+async fn only_a_refresh_to_a_given_version_can_be_rolled_back() {
+    let sandbox = serve(&swift()).await.expect("loopback has free ports");
+    let _completer = complete_actions(&sandbox);
     release(&sandbox);
     let (code, ..) = order(&sandbox, "start", &["--no-wait"]).await;
     assert_eq!(code, Some(0));
@@ -161,11 +161,11 @@ async fn a_refresh_to_a_version_can_be_taken_back_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_terminal_a_bar_shows_the_whole_and_a_line_each_that_leaves() {
-    let sandbox = serve(&swift()).await.expect("loopback is there");
+async fn on_a_terminal_a_bar_shows_the_progress_and_each_leaving_instance_has_a_line() {
+    let sandbox = serve(&swift()).await.expect("loopback has free ports");
     release(&sandbox);
-    let _walking = walk_out(&sandbox);
-    let folder = tempfile::tempdir().expect("there is room for one");
+    let _completer = complete_actions(&sandbox);
+    let folder = tempfile::tempdir().expect("a folder");
     let typescript = folder.path().join("typescript");
     let decamp = env!("CARGO_BIN_EXE_decamp");
     let command = format!("stty cols 90 rows 24; exec {decamp} {}", arguments("start", &AT_ONCE).join(" "));
@@ -187,8 +187,8 @@ async fn on_a_terminal_a_bar_shows_the_whole_and_a_line_each_that_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_done_is_said_with_what_to_do_and_exits_by_its_kind() {
-    let sandbox = serve(&swift()).await.expect("loopback is there");
+async fn each_error_says_what_to_do_and_has_its_exit_code() {
+    let sandbox = serve(&swift()).await.expect("loopback has free ports");
     let observed = decamp(&sandbox, &arguments("start", &[])).env("DECAMP_MODE", "observe").output().await.expect("it starts");
     assert_eq!((code(&observed), last(&sandbox.shared).1), (Some(4), 0), "{}", text(&observed.stdout));
     let other = run(&sandbox, &["refresh", "start", "--asg", "other"]).await;
@@ -203,7 +203,7 @@ async fn what_cannot_be_done_is_said_with_what_to_do_and_exits_by_its_kind() {
     let denied = serde_json::from_str(r#"[{"operation":"StartInstanceRefresh","fault":"denied"}]"#).expect("rules");
     sandbox.shared.set_faults(FaultPlan::new(denied, 0));
     let (code, _, said) = order(&sandbox, "start", &[]).await;
-    assert!(code == Some(3) && said.contains("let the role of whoever runs this do autoscaling:StartInstanceRefresh"), "{said}");
+    assert!(code == Some(3) && said.contains("allow autoscaling:StartInstanceRefresh"), "{said}");
     sandbox.shared.set_faults(FaultPlan::default());
 
     release(&sandbox);

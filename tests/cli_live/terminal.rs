@@ -1,4 +1,4 @@
-//! `decamp run` on a terminal, as `script` makes one: a checklist that fills, on one screen.
+//! `decamp run` on a terminal of `script`: a checklist on one screen.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ fn script() -> Option<&'static str> {
     ["/usr/bin/script", "/bin/script"].into_iter().find(|path| std::path::Path::new(path).exists())
 }
 
-/// The lines that are left on a screen on which this was written: as a terminal that knows "up", "clear below" and colours.
+/// The lines on the screen of a terminal that received this text. It supports "up", "clear below" and colours.
 fn screen(written: &str) -> Vec<String> {
     let (mut lines, mut row) = (vec![String::new()], 0);
     let mut letters = written.chars().peekable();
@@ -52,9 +52,9 @@ fn screen(written: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_terminal_a_checklist_fills_and_stays_and_no_line_is_wider_than_it() {
+async fn on_a_terminal_the_checklist_is_complete_in_the_end_and_fits_its_width() {
     let Some(script) = script() else { return };
-    let sandbox = serve(&quick()).await.expect("loopback is there");
+    let sandbox = serve(&quick()).await.expect("loopback has free ports");
     let instance = sandbox.instances[0];
     terminate(&sandbox, instance).await;
     let decamp = env!("CARGO_BIN_EXE_decamp");
@@ -87,7 +87,7 @@ async fn on_a_terminal_a_checklist_fills_and_stays_and_no_line_is_wider_than_it(
     {
         assert_eq!(all.matches(entry).count(), 1, "{entry}:\n{all}");
     }
-    assert!(!all.contains("▸ ") && all.contains(" departed: "), "nothing is under way any more:\n{all}");
+    assert!(!all.contains("▸ ") && all.contains(" departed: "), "no step is under way:\n{all}");
     let list = left.iter().filter(|line| line.contains('✓'));
     assert!(list.clone().all(|line| line.chars().count() < WIDE), "{all}");
     assert!(8 <= list.count(), "each target group has a line: {all}");

@@ -111,7 +111,7 @@ def build():
             if re.match(r"[a-z]+:", match[2]) or not path:
                 return match[0]
             if to == DOCS or DOCS in to.parents:
-                # mdBook writes a README as index.html, and does not lead every link there.
+                # mdBook writes a README as index.html, but does not rewrite every link to it.
                 return f"{match[1]}({re.sub(r'README[.]md$', 'index.md', path)}{hash_}{anchor})"
             return f"{match[1]}({FORGE}{to.relative_to(ROOT)}{hash_}{anchor})"
 
@@ -121,7 +121,7 @@ def build():
 
 
 class Written(HTMLParser):
-    """The links of a page of the built book, and what in it has a name."""
+    """The links and the anchors of a page of the built book."""
 
     def __init__(self, page):
         super().__init__()
@@ -136,8 +136,8 @@ class Written(HTMLParser):
 
 
 def faults_of_the_book():
-    """Every link of the built book that leads nowhere."""
-    # The whole book on one page and the page for what is not there have links that are relative to another place.
+    """Every broken link of the built book."""
+    # The links of the printed book, the error page and the table of contents are relative to another place.
     written = {page: Written(page) for page in sorted(BOOK.rglob("*.html")) if page.name not in ("print.html", "404.html", "toc.html")}
     for page, it in written.items():
         for link in sorted(it.links):
@@ -160,7 +160,7 @@ def main(arguments):
             found = list(faults_of_the_book())
             if found:
                 sys.exit("\n".join(found))
-            print("book: built, every link in it leads somewhere")
+            print("book: built, without broken links")
         else:
             print("book: skipped, mdbook is not installed")
 

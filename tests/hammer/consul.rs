@@ -1,4 +1,4 @@
-//! What Consul answers under the hammer: nothing is whole that names no node, and no registration comes from nowhere.
+//! Fuzzes the reader of Consul's answers. An answer without the node is never complete, and every registration is in the answer.
 
 use decamp_core::decide::Unseen;
 use decamp_hashicorp::consul::read_registrations;
@@ -23,15 +23,15 @@ fn parse(input: &[u8]) -> &'static str {
     let read = match read_registrations("client1", services, checks) {
         Ok(read) => read,
         Err(Unseen::Away(why)) => {
-            assert!(why.len() < 1_000, "a refusal is a line: {} bytes", why.len());
+            assert!(why.len() < 1_000, "an error is one line: {} bytes", why.len());
             return "refused";
         }
-        Err(other) => panic!("what can be read is never {other}"),
+        Err(other) => panic!("a readable answer is never {other}"),
     };
-    assert!(!read.whole || 0 < count(services, "client1"), "what is whole names its node");
+    assert!(!read.whole || 0 < count(services, "client1"), "a complete answer names its node");
     assert!(read.services.len() <= count(services, "nomad-task-"), "a registration is in the answer");
     let critical = read.agent_dead || read.services.iter().any(|service| service.critical);
-    assert!(!critical || 0 < count(checks, "critical"), "what is critical is said to be");
+    assert!(!critical || 0 < count(checks, "critical"), "a critical check is in the answer");
     match (read.whole, read.agent_dead, read.services.is_empty()) {
         (false, ..) => "not whole",
         (true, true, _) => "agent dead",

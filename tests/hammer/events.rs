@@ -1,4 +1,4 @@
-//! The event parser under the hammer, watched by a second, slower opinion: nothing departs of which no text says that it terminates.
+//! Fuzzes the event parser. A second, slower reader checks it: no instance departs unless a text in the event says that it terminates.
 
 use decamp_config::Allowed;
 use decamp_core::decide::{Cause, Departure};
@@ -19,7 +19,7 @@ fn parse(input: &[u8]) -> &'static str {
     match records(input).first().map(|record| &record.told) {
         Some(Ok(told)) => told.word(),
         Some(Err(rejection)) => rejection.word(),
-        None => panic!("every event is answered"),
+        None => panic!("every event has a record"),
     }
 }
 
@@ -28,24 +28,24 @@ fn check(input: &[u8]) {
         match record.told {
             Ok(Told::Departure(departure)) => check_departure(&departure, input),
             Ok(_) => {}
-            Err(rejection) => assert!(rejection.to_string().len() < 600, "a rejection is a line"),
+            Err(rejection) => assert!(rejection.to_string().len() < 600, "a rejection is one line"),
         }
     }
 }
 
-/// What must be so of a departure, whatever was done to the event.
+/// Checks what must hold for a departure, however the event was mutated.
 fn check_departure(departure: &Departure, input: &[u8]) {
-    let Cause::Lifecycle(action) = &departure.cause else { panic!("only EC2 interrupts") };
+    let Cause::Lifecycle(action) = &departure.cause else { panic!("only EC2 sends interruptions") };
     assert_eq!(&*departure.asg, "workers");
     assert!(action.hook.as_deref().is_none_or(|hook| hook == "decamp"));
-    let told = texts(input);
-    let says = |wanted: &str| told.iter().any(|text| text == wanted);
+    let texts = texts(input);
+    let says = |wanted: &str| texts.iter().any(|text| text == wanted);
     assert!(says(&departure.instance.to_string()), "its instance is in the event");
     let terminates = says("autoscaling:EC2_INSTANCE_TERMINATING") || says("EC2 Instance-terminate Lifecycle Action");
-    assert!(terminates, "somebody says that it terminates");
+    assert!(terminates, "the event says that it terminates");
 }
 
-/// Every text in the event, those in texts included, found by its quotes alone: a second opinion that knows no JSON.
+/// Every text in the event, including texts inside texts. It finds them by their quotes, independently of a JSON parser.
 fn texts(input: &[u8]) -> Vec<String> {
     let mut all = Vec::new();
     gather(&String::from_utf8_lossy(input), &mut all);
@@ -59,13 +59,13 @@ fn gather(event: &str, all: &mut Vec<String>) {
         if text.contains('"') {
             gather(&text, all);
         }
-        // A notification for people has a line a field.
+        // A notification for people has one line for each field.
         all.extend(text.lines().filter_map(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()));
         all.push(text);
     }
 }
 
-/// The text up to the quote that ends it, its escapes undone.
+/// The text up to the closing quote, with its escapes decoded.
 fn until_quote(rest: &mut std::str::Chars<'_>) -> String {
     let mut text = String::new();
     while let Some(character) = rest.next() {

@@ -1,10 +1,10 @@
-//! Makes bad inputs out of good ones: a few blows with a hammer, all of them chosen by a seed.
+//! Makes invalid inputs from valid ones by a few random mutations. The seed determines all of them.
 
-/// A small generator of numbers (SplitMix64): the same seed gives the same inputs on every machine.
+/// A small random number generator (SplitMix64). The same seed gives the same inputs on every machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Luck(pub(crate) u64);
+pub(crate) struct Rng(pub(crate) u64);
 
-impl Luck {
+impl Rng {
     /// Any number.
     pub(crate) fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -14,18 +14,18 @@ impl Luck {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`; 0 if there is none.
+    /// A number below `end`, or 0 if `end` is 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() % (end.max(1) as u64)).expect("it is below a usize")
     }
 
-    /// One of them.
+    /// One of these items.
     pub(crate) fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.below(all.len())]
     }
 }
 
-/// What parsers are known to stumble over.
+/// Fragments that often break parsers.
 const FRAGMENTS: &[&[u8]] = &[
     b"{",
     b"}",
@@ -82,59 +82,59 @@ const FRAGMENTS: &[&[u8]] = &[
     b"0001-01-01T00:00:00Z",
 ];
 
-/// The largest input that is made, so that a run is about parsing and not about copying.
+/// The largest input, so that a run spends its time on parsing and not on copying.
 const LARGEST: usize = 64 * 1024;
 
-/// One bad input, out of one or two good ones.
-pub(crate) fn mutate(luck: &mut Luck, good: &[Vec<u8>]) -> Vec<u8> {
-    let mut input = luck.one_of(good).clone();
-    // Mostly a single blow: an input with many is refused at the first.
-    let blows = 1 + luck.below(8).saturating_sub(4);
-    for _ in 0..blows {
-        strike(luck, &mut input, good);
+/// A mutated input, made from one or two valid ones.
+pub(crate) fn mutate(rng: &mut Rng, good: &[Vec<u8>]) -> Vec<u8> {
+    let mut input = rng.one_of(good).clone();
+    // Mostly a single mutation: an input with many is refused at the first one.
+    let mutations = 1 + rng.below(8).saturating_sub(4);
+    for _ in 0..mutations {
+        mutate_once(rng, &mut input, good);
     }
     input.truncate(LARGEST);
     input
 }
 
-fn strike(luck: &mut Luck, input: &mut Vec<u8>, good: &[Vec<u8>]) {
-    let at = luck.below(input.len() + 1);
-    let end = (at + 1 + luck.below(40)).min(input.len());
-    match luck.below(12) {
+fn mutate_once(rng: &mut Rng, input: &mut Vec<u8>, good: &[Vec<u8>]) {
+    let at = rng.below(input.len() + 1);
+    let end = (at + 1 + rng.below(40)).min(input.len());
+    match rng.below(12) {
         0 => input.truncate(at),
         1 => drop(input.drain(at..end)),
         2 => {
             if let Some(byte) = input.get_mut(at) {
-                *byte ^= 1 << luck.below(8);
+                *byte ^= 1 << rng.below(8);
             }
         }
         3 => {
             if let Some(byte) = input.get_mut(at) {
-                *byte = luck.number().to_le_bytes()[0];
+                *byte = rng.number().to_le_bytes()[0];
             }
         }
         4 | 5 => {
-            let fragment: &&[u8] = luck.one_of(FRAGMENTS);
+            let fragment: &&[u8] = rng.one_of(FRAGMENTS);
             insert(input, at, fragment);
         }
-        6 => drop(input.splice(at..end, luck.one_of(FRAGMENTS).iter().copied())),
+        6 => drop(input.splice(at..end, rng.one_of(FRAGMENTS).iter().copied())),
         7 => {
             let again = input[at..end].to_vec();
-            insert(input, luck.below(input.len() + 1), &again);
+            insert(input, rng.below(input.len() + 1), &again);
         }
         8 => {
-            let other = luck.one_of(good);
-            let from = luck.below(other.len());
-            let to = (from + 1 + luck.below(200)).min(other.len());
+            let other = rng.one_of(good);
+            let from = rng.below(other.len());
+            let to = (from + 1 + rng.below(200)).min(other.len());
             insert(input, at, &other[from..to]);
         }
-        9 => swap_strings(luck, input),
+        9 => swap_strings(rng, input),
         10 => {
-            let times = 1 << luck.below(12);
-            let fragment = luck.one_of(FRAGMENTS).repeat(times);
+            let times = 1 << rng.below(12);
+            let fragment = rng.one_of(FRAGMENTS).repeat(times);
             insert(input, at, &fragment);
         }
-        _ => give_a_field_twice(luck, input),
+        _ => repeat_key(rng, input),
     }
 }
 
@@ -142,32 +142,32 @@ fn insert(input: &mut Vec<u8>, at: usize, what: &[u8]) {
     input.splice(at..at, what.iter().copied());
 }
 
-/// Where the strings of a JSON text lie, by its quotes alone.
+/// The positions of the strings in a JSON text, found by their quotes.
 fn strings(input: &[u8]) -> Vec<(usize, usize)> {
     let quotes: Vec<usize> = input.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at).collect();
     quotes.chunks_exact(2).map(|pair| (pair[0], pair[1] + 1)).collect()
 }
 
-/// Puts one string in another's place: valid JSON with the wrong thing in it.
-fn swap_strings(luck: &mut Luck, input: &mut Vec<u8>) {
+/// Replaces one string by another, which gives valid JSON with a wrong value.
+fn swap_strings(rng: &mut Rng, input: &mut Vec<u8>) {
     let strings = strings(input);
     if strings.is_empty() {
         return;
     }
-    let (from, to) = *luck.one_of(&strings);
+    let (from, to) = *rng.one_of(&strings);
     let what = input[from..to].to_vec();
-    let (from, to) = *luck.one_of(&strings);
+    let (from, to) = *rng.one_of(&strings);
     input.splice(from..to, what);
 }
 
-/// Repeats a key with another value, right before it.
-fn give_a_field_twice(luck: &mut Luck, input: &mut Vec<u8>) {
+/// Inserts a key with another value before the same key.
+fn repeat_key(rng: &mut Rng, input: &mut Vec<u8>) {
     let strings = strings(input);
     if strings.is_empty() {
         return;
     }
-    let (from, to) = *luck.one_of(&strings);
-    let (other, end) = *luck.one_of(&strings);
+    let (from, to) = *rng.one_of(&strings);
+    let (other, end) = *rng.one_of(&strings);
     let mut what = input[from..to].to_vec();
     what.push(b':');
     what.extend_from_slice(&input[other..end]);

@@ -1,4 +1,5 @@
-//! What Nomad answers under the hammer: nothing is over of which no answer says so, and no token sees without words for it.
+//! Fuzzes the readers of Nomad's answers. No allocation is over unless the answer says so, and no token can see everything unless its
+//! policy says so.
 
 use decamp_core::decide::{NomadSight, Unseen};
 use decamp_core::ids::NodeId;
@@ -25,14 +26,14 @@ fn parse_node(input: &[u8]) -> &'static str {
     let read = match read_node(NodeId(1), node, allocations) {
         Ok(read) => read,
         Err(Unseen::Away(why)) => {
-            assert!(why.len() < 1_000, "a refusal is a line: {} bytes", why.len());
+            assert!(why.len() < 1_000, "an error is one line: {} bytes", why.len());
             return "refused";
         }
-        Err(other) => panic!("what can be read is never {other}"),
+        Err(other) => panic!("a readable answer is never {other}"),
     };
     let over = read.allocations.iter().filter(|a| a.client.is_over()).count();
-    let said = count(allocations, "complete") + count(allocations, "failed");
-    assert!(over <= said, "{over} are over, {said} are said to be");
+    let in_answer = count(allocations, "complete") + count(allocations, "failed");
+    assert!(over <= in_answer, "{over} are over, the answer has {in_answer}");
     assert!(read.allocations.len() <= count(allocations, "{"), "an allocation is an object");
     assert!(read.drain.is_none() || 0 < count(node, "DrainStrategy"), "a drain is in the answer");
     match (&read.drain, read.allocations.len()) {
@@ -56,11 +57,11 @@ fn policies() -> Vec<Vec<u8>> {
 fn parse_policy(input: &[u8]) -> &'static str {
     match read_policy(input) {
         Err(Unseen::Away(_)) => "refused",
-        Err(other) => panic!("what can be read is never {other}"),
+        Err(other) => panic!("a readable answer is never {other}"),
         Ok(None) => "not parsed",
         Ok(Some(NomadSight::Full)) => {
             let text = String::from_utf8_lossy(input);
-            // A letter may be written as an escape.
+            // A letter may be an escape sequence.
             let says = |word: &str| text.contains(word) || text.contains("\\u");
             for word in ["Node", "write", "Namespaces", "*"] {
                 assert!(says(word), "it says {word}");

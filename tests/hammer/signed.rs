@@ -1,14 +1,14 @@
-//! What AWS answers in JSON under the hammer: a token is one that was in the answer, and a refusal repeats no secret.
+//! Fuzzes the readers of AWS's JSON answers. A token comes from the answer, and no error repeats a secret.
 
 use decamp_aws::signed::{parameter_of, refusal_of, secret_of};
 use decamp_core::decide::Refusal;
 
 use super::Target;
 
-/// Parameter Store, Secrets Manager, and errors of both and of SQS.
+/// Answers of Parameter Store and Secrets Manager, and errors of both and of SQS.
 pub(super) const TARGET: Target = Target { name: "signed", good, parse, check: |_| () };
 
-/// A token, and a receipt that SQS repeats in its errors.
+/// A token, and a receipt handle that SQS repeats in its errors.
 const CANARY: &str = "canary-7f3a91";
 
 fn good() -> Vec<Vec<u8>> {
@@ -31,15 +31,15 @@ fn parse(input: &[u8]) -> &'static str {
     for (word, read) in [("parameter", parameter_of(input)), ("secret", secret_of(input))] {
         match read {
             Ok(token) => {
-                let said = format!("{token:?}");
-                assert!(token.is_blank() || !said.contains(token.expose()), "a token is never printed");
+                let printed = format!("{token:?}");
+                assert!(token.is_blank() || !printed.contains(token.expose()), "a token is never printed");
                 return word;
             }
-            Err(refused) => quiet(&refused),
+            Err(refused) => repeats_no_secret(&refused),
         }
     }
     let refused = refusal_of(400, input, CANARY);
-    quiet(&refused);
+    repeats_no_secret(&refused);
     match refused {
         Refusal::Denied(_) => "denied",
         Refusal::Throttled => "throttled",
@@ -50,9 +50,9 @@ fn parse(input: &[u8]) -> &'static str {
     }
 }
 
-/// A refusal is a line, and repeats no secret.
-fn quiet(refused: &Refusal) {
-    let said = refused.to_string();
-    assert!(!said.contains(CANARY), "it repeats what nobody should read: {said}");
-    assert!(said.len() < 2_000, "a refusal is a line: {} bytes", said.len());
+/// Checks that an error is one line and repeats no secret.
+fn repeats_no_secret(refused: &Refusal) {
+    let text = refused.to_string();
+    assert!(!text.contains(CANARY), "it repeats a secret: {text}");
+    assert!(text.len() < 2_000, "an error is one line: {} bytes", text.len());
 }

@@ -1,7 +1,7 @@
-"""What a change of an input replaces or deletes: of a group nothing ever, of hooks only what is said here.
+"""What a change of an input replaces or deletes: never a group, and only the hooks in this file.
 
-Each example is applied on the stand-in, which knows what the provider replaces (provider.py). Then each change is planned; some are applied,
-where a second change follows the first.
+Each example is applied on the stand-in, which knows what the provider replaces (provider.py). Then each change is planned. A change that a
+second one follows is applied too.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import sys
 from standin import Failed, Scratch, have_standin
 
 HOOK = "module.decamp.aws_autoscaling_lifecycle_hook.this"
-# Every documented way to change a call of the module, as the words that are replaced in the example's main.tf.
+# Every documented way to change a call of the module, as text that is replaced in the example's main.tf.
 ATTRIBUTES = '  name = "decamp"\n'
 MINIMAL = '    workers = { name = "workers" }\n'
 
@@ -20,8 +20,8 @@ def more(line):
     return [('  source = "../.."\n', f'  source = "../.."\n\n  {line}\n')]
 
 
-# Of any example: what, and the edits. None of these replaces or deletes anything.
-CALM = [
+# Name and edits of changes to any example. None of them replaces or deletes anything.
+HARMLESS = [
     ("observe", more('mode = "observe"')),
     ("another time-out of the function", more("function_timeout = 50")),
     ("another size", more("memory_size = 512")),
@@ -35,8 +35,8 @@ CALM = [
 ]
 ZIP = ("another zip", [("var.package.version", '"4tM5lruKmdqYspUEUnKsnTqYe4eJcsIZ"')])
 
-# The example, what is changed, the edits of its main.tf, and all that is then replaced or deleted.
-CHANGES = [(example, what, edits, set()) for example in ("minimal", "prefix") for what, edits in CALM]
+# The example, what is changed, the edits of its main.tf, and everything that they replace or delete.
+CHANGES = [(example, what, edits, set()) for example in ("minimal", "prefix") for what, edits in HARMLESS]
 CHANGES += [(example, *ZIP, set()) for example in ("minimal", "complete", "prefix")]
 CHANGES += [
     ("complete", "a third target group", [("aws_lb_target_group.named.arn]", 'aws_lb_target_group.named.arn, "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/third/0123456789abcdef"]')], set()),
@@ -62,7 +62,7 @@ CHANGES += [
     ("minimal", "several clusters", [
         ('  nomad = {\n    addresses = ["https://nomad.example.com:4646"]\n  }\n', '  clusters = {\n    blue = { groups = ["workers"], nomad = { addresses = ["https://nomad.example.com:4646"] } }\n  }\n'),
     ], set()),
-    # What waits in the hook is let go: the README says what to do first.
+    # An instance that waits in the deleted hook is released. The README says what to do first.
     ("minimal", "another name of the hook", more('hook_name = "leave"'), {f'{HOOK}["workers/decamp"]'}),
     ("minimal", "another group under the same label", [(MINIMAL, '    workers = { name = "others" }\n')], {f'{HOOK}["workers/decamp"]'}),
     ("minimal", "no hook", [(MINIMAL, '    workers = { name = "workers", create_hook = false }\n')], {f'{HOOK}["workers/decamp"]'}),
@@ -80,11 +80,11 @@ CHANGES += [
 
 @contextlib.contextmanager
 def edited(path, edits):
-    """The file with the edits, for a while."""
+    """The file with the edits, until the context ends."""
     text = new = path.read_text()
     for old, by in edits:
         if old not in new:
-            raise Failed(f"{path.name} of the example has no {old!r}: the change is not one")
+            raise Failed(f"{path.name} of the example has no {old!r}: bring the change up to date")
         new = new.replace(old, by)
     path.write_text(new)
     try:
@@ -93,20 +93,20 @@ def edited(path, edits):
         path.write_text(text)
 
 
-def gone(changes):
+def removals(changes):
     """The addresses that a plan replaces or deletes."""
     return {address for address, action in changes if action in ("replace", "delete")}
 
 
 def groups(addresses):
-    """Those that are groups."""
+    """The addresses of groups."""
     return {address for address in addresses if "aws_autoscaling_group." in address}
 
 
 def expect(name, found, expected):
-    """Fails unless exactly what was expected goes; without an expectation, unless no group and no hook does."""
+    """Fails unless exactly the expected addresses are replaced or deleted. Without an expectation, fails if a group or a hook is."""
     if groups(found):
-        raise Failed(f"{name}: the fleet is replaced: {sorted(found)}")
+        raise Failed(f"{name}: a group is replaced: {sorted(found)}")
     if expected is None:
         found, expected = {address for address in found if "lifecycle_hook" in address}, set()
     if found != expected:
@@ -114,41 +114,41 @@ def expect(name, found, expected):
 
 
 def one_by_one(at, example):
-    """Each change of one example."""
+    """Plans each change of one example."""
     folder = f"examples/{example}"
     for of, what, edits, expected in CHANGES:
         if of == example:
             with edited(at.module / folder / "main.tf", edits):
-                expect(f"{example}, {what}", gone(at.planned(folder)), expected)
+                expect(f"{example}, {what}", removals(at.planned(folder)), expected)
 
 
 def renamed(at):
-    """A hook gets another name in two applies: the first deletes none, the second only the old one."""
+    """A hook is renamed in two applies: the first deletes no hook, the second only the old one."""
     folder, main = "examples/minimal", at.module / "examples" / "minimal" / "main.tf"
     with edited(main, more('hook_name = "leave"\n  former_hook_names = ["decamp"]')):
-        expect("a hook with a new name beside the old one", gone(at.planned(folder)), set())
+        expect("a hook with a new name beside the old one", removals(at.planned(folder)), set())
         at.terraform("apply", "-input=false", "-auto-approve", folder=folder)
     with edited(main, more('hook_name = "leave"')):
-        expect("the old hook, after all have left it", gone(at.planned(folder)), {f'{HOOK}["workers/decamp"]'})
+        expect("the old hook, after all instances have left it", removals(at.planned(folder)), {f'{HOOK}["workers/decamp"]'})
         at.terraform("apply", "-input=false", "-auto-approve", folder=folder)
 
 
 def removed(at):
-    """decamp is removed in two applies: the hook first, and the rest when nothing waits any more."""
+    """decamp is removed in two applies: first the hook, and the rest when no instance waits any more."""
     folder, main = "examples/minimal", at.module / "examples" / "minimal" / "main.tf"
     kept = 'hook_name = "leave"'
     with edited(main, more(kept) + [(MINIMAL, '    workers = { name = "workers", create_hook = false }\n')]):
-        expect("the hook alone", gone(at.planned(folder)), {f'{HOOK}["workers/leave"]'})
+        expect("the hook alone", removals(at.planned(folder)), {f'{HOOK}["workers/leave"]'})
         at.terraform("apply", "-input=false", "-auto-approve", folder=folder)
         at.terraform("destroy", "-input=false", "-auto-approve", folder=folder)
 
 
 def succeeded(at):
-    """A group with a prefix is replaced by its successor: nothing of decamp changes meanwhile, so that the old group's instances are drained."""
+    """A group with a prefix is replaced: nothing of decamp changes meanwhile, so that it drains the old group's instances."""
     folder, group = "examples/prefix", "module.autoscaling.aws_autoscaling_group.this"
     changes = at.planned(folder, f"-replace={group}", "-out=plan.bin")
     if changes != {(group, "replace")}:
-        raise Failed(f"a group that is replaced changes more than itself: {sorted(changes)}")
+        raise Failed(f"the replacement of a group changes more than the group: {sorted(changes)}")
     at.terraform("apply", "-input=false", "plan.bin", folder=folder)
     at.terraform("plan", "-input=false", "-detailed-exitcode", folder=folder)
     graph = at.run("terraform", "graph", "-type=plan-destroy", folder=folder)
@@ -159,7 +159,7 @@ def succeeded(at):
 
 
 def check(at, examples=("minimal", "prefix", "complete", "service")):
-    """Every change of these examples, which are applied already. Answers how many there are."""
+    """Checks every change of these examples, which are applied already. Returns the number of changes."""
     for example in examples:
         one_by_one(at, example)
     if "minimal" in examples:
@@ -171,7 +171,7 @@ def check(at, examples=("minimal", "prefix", "complete", "service")):
 
 
 def main(examples):
-    """Applies the examples, and checks their changes."""
+    """Applies the examples and checks their changes."""
     if not have_standin():
         print("skipped: there is no stand-in for the provider beside the repository")
         return 0

@@ -1,4 +1,4 @@
-"""Every check of the Terraform module, step by step; `just infra` runs it. On a machine without terraform it says so, and fails in CI."""
+"""Runs every check of the Terraform module; `just infra` calls it. Without terraform it is skipped, and fails in CI."""
 
 import importlib.util
 import json
@@ -17,34 +17,34 @@ from standin import ROOT, STANDIN, Failed, Scratch, have_standin
 
 RENDERED = ROOT / "target" / "infra"
 EXAMPLES = ("minimal", "complete", "prefix", "service")
-# Retention came after the lowest version: the whole example says so itself.
+# The complete example uses a retention that the lowest version of the provider does not have.
 LOWEST = ("", "examples/minimal", "examples/prefix", "examples/service")
 IN_CI = bool(os.environ.get("CI"))
 
 
 class Unreachable(Exception):
-    """Neither the stand-in nor a registry: nothing can be checked."""
+    """Neither the stand-in nor a registry is available: nothing can be checked."""
 
 
 def say(text):
-    """Prints at once, so that steps and their output stay in order."""
+    """Prints without a buffer, so that steps and their output stay in order."""
     print(text, flush=True)
 
 
 def skipped(why):
-    """Says what was not done."""
+    """Prints what was not done."""
     say(f"skipped: {why}")
 
 
 def missing(tool):
-    """A tool that is not installed: its check is skipped, and fails in CI."""
+    """Skips the check of a tool that is not installed, or fails in CI."""
     if IN_CI:
         raise Failed(f"{tool} is not installed")
     skipped(f"{tool} is not installed")
 
 
 def formatted():
-    """Is every file as `terraform fmt` writes it?"""
+    """Does `terraform fmt` leave every file unchanged?"""
     env = {name: value for name, value in os.environ.items() if name != "TF_CLI_CONFIG_FILE"}
     ran = subprocess.run(["terraform", "fmt", "-check", "-diff", "-recursive", "infra"], cwd=ROOT, env=env, check=False)
     if ran.returncode != 0:
@@ -52,7 +52,7 @@ def formatted():
 
 
 def listed():
-    """Are the READMEs' tables what the module and the examples say?"""
+    """Do the tables in the READMEs match the module and the examples?"""
     ran = subprocess.run([sys.executable, Path(__file__).parent / "tables.py", "--check"], capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         raise Failed(ran.stderr)
@@ -60,7 +60,7 @@ def listed():
 
 
 def validated(at):
-    """Do the schemas take it, the newest and the lowest?"""
+    """Is the module valid by the newest and the lowest schemas?"""
     try:
         at.init()
     except Failed as why:
@@ -85,12 +85,12 @@ def tested(at):
 
 
 def refused(at):
-    """Does every validation fire by itself?"""
+    """Does every validation refuse some run alone?"""
     say(f"  each of {validations.check(at)} validations refuses some run alone")
 
 
 def rendered(at):
-    """Can the examples be applied, and is nothing left to do then?"""
+    """Can the examples be applied, and is a second plan empty?"""
     shutil.rmtree(RENDERED, ignore_errors=True)
     RENDERED.mkdir(parents=True)
     for example in EXAMPLES:
@@ -100,7 +100,7 @@ def rendered(at):
 
 
 def ordered(at):
-    """Is the path to the function destroyed only after the group whose last instances need it?"""
+    """Is the path from events to the function destroyed only after the group whose last instances need it?"""
     graph = at.run("terraform", "graph", "-type=plan-destroy", folder="examples/complete")
     for part in ("aws_lambda_event_source_mapping.this", "aws_cloudwatch_event_target.this", "aws_cloudwatch_event_target.sweep"):
         edge = f'"[root] module.decamp.{part} (destroy)" -> "[root] aws_autoscaling_group.this (destroy)"'
@@ -114,16 +114,16 @@ def ordered(at):
 
 def replaced(at):
     """Does any change of an input replace a group?"""
-    say(f"  {changes.check(at, EXAMPLES)} changes of the examples: no group is replaced, and no hook but those that are said to be")
+    say(f"  {changes.check(at, EXAMPLES)} changes of the examples: no group is replaced, and only the expected hooks")
 
 
 def reviewed(at):
-    """Is every argument of every resource as it was reviewed, for each combination of inputs?"""
-    say(f"  {snapshots.check(at)} resources in {len(snapshots.reviewed())} snapshots are as they were reviewed")
+    """Does every argument of every resource match its reviewed snapshot, for each combination of inputs?"""
+    say(f"  {snapshots.check(at)} resources match {len(snapshots.reviewed())} reviewed snapshots")
 
 
 def downloaded():
-    """Is the zip of a release downloaded, held to its sum, and upgraded in place?"""
+    """Is the zip of a release downloaded, checked by its sum, and upgraded in place?"""
     with Scratch() as at:
         releases.check(at)
     say("  downloaded, refused with another sum, upgraded in place, and not needed where nothing changes")
@@ -142,14 +142,14 @@ def linted():
 
 
 def compared():
-    """Is what was rendered what the program does?"""
+    """Do the applied examples match the program?"""
     for tool in ("moto", "parliament"):
         if not importlib.util.find_spec(tool):
             missing(tool)
     for tests in ("test_alarms.py", "test_rendered.py", "test_policies.py", "replay.py"):
         ran = subprocess.run([sys.executable, Path(__file__).parent / tests], cwd=ROOT, check=False)
         if ran.returncode != 0:
-            raise Failed(f"what was rendered is not as it should be, or not what the program does ({tests})")
+            raise Failed(f"an applied example is wrong, or does not match the program ({tests})")
 
 
 def scanned():
@@ -165,7 +165,7 @@ def scanned():
 
 
 def main():
-    """Runs every step; the first that fails ends it."""
+    """Runs the steps until one fails."""
     if shutil.which("terraform") is None:
         say("terraform: skipped, it is not installed; nothing of infra/ was checked")
         return 1 if IN_CI else 0
@@ -174,11 +174,11 @@ def main():
         steps += [("terraform validate", lambda: validated(at)), ("terraform test", lambda: tested(at))]
         if have_standin():
             steps += [("every validation", lambda: refused(at)), ("examples, on the stand-in", lambda: rendered(at)), ("order of destruction", lambda: ordered(at))]
-            steps += [("every argument against what was reviewed", lambda: reviewed(at))]
+            steps += [("every argument against the reviewed snapshots", lambda: reviewed(at))]
             steps += [("changes of the examples", lambda: replaced(at))]
             steps += [("the zip of a release", downloaded)]
             steps += [("IAM lint", linted)]
-            steps += [("rendered examples against the program", compared)]
+            steps += [("applied examples against the program", compared)]
         else:
             steps += [("examples", lambda: skipped("there is no stand-in beside the repository, and nothing is applied to AWS"))]
         steps += [("checkov", scanned)]

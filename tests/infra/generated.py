@@ -1,7 +1,7 @@
-"""Faults that a program makes of every argument of every resource: left out, flipped, another number, another word, another reference. Each must be
-seen in the snapshots (snapshots.py), or refused by Terraform. `--all` takes all of them; else 200, chosen by their hash.
+"""Generates faults for every argument of every resource: left out, flipped, another number, another word, another reference. Each must change a
+snapshot (snapshots.py), or be refused by Terraform. `--all` tries all of them; else 200 are chosen by their hash.
 
-Faults of different arguments are planned together: one is noticed if its own argument of its own resource differs, in any combination.
+Faults of different arguments are planned together. A fault is noticed if its own argument of its own resource differs in any combination.
 """
 
 import hashlib
@@ -14,17 +14,17 @@ import snapshots
 from standin import ROOT, Failed, Scratch, have_standin
 
 FILES = ("main.tf", "iam.tf", "monitoring.tf")
-# As they are when this begins: it takes a while.
+# Read once at the start, because a run takes a while and the files may change meanwhile.
 TEXTS = {file: (ROOT / "infra" / file).read_text() for file in FILES}
 SAMPLE = 200
-# Arguments of Terraform itself, which other layers hold: wiring and conditions (how many there are, what must be true), changes (ignore_changes).
+# Arguments of Terraform itself, which other layers check: wiring and conditions (count, for_each, preconditions), changes (ignore_changes).
 META = ("count", "for_each", "lifecycle", "provisioner")
 WORDS = {
     "tcp": "udp", "JSON": "Text", "INFO": "WARN", "String": "StringList", "Standard": "Advanced", "Advanced": "Standard", "missing": "breaching", "notBreaching": "breaching",
     "breaching": "missing", "GreaterThanThreshold": "LessThanThreshold", "LessThanThreshold": "GreaterThanThreshold", "GreaterThanOrEqualToThreshold": "GreaterThanThreshold",
     "Sum": "Maximum", "Maximum": "Sum", "byQueue": "allowAll", "provided.al2023": "provided.al2", "Allow": "Deny", "Deny": "Allow",
 }
-# Faults that the snapshots cannot see, and who does.
+# Faults that no snapshot shows, and the check that notices them.
 EXPLAINED = {
     "main.tf: aws_sqs_queue_redrive_allow_policy.dead_letters: redrive_allow_policy: redrivePermission in line 7 left out": "the text has the queue's ARN, so no plan knows it; "
     "the applied examples do (test_rendered, as for the fault 'any queue may leave dead letters')",
@@ -33,18 +33,18 @@ REFERENCE = re.compile(r"\b(?:var|local|each\.value|aws_\w+\.\w+(?:\[[^\]]*\])?)
 
 
 class Fault:
-    """One fault: where it is, and what the lines are instead."""
+    """One fault: its place, and the lines that replace the original ones."""
 
     def __init__(self, file, first, last, address, argument, what, lines):
         self.file, self.first, self.last, self.address, self.argument, self.what, self.lines = file, first, last, address, argument, what, lines
 
     @property
     def name(self):
-        """The same however many others there are."""
+        """A name that does not depend on other faults."""
         return f"{self.file}: {self.address}: {self.argument}: {self.what}"
 
     def seen_in(self, wrong):
-        """Whether a difference is of this argument."""
+        """Whether one of the differences is in this argument."""
         own = re.compile(rf"^/[^/]+/{re.escape(self.address)}(\[[^/]*\])?/(arguments/)?{self.argument}\b|^/[^/]+/{re.escape(self.address)}(\[[^/]*\])?: ")
         return any(own.search(line) for line in wrong)
 
@@ -55,7 +55,7 @@ def balanced(text):
 
 
 def others(value, pool):
-    """What could stand there instead, with a name for each."""
+    """Other values, with a name for each."""
     if value in ("true", "false"):
         yield "flipped", "false" if value == "true" else "true"
     elif re.fullmatch(r"\d+", value):
@@ -109,7 +109,7 @@ def faults_of(file, text):
 
 
 def picked(faults, alone, most):
-    """A batch: at most four faults of one resource, each of another argument; and one of a resource, where nobody knew whose an error was."""
+    """A batch with at most four faults of a resource, each of another argument, and one of a resource whose error had no certain cause."""
     batch = []
     for fault in faults:
         of_it = [other for other in batch if other.address == fault.address]
@@ -120,19 +120,19 @@ def picked(faults, alone, most):
 
 
 def put(at, batch):
-    """Writes the files with these faults; answers which line is whose."""
-    whose = {}
+    """Writes the files with these faults. Returns the fault of each changed line."""
+    fault_at = {}
     for file in FILES:
         lines = TEXTS[file].splitlines()
         for fault in sorted((one for one in batch if one.file == file), key=lambda one: -one.first):
             lines[fault.first : fault.last + 1] = [*fault.lines, *[""] * (fault.last + 1 - fault.first - len(fault.lines))]
-            whose.update({(file, line): fault for line in range(fault.first + 1, fault.last + 2)})
+            fault_at.update({(file, line): fault for line in range(fault.first + 1, fault.last + 2)})
         (at.module / file).write_text("\n".join(lines) + "\n")
-    return whose
+    return fault_at
 
 
 def resource_at(file, line):
-    """The resource that a line is in."""
+    """The resource around a line."""
     for before in reversed(TEXTS[file].splitlines()[:line]):
         match = re.match(r'resource "(\w+)" "(\w+)"', before)
         if match:
@@ -141,8 +141,8 @@ def resource_at(file, line):
 
 
 def planned(at, batch):
-    """What Terraform refuses with these faults: the faults it is sure about, and the resources of the other errors."""
-    whose = put(at, batch)
+    """Plans these faults. Returns the faults whose own line Terraform refuses, and the resources of all errors."""
+    fault_at = put(at, batch)
     command = ("plan", "-input=false", "-refresh=false", "-lock=false", "-json", "-out=plan.bin")
     printed = at.terraform(*command, folder=snapshots.FOLDER, codes=(0, 1))
     problems = [json.loads(line).get("diagnostic", {}) for line in printed.splitlines() if line.startswith("{")]
@@ -151,14 +151,14 @@ def planned(at, batch):
         if problem.get("severity") == "error":
             place = problem.get("range", {})
             file, line = place.get("filename", "").split("/")[-1], place.get("start", {}).get("line", 0)
-            fault = whose.get((file, line))
+            fault = fault_at.get((file, line))
             places.append(resource_at(file, line) if file in FILES else None)
             refused.update([fault.name] if fault else [])
     return refused, places
 
 
-def noticed(at, faults, expected, tell):
-    """For each fault, by what it is noticed: terraform, snapshots, or nothing."""
+def noticed(at, faults, expected, report):
+    """What notices each fault: terraform, snapshots, or nothing."""
     pending, alone, result, most = list(faults), set(), {}, len(faults)
     while pending:
         batch = picked(pending, alone, most)
@@ -173,7 +173,7 @@ def noticed(at, faults, expected, tell):
         if places and len(batch) == 1:
             refused.add(batch[0].name)
         elif places and not refused and len(alone) == doubts:
-            # Nobody knows whose it is: fewer at a time.
+            # No error has a certain cause: plan fewer faults at a time.
             most = max(1, len(batch) // 2)
         result.update(dict.fromkeys(refused, "terraform"))
         if not places:
@@ -182,12 +182,12 @@ def noticed(at, faults, expected, tell):
             result.update({fault.name: "snapshots" if fault.seen_in(wrong) else None for fault in batch})
             most = len(faults)
         pending = [fault for fault in pending if fault.name not in result]
-        tell(len(batch), len(places), len(result))
+        report(len(batch), len(places), len(result))
     return result
 
 
 def main(arguments):
-    """Makes the faults, and counts which are noticed; fails below 95 in 100, or with one that is not explained."""
+    """Plans the faults and counts the noticed ones. Fails if fewer than 95 in 100 are noticed, or if a missed one is not explained."""
     if not have_standin():
         print("skipped: there is no stand-in for the provider beside the repository")
         return 0
@@ -202,13 +202,13 @@ def main(arguments):
         if wrong:
             raise Failed(f"the snapshots differ without any fault: {wrong[:3]}")
 
-        def tell(size, errors, done):
+        def report(size, errors, done):
             print(f"{size} together, {errors} errors; {done} of {len(faults)}, {time.monotonic() - began:.0f} s", flush=True)
 
-        result = noticed(at, faults, expected, tell)
+        result = noticed(at, faults, expected, report)
     missed = sorted(name for name, by in result.items() if by is None)
     by = {layer: sum(one == layer for one in result.values()) for layer in ("snapshots", "terraform")}
-    print(f"{known} faults there are, {len(result)} made: {by['snapshots']} noticed by snapshots, {by['terraform']} refused by Terraform, {len(missed)} missed")
+    print(f"{known} faults exist, {len(result)} tried: {by['snapshots']} noticed by snapshots, {by['terraform']} refused by Terraform, {len(missed)} missed")
     for name in missed:
         print(f"  {name}: {EXPLAINED.get(name, 'NOT EXPLAINED')}")
     unexplained = [name for name in missed if name not in EXPLAINED]

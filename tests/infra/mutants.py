@@ -14,7 +14,7 @@ from standin import ROOT, Failed, Scratch, have_standin
 HERE = Path(__file__).parent
 BUDGET, CONDITIONS, VALIDATION, WIRING, IAM, CHANGES = ("budget", "conditions", "validation", "wiring", "iam", "changes")
 
-# What is wrong, where, the text that is replaced, by what, and the layer that must notice: a file of tests/, "rendered", "changes" or "order".
+# The fault, its file, the text that is replaced, its replacement, and the layer that must notice: a file of tests/, "rendered", "changes" or "order".
 MUTANTS = [
     ("the visibility may be above half of the heartbeat", "modules/budget/main.tf", "var.visibility_timeout <= local.half_heartbeat", "var.visibility_timeout <= var.heartbeat_timeout", BUDGET),
     ("five function time-outs are enough", "modules/budget/main.tf", "6 * var.function_timeout <= var.visibility_timeout", "5 * var.function_timeout <= var.visibility_timeout", BUDGET),
@@ -132,7 +132,7 @@ MUTANTS = [
 
 
 def changed(scratch, file, old, new):
-    """Puts the fault in."""
+    """Writes the fault into the file. Returns the path and the original text."""
     path = scratch.module / file
     text = path.read_text()
     if text.count(old) < 1:
@@ -142,7 +142,7 @@ def changed(scratch, file, old, new):
 
 
 def notices(scratch, layer):
-    """What the layer says of the fault, or None if it sees nothing."""
+    """The layer's failure, or None if it does not notice the fault."""
     try:
         if layer not in ("rendered", "changes", "order"):
             scratch.terraform("test", f"-filter=tests/{layer}.tftest.hcl")
@@ -168,7 +168,7 @@ def notices(scratch, layer):
 
 
 def main(arguments):
-    """Runs every mutant, or those whose name has a word that was given, or whose layer is one."""
+    """Runs every mutant, or those whose name contains an argument or whose layer is one."""
     if not have_standin():
         print("skipped: there is no stand-in for the provider beside the repository")
         return 0
@@ -176,21 +176,21 @@ def main(arguments):
     chosen = [mutant for mutant in MUTANTS if not arguments or any(word in mutant[0] or word == mutant[4] for word in arguments)]
     with Scratch() as scratch:
         scratch.init()
-        # A layer that fails without a fault would notice everything.
+        # A layer that fails without a fault would seem to notice every fault.
         for layer in sorted({mutant[4] for mutant in chosen}):
-            said = notices(scratch, layer)
-            if said:
-                sys.exit(f"{layer} fails without any fault:\n{said}")
+            failure = notices(scratch, layer)
+            if failure:
+                sys.exit(f"{layer} fails without any fault:\n{failure}")
         for name, file, old, new, layer in chosen:
             began = time.monotonic()
             path, text = changed(scratch, file, old, new)
-            said = notices(scratch, layer)
+            failure = notices(scratch, layer)
             path.write_text(text)
-            print(f"{'noticed' if said else 'MISSED '} by {layer:10} {time.monotonic() - began:4.0f} s  {file}: {name}", flush=True)
-            for line in (said or "").splitlines():
+            print(f"{'noticed' if failure else 'MISSED '} by {layer:10} {time.monotonic() - began:4.0f} s  {file}: {name}", flush=True)
+            for line in (failure or "").splitlines():
                 if re.search(r'run ".*fail$|^(FAIL|ERROR): |^Error: (?!Test assertion|Missing expected)', line):
                     print(f"    {line.strip()}", flush=True)
-            if not said:
+            if not failure:
                 missed.append(name)
     print(f"{len(chosen) - len(missed)} of {len(chosen)} noticed")
     return 1 if missed else 0

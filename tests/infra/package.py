@@ -1,4 +1,4 @@
-"""Makes the Lambda's zips, without a time or a path of this machine in them: `just package`. `--twice` compares two builds."""
+"""Builds the Lambda function's zips, which contain no time and no path of this machine: `just package`. `--twice` compares two builds."""
 
 import base64
 import hashlib
@@ -14,17 +14,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "target" / "package"
-# Amazon Linux 2023, which provided.al2023 runs on, has this C library.
+# The C library of Amazon Linux 2023, which provided.al2023 runs on.
 GLIBC = "2.34"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
-# How an executable of Linux says what processor it is for.
+# The processor in the header of a Linux executable (e_machine).
 MACHINES = {"arm64": 183, "x86_64": 62}
-# A compiler for arm64, and with .ci/rust-musl for musl, that somebody put there, where rustup has none.
+# A compiler for arm64, and with .ci/rust-musl for musl, for machines where rustup has no such target.
 OTHER_COMPILER = ROOT / "target" / "tools" / "rust-arm64" / "rustc"
 
 
 def compiler(target):
-    """The compiler that can build for a target: the usual one, or another."""
+    """A compiler that can build for a target: the usual one, or the other one."""
     for known in ["rustc", *([str(OTHER_COMPILER)] if OTHER_COMPILER.is_file() else [])]:
         question = [known, "--print", "target-libdir", "--target", target]
         if Path(subprocess.run(question, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()).is_dir():
@@ -36,7 +36,7 @@ def build(architecture, folder, root=ROOT):
     """Builds the binary into a target folder of its own."""
     target = TARGETS[architecture]
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
-    # Where it was built is nobody's business, and would differ from machine to machine.
+    # Without the paths of this machine, the binary is the same wherever it is built.
     remapped = {str(root): "/decamp", cargo_home: "/cargo"}
     flags = [f"--remap-path-prefix={old}={new}" for old, new in remapped.items()]
     c_flags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
@@ -56,7 +56,7 @@ def build(architecture, folder, root=ROOT):
 
 
 def build_again(architecture):
-    """The same from nothing, at another place of the machine."""
+    """Builds again from nothing in another folder. Returns the zip's digest."""
     with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
         root = Path(place, "sources")
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -67,21 +67,21 @@ def build_again(architecture):
 
 
 def faults(architecture, binary):
-    """What would keep Lambda from running it, or tell where it was built."""
+    """Reasons why Lambda could not run the binary, and paths of this machine in it."""
     text = binary.read_bytes()
     if text[:6] != b"\x7fELF\x02\x01" or int.from_bytes(text[18:20], "little") != MACHINES[architecture]:
-        yield f"it is no executable for {architecture}"
+        yield f"it is not an executable for {architecture}"
     wanted = {int(minor) for minor in re.findall(rb"GLIBC_2\.(\d+)", text)}
     newest = int(GLIBC.split(".")[1])
     if not wanted or newest < max(wanted):
-        yield f"it wants a C library of version {sorted(wanted)}, and Amazon Linux 2023 has {GLIBC}"
+        yield f"it needs a C library of version {sorted(wanted)}, and Amazon Linux 2023 has {GLIBC}"
     for folder in {str(ROOT), str(Path.home()), os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))}:
         if folder.encode() + b"/" in text:
-            yield f"it names {folder}"
+            yield f"it contains the path {folder}"
 
 
 def packed(binary, place):
-    """A zip that holds nothing but the binary, without a time and with fixed rights."""
+    """Writes a zip with only the binary, without a time and with a fixed mode. Returns its digest."""
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.create_system = 3
     entry.external_attr = 0o100755 << 16
@@ -92,7 +92,7 @@ def packed(binary, place):
 
 
 def main(arguments):
-    """Makes the zips that are asked for, or all; with --twice each is built again from nothing elsewhere and must be the same."""
+    """Builds the named zips, or all. With --twice, each is built again from nothing in another folder and must be the same."""
     twice = "--twice" in arguments
     wanted = [word for word in arguments if not word.startswith("-")] or list(TARGETS)
     if shutil.which("cargo-zigbuild") is None:
@@ -105,7 +105,7 @@ def main(arguments):
         if found:
             sys.exit(f"{binary}: " + "; ".join(found))
         (OUT / architecture).mkdir(exist_ok=True)
-        # Whoever runs it meanwhile has the old one or the new one, and no part of one.
+        # A process that reads the file meanwhile gets the old or the new one, never a part.
         shutil.copy(binary, OUT / architecture / "new")
         os.replace(OUT / architecture / "new", OUT / architecture / "bootstrap")
         name = f"decamp-lambda-{architecture}.zip"
@@ -116,7 +116,7 @@ def main(arguments):
             began = time.monotonic()
             if build_again(architecture) != digest:
                 sys.exit(f"{name}: two builds of one commit differ")
-            print(f"{name}: built again from nothing in another folder, and the same; {time.monotonic() - began:.0f} s")
+            print(f"{name}: a second build from nothing in another folder is the same; {time.monotonic() - began:.0f} s")
     zips = sorted(OUT.glob("decamp-lambda-*.zip"))
     (OUT / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(place.read_bytes()).hexdigest()}  {place.name}\n" for place in zips))
 

@@ -1,4 +1,4 @@
-"""The module with the zip of its own release, which it downloads: from a folder here, by a file URL."""
+"""Tests that the module downloads the zip of its own release: from a local folder, by a file URL."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ NAMED = "  lambda_package = {\n    s3_bucket         = var.package.bucket\n    s
 
 
 def released(at, version, content):
-    """A release of this version, and what the module knows of it."""
+    """Makes a release of this version and writes the module's record of it."""
     folder = at.module.parent / "released" / f"v{version}"
     folder.mkdir(parents=True)
     for architecture in TARGETS:
@@ -28,7 +28,7 @@ def released(at, version, content):
 
 
 def applied(at, codes=(0,)):
-    """Applies the example; answers what the function has, if that went well."""
+    """Applies the example. Returns the function's values, or None if the apply failed."""
     at.terraform("apply", "-input=false", "-auto-approve", folder=EXAMPLE, codes=codes)
     state = json.loads(at.run("terraform", "show", "-json", folder=EXAMPLE))
     for child in state.get("values", {}).get("root_module", {}).get("child_modules", []):
@@ -39,7 +39,7 @@ def applied(at, codes=(0,)):
 
 
 def check(at):
-    """Downloads, refuses what is not what was released, upgrades in place, and needs no zip where nothing changes."""
+    """The module downloads the zip, refuses another one, upgrades in place, and needs no zip while nothing changes."""
     main = at.module / EXAMPLE / "main.tf"
     text = main.read_text()
     if NAMED not in text:
@@ -49,18 +49,18 @@ def check(at):
     at.init(EXAMPLE)
     refused = at.terraform("plan", "-input=false", "-json", folder=EXAMPLE, codes=(1,))
     if "is of no release whose zip could be downloaded" not in refused:
-        raise Failed("before the first release a call without lambda_package must be refused with a sentence")
+        raise Failed("before the first release a call without lambda_package must be refused with an explanation")
 
     folder, known = released(at, "0.1.0", "one")
     (folder / "decamp-lambda-arm64.zip").write_bytes(b"another")
     if applied(at, codes=(1,)) is not None:
-        raise Failed("a zip whose sum is another was deployed")
+        raise Failed("a zip with another sum was deployed")
     shutil.rmtree(folder)
     folder, known = released(at, "0.1.0", "one")
     function = applied(at)
     zipped = at.module / EXAMPLE / function["filename"]
     if function["source_code_hash"] != known["zips"]["arm64"]["base64"] or hashlib.sha256(zipped.read_bytes()).hexdigest() != known["zips"]["arm64"]["sha256"]:
-        raise Failed("the function has not the zip of the release")
+        raise Failed("the function does not have the zip of the release")
 
     shutil.rmtree(zipped.parent)
     if at.planned(EXAMPLE):
@@ -68,20 +68,20 @@ def check(at):
     _, known = released(at, "0.2.0", "two")
     changes = at.planned(EXAMPLE)
     if changes != {(FUNCTION, "update"), ("module.decamp.terraform_data.package[0]", "replace")}:
-        raise Failed(f"an upgrade is more than another zip: {sorted(changes)}")
+        raise Failed(f"an upgrade changes more than the zip: {sorted(changes)}")
     if applied(at)["source_code_hash"] != known["zips"]["arm64"]["base64"]:
-        raise Failed("the upgrade did not bring the new zip")
+        raise Failed("the upgrade did not deploy the new zip")
     at.terraform("destroy", "-input=false", "-auto-approve", folder=EXAMPLE)
 
 
 def main():
-    """Runs the check by itself."""
+    """Runs only this check."""
     if not have_standin():
         print("skipped: there is no stand-in for the provider beside the repository")
         return 0
     with Scratch() as at:
         check(at)
-    print("the zip of a release is downloaded, held to its sum, and upgraded in place")
+    print("the zip of a release is downloaded, checked by its sum, and upgraded in place")
     return 0
 
 

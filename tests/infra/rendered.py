@@ -1,4 +1,4 @@
-"""What `terraform apply` of an example made, and what the program says of itself: both as plain data for the tests."""
+"""The resources of an applied example and the program's own tables, as plain data for the tests."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# Where the applied examples are: usually where `just infra` puts them.
+# The folder of the applied examples. `just infra` writes them there.
 RENDERED = Path(os.environ.get("DECAMP_RENDERED", ROOT / "target" / "infra"))
 
 
@@ -50,7 +50,7 @@ class Example:
 @cache
 def program():
     """The program's own tables: calls, metrics, settings (examples/tables.rs)."""
-    # Of the whole workspace, as tests are: of one package alone the features differ, and everything is built again.
+    # Built for the whole workspace, as tests are: the features of one package alone differ, and everything would be built again.
     subprocess.run(["cargo", "build", "--quiet", "--workspace", "--example", "tables"], cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     tables = subprocess.run([target / "debug" / "examples" / "tables"], capture_output=True, text=True, check=True)

@@ -1,6 +1,6 @@
-"""Everything that an applied example made in AWS, asked of AWS's simulation (moto) through boto3: a call that botocore or moto refuses is a fault.
+"""Creates the resources of an applied example again in a simulation of AWS (moto) through boto3. A call that botocore or moto refuses is a fault.
 
-Only the module's own resources. What belongs to the example (the group, the load balancer) is made first, as far as a call needs it.
+Only the module's own resources are created. Those of the example itself (the group, the load balancer) come first, if a call needs them.
 """
 
 import io
@@ -16,17 +16,17 @@ EXAMPLES = ("minimal", "complete", "prefix", "service")
 
 
 def set_only(**arguments):
-    """Arguments without those that nobody set."""
+    """Arguments without the empty ones."""
     return {name: value for name, value in arguments.items() if value not in (None, "", [], {})}
 
 
 def tags(values):
-    """Tags as most services take them."""
+    """Tags in the form that most services use."""
     return [{"Key": key, "Value": value} for key, value in (values.get("tags") or {}).items()]
 
 
 def zipped():
-    """Some zip: Lambda's simulation wants one."""
+    """Some zip, because moto's Lambda needs one."""
     place = io.BytesIO()
     with zipfile.ZipFile(place, "w") as archive:
         archive.writestr("bootstrap", "nothing")
@@ -34,24 +34,24 @@ def zipped():
 
 
 class Account:
-    """A simulated account, and how many calls it took."""
+    """A simulated account, with the number of calls and the refused ones."""
 
     def __init__(self, boto3):
         self.clients, self.boto3, self.calls, self.refused = {}, boto3, 0, []
 
     def call(self, address, service, operation, **arguments):
-        """Makes one call; what is refused is kept, with what asked for it."""
+        """Makes one call. A refused call is kept with its resource."""
         client = self.clients.setdefault(service, self.boto3.client(service, region_name=REGION))
         self.calls += 1
         try:
             return getattr(client, operation)(**arguments)
-        except Exception as why:  # Whatever boto3 raises is what this is about.
+        except Exception as why:  # Any exception of boto3 is a refusal.
             self.refused.append(f"{address}: {service}.{operation}: {why}")
             return {}
 
 
 def role(at, address, v):
-    """A role, which others name."""
+    """A role."""
     at.call(address, "iam", "create_role", **set_only(RoleName=v["name"], Path=v["path"], Description=v["description"], AssumeRolePolicyDocument=v["assume_role_policy"], PermissionsBoundary=v["permissions_boundary"], Tags=tags(v)))
 
 
@@ -61,14 +61,14 @@ def role_policy(at, address, v):
 
 
 def queue(at, address, v):
-    """A queue. Its redrive policy names the other one, so it comes later."""
+    """A queue without its redrive policy, which names the other queue and is set later."""
     attributes = set_only(VisibilityTimeout=v["visibility_timeout_seconds"], MessageRetentionPeriod=v["message_retention_seconds"], ReceiveMessageWaitTimeSeconds=v["receive_wait_time_seconds"], SqsManagedSseEnabled=v["sqs_managed_sse_enabled"], KmsMasterKeyId=v["kms_master_key_id"])
     at.call(address, "sqs", "create_queue", QueueName=v["name"], Attributes={name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in attributes.items()}, tags=v.get("tags") or {})
     return at.call(address, "sqs", "get_queue_url", QueueName=v["name"]).get("QueueUrl")
 
 
 def rule(at, address, v):
-    """A rule, by a pattern or a schedule."""
+    """A rule with a pattern or a schedule."""
     at.call(address, "events", "put_rule", **set_only(Name=v["name"], Description=v["description"], EventPattern=v["event_pattern"], ScheduleExpression=v["schedule_expression"], State=v["state"], Tags=tags(v)))
 
 
@@ -80,7 +80,7 @@ def target(at, address, v):
 
 
 def function(at, address, v, role_arn):
-    """The function; its zip is another."""
+    """The function, with another zip."""
     vpc = {"SubnetIds": v["vpc_config"][0]["subnet_ids"], "SecurityGroupIds": v["vpc_config"][0]["security_group_ids"], "Ipv6AllowedForDualStack": bool(v["vpc_config"][0]["ipv6_allowed_for_dual_stack"])} if v["vpc_config"] else None
     log = v["logging_config"][0]
     at.call(address, "lambda", "create_function", **set_only(
@@ -91,22 +91,22 @@ def function(at, address, v, role_arn):
 
 
 def permission(at, address, v):
-    """Who may invoke the function."""
+    """A permission to invoke the function."""
     at.call(address, "lambda", "add_permission", FunctionName=v["function_name"], StatementId=v["statement_id"], Action=v["action"], Principal=v["principal"], SourceArn=v["source_arn"], SourceAccount=v["source_account"])
 
 
 def invoke_config(at, address, v):
-    """What becomes of sweeps that fail."""
+    """The retries of sweeps."""
     at.call(address, "lambda", "put_function_event_invoke_config", FunctionName=v["function_name"], MaximumEventAgeInSeconds=v["maximum_event_age_in_seconds"], MaximumRetryAttempts=v["maximum_retry_attempts"])
 
 
 def mapping(at, address, v, queue_arn):
-    """The queue as the function's source."""
+    """The event source mapping from the queue to the function."""
     at.call(address, "lambda", "create_event_source_mapping", FunctionName=v["function_name"].split(":")[-1], EventSourceArn=queue_arn, Enabled=v["enabled"], BatchSize=v["batch_size"], FunctionResponseTypes=v["function_response_types"], ScalingConfig={"MaximumConcurrency": v["scaling_config"][0]["maximum_concurrency"]})
 
 
 def log_group(at, address, v):
-    """The log and how long it is kept."""
+    """The log group and its retention."""
     at.call(address, "logs", "create_log_group", **set_only(logGroupName=v["name"], kmsKeyId=v["kms_key_id"], tags=v.get("tags")))
     at.call(address, "logs", "put_retention_policy", logGroupName=v["name"], retentionInDays=v["retention_in_days"])
 
@@ -117,7 +117,7 @@ def alarm(at, address, v):
         "Metric": {"Namespace": q["metric"][0]["namespace"], "MetricName": q["metric"][0]["metric_name"], "Dimensions": [{"Name": n, "Value": d} for n, d in (q["metric"][0]["dimensions"] or {}).items()]},
         "Period": q["metric"][0]["period"], "Stat": q["metric"][0]["stat"],
     }) for q in v["metric_query"] or []]
-    # False is something that is said.
+    # `set_only` keeps False, but a missing ReturnData would mean True.
     queries = [dict(one, ReturnData=one.get("ReturnData", False)) for one in queries]
     at.call(address, "cloudwatch", "put_metric_alarm", **set_only(
         AlarmName=v["alarm_name"], AlarmDescription=v["alarm_description"], ComparisonOperator=v["comparison_operator"], EvaluationPeriods=v["evaluation_periods"], Threshold=v["threshold"], TreatMissingData=v["treat_missing_data"],
@@ -132,7 +132,7 @@ def dashboard(at, address, v):
 
 
 def hook(at, address, v):
-    """A hook, and the group that it is of."""
+    """A hook, and its group if it does not exist yet."""
     name = v["autoscaling_group_name"]
     if not at.call(address, "autoscaling", "describe_auto_scaling_groups", AutoScalingGroupNames=[name]).get("AutoScalingGroups"):
         at.call(address, "autoscaling", "create_launch_configuration", LaunchConfigurationName=name, ImageId="ami-12c6146b", InstanceType="t3.micro")
@@ -146,18 +146,18 @@ def parameter(at, address, v):
 
 
 def security_group(at, address, v):
-    """The function's security group, in a VPC that is made for it."""
+    """The function's security group, in a new VPC."""
     vpc = at.call(address, "ec2", "create_vpc", CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     return at.call(address, "ec2", "create_security_group", GroupName=v["name"], Description=v["description"], VpcId=vpc).get("GroupId")
 
 
 def egress(at, address, v, group):
-    """A way out of it."""
+    """An egress rule of the security group."""
     ranges = {"IpRanges": [set_only(CidrIp=v["cidr_ipv4"], Description=v["description"])] if v["cidr_ipv4"] else None, "Ipv6Ranges": [set_only(CidrIpv6=v["cidr_ipv6"], Description=v["description"])] if v["cidr_ipv6"] else None}
     at.call(address, "ec2", "authorize_security_group_egress", GroupId=group, IpPermissions=[set_only(IpProtocol=v["ip_protocol"], FromPort=v["from_port"], ToPort=v["to_port"], **ranges)])
 
 
-# In the order in which Terraform would make them.
+# In the order in which Terraform would create them.
 PLAIN = [
     ("aws_iam_role", role), ("aws_iam_role_policy", role_policy), ("aws_cloudwatch_log_group", log_group), ("aws_ssm_parameter", parameter), ("aws_cloudwatch_event_rule", rule),
 ]
@@ -171,11 +171,11 @@ KNOWN = {kind for kind, _ in PLAIN + LATER} | {
 
 
 def replay(example, at):
-    """Makes everything of the module in an example."""
+    """Creates every resource of the module in an example."""
     of = lambda kind: [(address, values) for address, values in example.all.items() if address.startswith(f"module.decamp.{kind}.")]
     kinds = {address.split(".")[2] for address in example.all if address.startswith("module.decamp.") and not address.startswith("module.decamp.data.") and not address.startswith("module.decamp.module.")}
     if kinds - KNOWN:
-        raise SystemExit(f"nobody replays {sorted(kinds - KNOWN)}: add it to tests/infra/replay.py")
+        raise SystemExit(f"tests/infra/replay.py does not create {sorted(kinds - KNOWN)}: add it there")
     for kind, make in PLAIN:
         for address, values in of(kind):
             make(at, address, values)
@@ -200,7 +200,7 @@ def replay(example, at):
 
 
 def main():
-    """Replays every applied example; fails with what was refused."""
+    """Replays every applied example. Fails if a call was refused."""
     try:
         import boto3
         from moto import mock_aws

@@ -1,6 +1,6 @@
-"""Every argument of every resource, for each combination of inputs in infra/tests/combinations, as it was reviewed.
+"""Compares every argument of every resource, for each combination of inputs in infra/tests/combinations, with reviewed snapshots.
 
-What a plan does not know yet is not invented: there the snapshot has what the argument refers to. `--write` writes the snapshots; read the difference.
+For a value that a plan does not know yet, the snapshot has the references of the argument. `--write` writes the snapshots; review the difference.
 """
 
 import json
@@ -15,7 +15,7 @@ UNKNOWN = "(known after apply)"
 
 
 def unfolded(value):
-    """JSON in a text as what it says, so that a difference can be read."""
+    """A value with the JSON in its strings parsed, so that a difference is readable."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return json.loads(value)
@@ -27,7 +27,7 @@ def unfolded(value):
 
 
 def merged(known, unknown):
-    """What a plan knows, with a mark where it knows only after the apply."""
+    """A plan's values, with a mark for those that are known only after the apply."""
     if unknown is True:
         return UNKNOWN
     if isinstance(unknown, dict):
@@ -41,12 +41,12 @@ def merged(known, unknown):
 
 
 def kept(values):
-    """Without what nobody set: null, and what the provider computes."""
+    """The values without empty and computed ones."""
     return {name: value for name, value in values.items() if value not in (None, [], {}, UNKNOWN)}
 
 
 def references(expression):
-    """What an argument refers to, by the names of its arguments."""
+    """The references of an expression, by the names of its arguments."""
     if isinstance(expression, list):
         return [references(one) for one in expression]
     if not isinstance(expression, dict):
@@ -57,7 +57,7 @@ def references(expression):
 
 
 def configured(module):
-    """Every resource of the configuration: what its arguments refer to, what it depends on, and how often it is there."""
+    """Every resource of the configuration, with the references of its arguments, its dependencies and its count."""
     for resource in module.get("resources", []):
         found = {"arguments": references(resource.get("expressions", {}))}
         for name in ("depends_on", "count_expression", "for_each_expression"):
@@ -93,12 +93,12 @@ def planned(at):
 
 
 def reviewed():
-    """The snapshots that are in the repository."""
+    """The snapshots in the repository."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(PLACE.glob("*.json"))}
 
 
 def differences(found, expected, at=""):
-    """Where two snapshots differ."""
+    """The differences of two snapshots."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for name in sorted(set(found) | set(expected)):
             yield from differences(found.get(name), expected.get(name), f"{at}/{name}")
@@ -106,38 +106,38 @@ def differences(found, expected, at=""):
         yield f"{at}: {json.dumps(found)[:300]}, and not {json.dumps(expected)[:300]}"
 
 
-def bare(configuration):
-    """Resources that take tags or a Region, by the provider's schema, and are given none."""
+def without_tags_or_region(configuration):
+    """Resources without tags or a Region although the provider's schema has them."""
     (provider,) = json.loads((STANDIN / "schema.json").read_text())["provider_schemas"].values()
     for address, resource in configuration.items():
         schema = provider["resource_schemas"].get(address.split(".")[0])
         for name in ("tags", "region"):
             if schema and name in schema["block"]["attributes"] and name not in resource["arguments"]:
-                yield f"{address} takes {name}, and is given none"
+                yield f"{address} could have {name}, and has none"
 
 
 def check(at):
-    """Fails with what differs; answers how many resources there are."""
+    """Fails with the differences. Returns the number of resources."""
     at.init(FOLDER)
     found, expected = planned(at), reviewed()
-    without = list(bare(found["configuration"]))
+    without = list(without_tags_or_region(found["configuration"]))
     if without:
         raise Failed("\n".join(without))
     wrong = list(differences(found, expected))
     if wrong:
         shown = "\n".join(wrong[:40])
-        raise Failed(f"{len(wrong)} arguments are not as they were reviewed; if they should be, `python3 tests/infra/snapshots.py --write`:\n{shown}")
+        raise Failed(f"{len(wrong)} arguments differ from the reviewed snapshots; if they are right, `python3 tests/infra/snapshots.py --write`:\n{shown}")
     return sum(len(one) for name, one in found.items() if not name.startswith(("outputs-", "configuration")))
 
 
 def main(arguments):
-    """Compares, or writes."""
+    """Compares the snapshots, or writes them."""
     if not have_standin():
         print("skipped: there is no stand-in for the provider beside the repository")
         return 0
     with Scratch() as at:
         if "--write" not in arguments:
-            print(f"{check(at)} resources are as they were reviewed")
+            print(f"{check(at)} resources match the reviewed snapshots")
             return 0
         at.init(FOLDER)
         for name, snapshot in planned(at).items():

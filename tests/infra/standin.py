@@ -1,4 +1,4 @@
-"""Runs `terraform` on a scratch copy of the module: on the stand-in for the AWS provider where it is beside the repository, else on the real one."""
+"""Runs `terraform` on a scratch copy of the module, with the stand-in for the AWS provider if it is beside the repository, else with the real one."""
 
 import json
 import os
@@ -9,22 +9,22 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# The stand-in as it is, and with the replacements that it does not know.
+# The stand-in with replacements (provider.py), and the folder of the plain one.
 PROVIDER = Path(__file__).resolve().with_name("provider.py")
 STANDIN = Path(os.environ.get("TERRAFORM_OFFLINE", ROOT.parent / "shared" / "terraform-offline"))
 
 
 def have_standin():
-    """Whether the stand-in is there."""
+    """Whether the stand-in exists."""
     return (STANDIN / "schema_provider.py").is_file()
 
 
 class Failed(Exception):
-    """A step that failed, with what it printed."""
+    """A failed step, with its output."""
 
 
 class Scratch:
-    """A copy of `infra/` in a folder of its own, and an environment in which terraform finds its provider."""
+    """A copy of `infra/` in a temporary folder, and an environment in which terraform finds its provider."""
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="decamp-infra-")
@@ -51,23 +51,23 @@ class Scratch:
         return {"TF_CLI_CONFIG_FILE": str(settings)}
 
     def _started(self):
-        """One stand-in for every run of terraform, which would else start several for each command."""
+        """Starts one stand-in for all runs of terraform, which would otherwise start several for each command."""
         command = [sys.executable, str(PROVIDER), "--reattach"]
         self.provider = subprocess.Popen(command, env=dict(self.env, TERRAFORM_OFFLINE=str(STANDIN)), stdout=subprocess.PIPE, text=True)
         return {"TF_REATTACH_PROVIDERS": self.provider.stdout.readline().strip()}
 
     def lowest(self):
-        """The schemas of the lowest versions of the provider that the module says it takes, as variables to set."""
+        """The schemas of the lowest versions of the provider that the module supports, as variables to set."""
         for schema in sorted(STANDIN.glob("schema-min-*.json")):
             yield schema.stem.removeprefix("schema-min-"), {
                 "SCHEMA_PROVIDER_JSON": str(schema),
                 "SCHEMA_PROVIDER_RULES": os.devnull + "/none",
-                # Not the one that runs: it has the newest schema.
+                # Not the running stand-in, which has the newest schema.
                 "TF_REATTACH_PROVIDERS": "",
             }
 
     def run(self, *command, folder="", codes=(0,), **more):
-        """Runs a command in a folder of the copy; answers what it printed."""
+        """Runs a command in a folder of the copy. Returns its output."""
         ran = subprocess.run(
             command, cwd=self.module / folder, env=dict(self.env, **more), capture_output=True, text=True, check=False
         )
@@ -81,11 +81,11 @@ class Scratch:
         return self.run("terraform", first, "-no-color", *rest, **more)
 
     def init(self, folder="", **more):
-        """Prepares a folder."""
+        """Runs `terraform init` in a folder."""
         self.terraform("init", "-backend=false", "-input=false", folder=folder, **more)
 
     def rendered(self, example):
-        """Applies an example, and answers its state; a second plan must be empty."""
+        """Applies an example and returns its state. A second plan must be empty."""
         folder = f"examples/{example}"
         self.init(folder)
         self.terraform("plan", "-input=false", "-out=plan.bin", folder=folder)
@@ -94,7 +94,7 @@ class Scratch:
         return json.loads(self.run("terraform", "show", "-json", folder=folder))
 
     def planned(self, folder, *options):
-        """What a plan would do, as (address, action): create, update, replace, delete."""
+        """The changes of a plan, as (address, action): create, update, replace, delete."""
         printed = self.terraform("plan", "-input=false", "-refresh=false", "-json", *options, folder=folder)
         messages = [json.loads(line) for line in printed.splitlines()]
         changes = [message["change"] for message in messages if message["type"] == "planned_change"]

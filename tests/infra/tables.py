@@ -1,4 +1,4 @@
-"""Writes the tables of inputs and outputs into the READMEs of the module and of its examples; `--check` says which are stale."""
+"""Writes the tables of inputs and outputs into the READMEs of the module and its examples; `--check` names the stale ones."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ KINDS = {"object(": "object", "map(object(": "map of objects", "list(object(": "
 
 
 def blocks(kind, text):
-    """Every block of a kind, as `terraform fmt` keeps them: its name and its own attributes."""
+    """The name, description and attributes of every block of a kind, in the layout of `terraform fmt`."""
     for match in re.finditer(rf'^{kind} "(\w+)" \{{\n(.*?)^\}}', text, re.M | re.S):
         attributes = dict(re.findall(r"^  (\w+) *= (.*)$", match[2], re.M))
         description = attributes.get("description", "").strip('"').replace('\\"', '"')
@@ -18,7 +18,7 @@ def blocks(kind, text):
 
 
 def read(folder):
-    """All of a folder's configuration, as one text."""
+    """A folder's configuration as one text."""
     return "\n".join(path.read_text() for path in sorted(folder.glob("*.tf")))
 
 
@@ -41,7 +41,7 @@ def outputs(text):
 
 
 def written(readme, text):
-    """A README with its tables as they should be. A heading without anything to list says so."""
+    """A README with current tables. An empty table becomes "None."."""
     for heading, rows in (("Inputs", inputs(text)), ("Outputs", outputs(text))):
         body = "\n".join(rows) if len(rows) > 2 else "None."
         table = re.compile(rf"(^## {heading}\n\n)(?:\|.*\n)+|(^## {heading}\n\n)None\.\n", re.M)
@@ -52,7 +52,7 @@ def written(readme, text):
 
 
 def main(check):
-    """Every README that has such tables."""
+    """Writes or checks every README with such tables."""
     folders = [INFRA, *sorted(path.parent for path in INFRA.glob("examples/*/main.tf"))]
     stale = []
     for folder in folders:

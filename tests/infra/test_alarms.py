@@ -1,4 +1,4 @@
-"""Each alarm of the whole example on data points that it should go off for, and on those that it should not, by a small CloudWatch."""
+"""Evaluates each alarm of the complete example, as CloudWatch would, on samples that should and should not set it off."""
 
 import unittest
 
@@ -16,13 +16,13 @@ ACTIONS = {"ALARM": "alarm_actions", "OK": "ok_actions", "INSUFFICIENT_DATA": "i
 
 
 def statistic(alarm):
-    """How the samples of a period become one value."""
+    """The function that makes one value of a period's samples."""
     queries = [query["metric"][0]["stat"] for query in alarm["metric_query"] if query["metric"]]
     return STATISTICS[queries[0] if queries else alarm["statistic"] or "Sum"]
 
 
 def state(alarm, periods):
-    """The alarm's state after these periods, each a list of samples, which is empty where there is no data."""
+    """The alarm's state after these periods, each a list of samples. An empty list is missing data."""
     values = [statistic(alarm)(samples) if samples else None for samples in periods[-alarm["evaluation_periods"] :]]
     values += [None] * (alarm["evaluation_periods"] - len(values))
     breaches = [None if value is None else OPERATORS[alarm["comparison_operator"]](value, alarm["threshold"]) for value in values]
@@ -32,54 +32,54 @@ def state(alarm, periods):
     return "INSUFFICIENT_DATA" if not known else "ALARM" if all(known) else "OK"
 
 
-def calls(alarm, periods):
-    """The states of which the alarm notified. A new alarm has too little data, and tells changes only."""
-    before, told = "INSUFFICIENT_DATA", []
+def notifications(alarm, periods):
+    """The states that the alarm notified of. A new alarm begins without data, and notifies only of changes."""
+    before, notified = "INSUFFICIENT_DATA", []
     for count in range(1, len(periods) + 1):
         now = state(alarm, periods[:count])
         if now != before and alarm[ACTIONS[now]]:
-            told.append(now)
+            notified.append(now)
         before = now
-    return told
+    return notified
 
 
 class Alarms(unittest.TestCase):
-    """Every alarm but that of the sweeps goes off above its threshold, and is silent at it and without data."""
+    """Every alarm but that of the sweeps goes off above its threshold, and not at it or without data."""
 
     def alarms(self):
         for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
             if alarm["alarm_name"] != "decamp-no-sweep":
                 yield alarm
 
-    def test_one_sample_above_the_threshold_calls(self):
+    def test_one_sample_above_the_threshold_sets_the_alarm_off(self):
         for alarm in self.alarms():
             with self.subTest(alarm["alarm_name"]):
-                self.assertEqual(calls(alarm, [[], [0, 0, alarm["threshold"] + 1], []])[:2], ["OK", "ALARM"])
+                self.assertEqual(notifications(alarm, [[], [0, 0, alarm["threshold"] + 1], []])[:2], ["OK", "ALARM"])
 
-    def test_nothing_above_the_threshold_calls_nobody(self):
+    def test_without_a_sample_above_the_threshold_no_alarm_goes_off(self):
         for alarm in self.alarms():
             with self.subTest(alarm["alarm_name"]):
-                self.assertNotIn("ALARM", calls(alarm, [[], [0, 0], [alarm["threshold"]], []]))
+                self.assertNotIn("ALARM", notifications(alarm, [[], [0, 0], [alarm["threshold"]], []]))
 
-    def test_a_denial_calls_whichever_call_was_denied(self):
+    def test_a_denial_of_any_call_sets_the_alarm_off(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["metric_name"] == "Denied"]
         self.assertEqual((alarm["alarm_name"], alarm["namespace"], alarm["dimensions"]), ("decamp-denied", "decamp", {}))
-        # Each function that starts counts it anew: the samples are added up, and one is enough.
-        self.assertEqual(calls(alarm, [[], [1], [], [1, 1]]), ["OK", "ALARM", "OK", "ALARM"])
+        # Each new function instance begins its own count. The samples are added up, and one is enough.
+        self.assertEqual(notifications(alarm, [[], [1], [], [1, 1]]), ["OK", "ALARM", "OK", "ALARM"])
 
     def test_the_age_of_a_message_is_not_added_up(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
-        self.assertNotIn("ALARM", calls(alarm, [[alarm["threshold"] - 1] * 5]))
+        self.assertNotIn("ALARM", notifications(alarm, [[alarm["threshold"] - 1] * 5]))
 
     def test_the_event_of_a_scheduled_change_may_wait_on_the_queue(self):
-        """The example replaces for scheduled changes: such a message waits until half a day before the queue would drop it."""
+        """The example replaces instances with a scheduled change: such a message waits until half a day before the queue would drop it."""
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
         kept = COMPLETE.one("aws_sqs_queue.this[0]")["message_retention_seconds"]
         waits = kept - 12 * 3600
-        self.assertNotIn("ALARM", calls(alarm, [[waits]]))
-        self.assertIn("ALARM", calls(alarm, [[kept - 3600]]))
+        self.assertNotIn("ALARM", notifications(alarm, [[waits]]))
+        self.assertIn("ALARM", notifications(alarm, [[kept - 3600]]))
 
-    def test_every_outcome_is_watched_that_is_not_as_it_should_be(self):
+    def test_every_bad_outcome_is_watched(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-outcomes-web"]
         watched = {query["metric"][0]["dimensions"]["Outcome"] for query in alarm["metric_query"] if query["metric"]}
         self.assertEqual(watched, {"forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "expired"})
@@ -87,22 +87,22 @@ class Alarms(unittest.TestCase):
 
 
 class NoSweep(unittest.TestCase):
-    """The alarm that is about missing data."""
+    """The alarm for missing sweeps."""
 
     ALARM = COMPLETE.one("aws_cloudwatch_metric_alarm.no_sweep[0]")
 
-    def test_nobody_is_called_while_the_module_is_installed(self):
-        self.assertEqual(calls(self.ALARM, [[]] * 6), [])
-        self.assertNotIn("ALARM", calls(self.ALARM, [[], [1], [1] * 5]))
+    def test_there_is_no_notification_while_the_module_is_installed(self):
+        self.assertEqual(notifications(self.ALARM, [[]] * 6), [])
+        self.assertNotIn("ALARM", notifications(self.ALARM, [[], [1], [1] * 5]))
 
-    def test_somebody_is_called_when_sweeps_end(self):
-        self.assertEqual(calls(self.ALARM, [[1] * 5] * 4 + [[]] * 3), ["OK", "INSUFFICIENT_DATA"])
+    def test_there_is_a_notification_when_sweeps_end(self):
+        self.assertEqual(notifications(self.ALARM, [[1] * 5] * 4 + [[]] * 3), ["OK", "INSUFFICIENT_DATA"])
 
-    def test_somebody_is_called_when_sweeps_see_nothing(self):
-        self.assertEqual(calls(self.ALARM, [[1] * 5] * 4 + [[0] * 5] * 3), ["OK", "ALARM"])
+    def test_there_is_a_notification_when_sweeps_cannot_read_anything(self):
+        self.assertEqual(notifications(self.ALARM, [[1] * 5] * 4 + [[0] * 5] * 3), ["OK", "ALARM"])
 
-    def test_one_period_without_a_sweep_calls_nobody(self):
-        self.assertEqual(calls(self.ALARM, [[1] * 5] * 4 + [[]] + [[1] * 5] * 2), ["OK"])
+    def test_there_is_no_notification_for_one_period_without_a_sweep(self):
+        self.assertEqual(notifications(self.ALARM, [[1] * 5] * 4 + [[]] + [[1] * 5] * 2), ["OK"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every policy that an example renders, by parliament: a second linter beside policy_sentry, with rules of its own."""
+"""Checks the policies of the applied examples with parliament, a second linter beside policy_sentry with other rules."""
 
 import json
 import sys
@@ -12,21 +12,21 @@ except ImportError:
     analyze_policy_string = None
 
 EXAMPLES = ("minimal", "complete", "prefix", "service")
-# What parliament finds and is as it should be: its word, what it says of it, and the reason.
+# Accepted findings of parliament: the issue, a part of its text, and the reason.
 ACCEPTED = [
-    ("RESOURCE_STAR", "", "AWS knows no narrower resource for these; test_rendered holds which statements have one"),
+    ("RESOURCE_STAR", "", "AWS has no narrower resource for these; test_rendered checks which statements have a star"),
     # AWS's own documentation of Lambda in a VPC has this statement; the key is set on every call that a function's code makes.
     ("UNKNOWN_CONDITION_FOR_ACTION", "lambda:SourceFunctionArn", "a key of Lambda's, not of EC2's"),
 ]
 
 
 def explained(finding):
-    """Whether it is one of those."""
+    """Whether a finding is accepted."""
     return any(finding.issue == word and part in f"{finding.detail} {finding.title}" for word, part, _ in ACCEPTED)
 
 
 def policies():
-    """Every policy of a role, with where it is."""
+    """Every policy of a role, with its example and address."""
     for name in EXAMPLES:
         for address, values in Example(name).all.items():
             if "aws_iam_role_policy." in address:
@@ -35,7 +35,7 @@ def policies():
 
 @unittest.skipIf(analyze_policy_string is None, "skipped: parliament is not installed")
 class Policies(unittest.TestCase):
-    """No finding that is not explained."""
+    """Every finding is explained."""
 
     def test_there_are_policies(self):
         self.assertLess(3, len(list(policies())))
@@ -47,7 +47,7 @@ class Policies(unittest.TestCase):
                 left = [f"{one.issue}: {one.detail} {one.location}" for one in found if not explained(one)]
                 self.assertEqual(left, [])
 
-    def test_parliament_notices_what_is_wrong(self):
+    def test_parliament_notices_a_wrong_resource(self):
         _, policy = next(policies())
         changed = json.loads(policy)
         changed["Statement"][0]["Resource"] = ["arn:aws:s3:::bucket"]

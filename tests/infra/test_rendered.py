@@ -1,4 +1,4 @@
-"""The applied examples, held to the program: its calls, its metrics, its settings, its events."""
+"""Compares the applied examples with the program: its calls, its metrics, its settings, its events."""
 
 import json
 import os
@@ -20,7 +20,7 @@ COMPLETE = Example("complete")
 MINIMAL = Example("minimal")
 PREFIX = Example("prefix")
 SERVICE = Example("service")
-# What each optional part of the program's calls needs, and whether the least example has it.
+# Actions of optional parts of the program, which the minimal example does not allow.
 NOT_IN_THE_LEAST = {"autoscaling:SetInstanceHealth", "elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:DeregisterInstancesFromLoadBalancer", "ssm:GetParameter", "secretsmanager:GetSecretValue"}
 
 
@@ -30,24 +30,24 @@ def allowed(example):
 
 
 def made_by(caller):
-    """The actions that a part of the program makes."""
+    """The actions that a part of the program calls."""
     return {call["action"] for call in program()["calls"] if caller in call["callers"]}
 
 
 class Role(unittest.TestCase):
-    """The role allows what its program calls and what the platform does in its name, and nothing else (ADR 0025)."""
+    """The role allows the calls of the function and those of the platform in its name, and nothing else (ADR 0025)."""
 
-    def test_every_call_of_the_function_is_allowed_by_the_whole_example(self):
+    def test_every_call_of_the_function_is_allowed_by_the_complete_example(self):
         self.assertEqual(made_by("lambda") - allowed(COMPLETE), set())
 
-    def test_every_call_that_needs_no_input_is_allowed_by_the_least_example(self):
+    def test_every_call_that_needs_no_input_is_allowed_by_the_minimal_example(self):
         self.assertEqual(made_by("lambda") - allowed(MINIMAL), NOT_IN_THE_LEAST)
 
-    def test_nothing_is_allowed_that_nobody_makes(self):
+    def test_only_calls_that_are_made_are_allowed(self):
         for example in (COMPLETE, MINIMAL):
             self.assertEqual(allowed(example) - made_by("lambda") - set(PLATFORM), set())
 
-    def test_the_whole_example_needs_everything_that_the_platform_is_known_to_do(self):
+    def test_the_complete_example_allows_every_call_of_the_platform(self):
         self.assertEqual(set(PLATFORM) - allowed(COMPLETE), set())
 
     def test_no_message_is_sent_and_no_refresh_is_started(self):
@@ -75,7 +75,7 @@ class Role(unittest.TestCase):
 
 
 class Service(unittest.TestCase):
-    """Without a function the queue, the rules and the hooks are left, and a policy for the role of who serves them."""
+    """Without a function there are still the queue, the rules and the hooks, and a policy for the role of the service."""
 
     ROLE = json.loads(SERVICE.all["aws_iam_role.service"]["assume_role_policy"])["Statement"]
     POLICY = json.loads(SERVICE.all["aws_iam_role_policy.service"]["policy"])["Statement"]
@@ -85,7 +85,7 @@ class Service(unittest.TestCase):
         self.assertEqual({kind for kind in kinds if "lambda" in kind or kind.startswith("aws_iam")}, set())
         self.assertTrue({"aws_sqs_queue", "aws_sqs_queue_policy", "aws_cloudwatch_event_target", "aws_autoscaling_lifecycle_hook"} <= kinds, kinds)
 
-    def test_one_task_of_one_job_takes_the_role_and_shows_a_token_of_nomads_for_it(self):
+    def test_only_one_task_of_one_job_may_assume_the_role_with_a_token_of_nomad(self):
         (statement,) = self.ROLE
         self.assertEqual(statement["Action"], "sts:AssumeRoleWithWebIdentity")
         conditions = statement["Condition"]["StringEquals"]
@@ -93,7 +93,7 @@ class Service(unittest.TestCase):
         self.assertEqual(conditions["nomad.example.com:sub"].count(":"), 5)
         self.assertFalse([value for value in conditions.values() if "*" in value])
 
-    def test_the_role_takes_messages_of_its_queue_and_walks_instances_of_its_group_out(self):
+    def test_the_role_is_limited_to_its_queue_and_its_group(self):
         by_sid = {statement["Sid"]: statement for statement in self.POLICY}
         queue = SERVICE.one("aws_sqs_queue.this[0]")["arn"]
         self.assertEqual((by_sid["Queue"]["Resource"], by_sid["Messages"]["Resource"]), ([queue], [queue]))
@@ -102,8 +102,8 @@ class Service(unittest.TestCase):
         self.assertNotIn("Logs", by_sid)
         self.assertNotIn("NetworkInterfaces", by_sid)
 
-    def test_the_role_allows_what_the_service_calls_and_nothing_else(self):
-        """With every option on (ADR 0025). Keys are used in the role's name, by the services that keep the secrets."""
+    def test_the_role_allows_only_the_calls_of_the_service(self):
+        """With every option on (ADR 0025). The services that store the secrets use the keys in the name of the role."""
         self.assertEqual({action for statement in self.POLICY for action in statement["Action"]}, made_by("serve") | {"kms:Decrypt"})
 
     def test_a_star_is_a_resource_only_where_aws_knows_no_narrower_one(self):
@@ -111,7 +111,7 @@ class Service(unittest.TestCase):
         self.assertFalse([action for statement in self.POLICY for action in statement["Action"] if "*" in action])
 
     def test_the_policy_for_those_without_terraform_is_the_same(self):
-        """By actions; its resources are to be filled in."""
+        """Its actions are. A person fills in its resources."""
         plain = json.loads((ROOT / "infra" / "serve" / "policy.json").read_text())["Statement"]
         actions = {statement["Sid"]: sorted(statement["Action"]) for statement in plain}
         rendered = {statement["Sid"]: sorted(statement["Action"]) for statement in self.POLICY}
@@ -119,9 +119,9 @@ class Service(unittest.TestCase):
 
 
 class Queues(unittest.TestCase):
-    """Only the module's rules may send."""
+    """Only the module's rules may send messages."""
 
-    def test_each_queue_takes_messages_of_every_rule_and_of_nobody_else(self):
+    def test_each_queue_accepts_messages_only_from_the_rules(self):
         rules = {rule["arn"] for rule in COMPLETE.each("aws_cloudwatch_event_rule") if rule["event_pattern"]}
         self.assertEqual(len(rules), 4)
         for policy in COMPLETE.each("aws_sqs_queue_policy"):
@@ -159,7 +159,7 @@ class Queues(unittest.TestCase):
 
 
 class Conventions(unittest.TestCase):
-    """What every resource of the module has, if its schema knows it."""
+    """Arguments of every resource of the module whose schema has them."""
 
     SCHEMA = json.loads((STANDIN / "schema.json").read_text())["provider_schemas"]["registry.terraform.io/hashicorp/aws"]["resource_schemas"]
     MODULE = Path(os.environ.get("DECAMP_MODULE", ROOT / "infra"))
@@ -171,20 +171,20 @@ class Conventions(unittest.TestCase):
                 if attribute in self.SCHEMA[kind]["block"]["attributes"]:
                     yield f"{kind}.{name}", body
 
-    def test_everything_that_takes_a_region_is_in_the_inputs(self):
+    def test_every_resource_with_a_region_has_that_of_the_inputs(self):
         self.assertGreater(len(list(self.blocks("region"))), 15)
         for name, body in self.blocks("region"):
             self.assertRegex(body, r"(?m)^  region +=", name)
             self.assertRegex(body, r"(?m)= var\.region$", name)
 
-    def test_everything_that_takes_tags_has_the_inputs(self):
+    def test_every_resource_with_tags_has_those_of_the_inputs(self):
         self.assertGreater(len(list(self.blocks("tags"))), 8)
         for name, body in self.blocks("tags"):
             self.assertRegex(body, r"(?m)^  tags +=.*var\.tags", name)
 
 
 class Environment(unittest.TestCase):
-    """The function is told where secrets are, never what they are."""
+    """The function's environment refers to secrets and never contains them."""
 
     def test_every_variable_is_a_setting_of_the_program(self):
         self.assertEqual(set(COMPLETE.environment()) - set(program()["settings"]), set())
@@ -199,7 +199,7 @@ class Environment(unittest.TestCase):
             if address.startswith("aws_ssm_parameter"):
                 self.assertFalse(values.get("value") or values.get("value_wo"), address)
 
-    def test_the_hook_in_the_group_is_the_one_that_the_rule_and_the_function_know(self):
+    def test_the_group_the_rule_and_the_function_have_the_same_hook(self):
         hook = COMPLETE.all["aws_autoscaling_group.this"]["initial_lifecycle_hook"][0]
         pattern = json.loads(COMPLETE.one('aws_cloudwatch_event_rule.this["lifecycle"]')["event_pattern"])
         self.assertEqual([hook["name"]], pattern["detail"]["LifecycleHookName"])
@@ -208,7 +208,7 @@ class Environment(unittest.TestCase):
         deregister = next(s for s in COMPLETE.statements() if s["Sid"] == "Deregister")
         self.assertEqual(COMPLETE.environment()["DECAMP_TARGET_GROUPS"].split(","), deregister["Resource"])
 
-    def test_the_hook_of_a_group_by_prefix_is_heard_and_its_group_is_ours(self):
+    def test_a_group_by_prefix_and_its_hook_match_the_rule_and_the_settings(self):
         group = PREFIX.all["module.autoscaling.aws_autoscaling_group.this"]
         pattern = json.loads(PREFIX.one('aws_cloudwatch_event_rule.this["lifecycle"]')["event_pattern"])
         self.assertEqual([hook["name"] for hook in group["initial_lifecycle_hook"]], pattern["detail"]["LifecycleHookName"])
@@ -219,13 +219,13 @@ class Environment(unittest.TestCase):
 
 
 class Metrics(unittest.TestCase):
-    """Alarms and dashboard are of metrics that the function really emits, by dimensions that it really gives them."""
+    """Alarms and the dashboard use the metrics that the function emits, with their dimensions."""
 
-    # Each set that a line of the program counts by: none, the group, the group and the outcome.
+    # The dimension sets of the program's metrics.
     DIMENSIONS = ((), ("Asg",), ("Asg", "Outcome"), ("Kind",))
 
     def used(self):
-        """Each (metric, dimensions) of ours that an alarm or a widget names."""
+        """Each (metric, dimensions) in decamp's namespace that an alarm or a widget uses."""
         for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
             queries = [query["metric"][0] for query in alarm["metric_query"] if query["metric"]]
             for metric in queries or [alarm]:
@@ -249,7 +249,7 @@ class Metrics(unittest.TestCase):
     def test_every_metric_that_is_emitted_is_watched(self):
         self.assertEqual(set(program()["metrics"]) - {name for name, _ in self.used()}, set())
 
-    def test_each_is_watched_by_dimensions_that_it_has(self):
+    def test_each_metric_is_watched_with_its_own_dimensions(self):
         for name, dimensions in self.used():
             self.assertIn(dimensions, self.DIMENSIONS, name)
             if "Outcome" in dimensions:
@@ -266,11 +266,11 @@ class Metrics(unittest.TestCase):
             self.assertIsNotNone(address, alarm["alarm_description"])
             self.assertIn(address[1], sections)
 
-    def test_an_alarm_adds_up_no_more_metrics_than_cloudwatch_takes(self):
+    def test_no_alarm_has_more_metrics_than_cloudwatch_allows(self):
         for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
             self.assertLessEqual(len(alarm["metric_query"]), 10)
 
-    def test_the_dimensions_of_aws_name_what_was_made(self):
+    def test_the_dimensions_of_aws_metrics_name_resources_of_the_module(self):
         names = {"QueueName": {"decamp", "decamp-dead-letters"}, "FunctionName": {"decamp"}}
         names["RuleName"] = {rule["name"] for rule in COMPLETE.each("aws_cloudwatch_event_rule")}
         for alarm in COMPLETE.each("aws_cloudwatch_metric_alarm"):
@@ -278,7 +278,7 @@ class Metrics(unittest.TestCase):
                 self.assertIn(value, names[dimension], alarm["alarm_name"])
 
 
-# What each sample event of the project is to the rules of the whole example, whose group is "web" and hook "decamp".
+# The rules of the complete example, whose group is "web" and hook "decamp", that match each sample event of the project.
 SAMPLES = {
     "eventbridge-terminate.json": {"lifecycle"},
     "eventbridge-terminate-bare.json": set(),
@@ -298,13 +298,13 @@ SAMPLES = {
     "bad/other-hook.json": set(),
     "bad/custom-source.json": set(),
     "bad/launching-in-terminate.json": set(),
-    # The account is in a field that most of these events do not have: the program refuses it.
+    # The account is in a field that most of these events do not have, so only the program refuses it.
     "bad/health-of-another-account.json": {"scheduled-change"},
     "bad/line-break-in-the-group.json": set(),
     "bad/no-account.json": set(),
     "bad/other-region.json": set(),
     "scheduler.json": set(),
-    # What only the program can see, and refuses.
+    # Faults that only the program can see and refuses.
     "bad/envelope-and-notification.json": {"lifecycle"},
     "bad/filter-in-the-instance.json": {"lifecycle"},
     "bad/instance-is-a-number.json": {"lifecycle"},
@@ -320,10 +320,10 @@ SAMPLES = {
 
 @unittest.skipIf(EventPattern is None, "skipped: moto is not installed")
 class Events(unittest.TestCase):
-    """The rules take the project's own sample events, and leave foreign ones."""
+    """The rules match the project's own sample events, and no foreign ones."""
 
     def matching(self, event, example=COMPLETE):
-        """The rules that take an event."""
+        """The rules that match an event."""
         found = set()
         for address, rule in example.all.items():
             if "aws_cloudwatch_event_rule.this[" in address:
@@ -332,22 +332,22 @@ class Events(unittest.TestCase):
         return found
 
     def sample(self, name):
-        """A sample as it would be in the whole example's account."""
+        """A sample event with the group of the complete example."""
         text = (ROOT / "crates" / "events" / "tests" / "events" / name).read_text()
         return json.loads(text.replace('"workers"', '"web"').replace("autoScalingGroupName/workers", "autoScalingGroupName/web"))
 
-    def test_each_sample_goes_where_it_belongs(self):
+    def test_each_sample_matches_the_expected_rules(self):
         for name, expected in SAMPLES.items():
             with self.subTest(name):
                 self.assertEqual(self.matching(self.sample(name)), expected)
 
-    def test_every_sample_of_eventbridge_has_its_place(self):
+    def test_every_sample_of_eventbridge_is_listed(self):
         folder = ROOT / "crates" / "events" / "tests" / "events"
         events = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in folder.rglob("*.json")}
         named = {name for name, event in events.items() if isinstance(event, dict) and "detail-type" in event}
         self.assertEqual(named, set(SAMPLES))
 
-    def test_no_pattern_takes_an_event_with_one_thing_changed(self):
+    def test_no_pattern_matches_an_event_with_one_changed_field(self):
         for path, value in (
             (("account",), "999999999999"),
             (("region",), "us-east-1"),
@@ -358,22 +358,22 @@ class Events(unittest.TestCase):
             (("detail", "LifecycleTransition"), "autoscaling:EC2_INSTANCE_LAUNCHING"),
         ):
             event = self.sample("eventbridge-terminate.json")
-            *way, last = path
-            place = event
-            for key in way:
-                place = place[key]
-            place[last] = value
+            *parents, last = path
+            parent = event
+            for key in parents:
+                parent = parent[key]
+            parent[last] = value
             with self.subTest(path):
                 self.assertEqual(self.matching(event), set())
 
-    def test_a_prefix_takes_every_group_that_begins_with_it_and_no_other(self):
+    def test_a_prefix_matches_every_group_that_begins_with_it_and_no_other(self):
         for name, expected in (("web-20260101", {"lifecycle"}), ("web-", {"lifecycle"}), ("web", set()), ("webs-1", set()), ("a-web-1", set())):
             event = self.sample("eventbridge-terminate.json")
             event["detail"]["AutoScalingGroupName"] = name
             with self.subTest(name):
                 self.assertEqual(self.matching(event, PREFIX), expected)
 
-    def test_the_sweep_is_given_what_the_program_reads_as_one(self):
+    def test_the_schedule_sends_the_programs_sweep_event(self):
         target = COMPLETE.one("aws_cloudwatch_event_target.sweep[0]")
         by_hand = json.loads((ROOT / "crates" / "events" / "tests" / "events" / "sweep-by-hand.json").read_text())
         self.assertEqual(json.loads(target["input"]), by_hand)

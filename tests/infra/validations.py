@@ -1,16 +1,16 @@
-"""Does every validation of an input fire by itself? A run of validation.tftest.hcl shows that one of its input's does, and not which."""
+"""Does every validation of an input refuse some run alone? A run of validation.tftest.hcl shows only that some validation of the input does."""
 
 import json
 import re
 
 from standin import Failed
 
-# `terraform fmt` keeps all of them in this form.
+# These patterns rely on the layout of `terraform fmt`.
 BASE = re.compile(r"^variables \{\n(.*?)^\}", re.M | re.S)
 CHANGES = re.compile(r"^  variables \{\n(.*?)^  \}", re.M | re.S)
 INPUT = re.compile(r'^variable "(\w+)"')
 RULE = re.compile(r"This was checked by the validation rule at .*?variables\.tf:(\d+),")
-# An input of the whole, which nobody knows while Terraform only validates: so all that is wrong with a run is told at once, when it plans.
+# `terraform validate` does not know an input of the root module. So each fault of a run is reported by the plan, and all of them at once.
 PLANNING = 'variable "planning" {\n  default = true\n}\n'
 
 
@@ -26,13 +26,13 @@ def rules(text):
 
 
 def arguments(text):
-    """What a block of variables sets, by name, each on a line."""
+    """The values of a block of variables by name. Each is on one line."""
     lines = (line.strip().split("=", 1) for line in text.splitlines() if line.strip())
     return {name.strip(): value.strip() for name, value in lines}
 
 
 def cases(text):
-    """Each run that must fail, as a call of the module. Nothing is planned to be created, unless an input is missing: then that is the point."""
+    """Each run that must fail, as a call of the module. The plan creates nothing (`create = false`), unless the run is about a missing input."""
     base = arguments(BASE.search(text)[1])
     for run in text.split("\nrun ")[1:]:
         if "expect_failures" in run:
@@ -43,13 +43,13 @@ def cases(text):
 
 
 def fired(scratch):
-    """For each run, the lines of the validations that refused it: a plan calls the module once for every run."""
+    """The lines of the validations that refused each run. One plan calls the module once for every run."""
     called = dict(cases((scratch.module / "tests" / "validation.tftest.hcl").read_text()))
     refused = {name: set() for name in called}
     folder = scratch.module.parent / "runs"
     folder.mkdir(exist_ok=True)
     left = list(called)
-    # What is empty is known at once, and refused before the others are planned: they are planned again without it.
+    # An empty value is known at once and refused before the other runs are planned. Those are planned again without it.
     while left:
         text, place = PLANNING, {}
         for name in left:
@@ -73,10 +73,10 @@ def fired(scratch):
 
 
 def check(scratch):
-    """Fails with every validation that no run makes fire alone. Answers how many there are."""
+    """Fails with every validation that refuses no run alone. Returns the number of validations."""
     known = rules((scratch.module / "variables.tf").read_text())
     alone = {next(iter(lines)) for lines in fired(scratch).values() if len(lines) == 1}
-    silent = [f"variables.tf:{line}: a validation of {name}" for line, name in known.items() if line not in alone]
-    if silent:
-        raise Failed("no run of tests/validation.tftest.hcl makes these fire by themselves:\n" + "\n".join(silent))
+    untested = [f"variables.tf:{line}: a validation of {name}" for line, name in known.items() if line not in alone]
+    if untested:
+        raise Failed("these validations refuse no run of tests/validation.tftest.hcl alone:\n" + "\n".join(untested))
     return len(known)

@@ -1,11 +1,11 @@
-//! The report in a real browser: it renders without a word on the console, and nothing is wider than the page.
+//! The report in a real browser: it renders without console messages, and nothing is wider than the page.
 
 use std::path::Path;
 use std::process::Command;
 
 use super::{SHORT, alone, complaint, on_the_path, rehearse, text};
 
-/// Asks the page how wide it is, and whether anything hangs out of it but what scrolls by itself. Appended to a copy of the page.
+/// A script that is appended to a copy of the page. It reports the width of the page, and the elements that overflow it without scrolling.
 const PROBE: &str = "<script>addEventListener('load', () => {
   const wide = document.documentElement.clientWidth, out = [];
   if (wide < document.documentElement.scrollWidth) out.push('the page scrolls sideways');
@@ -19,10 +19,10 @@ const PROBE: &str = "<script>addEventListener('load', () => {
   for (const one of document.querySelectorAll('svg text')) {
     if (one.getBoundingClientRect().height < 6) out.push('too small to read: ' + one.textContent.trim());
   }
-  parent.postMessage(wide + ' wide; ' + (out.join('; ') || 'nothing hangs out'), '*');
+  parent.postMessage(wide + ' wide; ' + (out.join('; ') || 'nothing overflows'), '*');
 });</script>";
 
-/// A page that shows another one as wide as that: a window of a browser cannot be as narrow as a phone.
+/// A page with a frame of this width around another page, because a browser window cannot be as narrow as a phone.
 fn frame(page: &Path, wide: u32) -> String {
     format!(
         "<!doctype html><script>addEventListener('message', e => document.documentElement.dataset.probe = e.data)</script>\
@@ -31,7 +31,7 @@ fn frame(page: &Path, wide: u32) -> String {
     )
 }
 
-/// The page as the browser has it, and what it said on its console.
+/// The DOM of a page after rendering, and its console messages.
 fn render(chromium: &Path, page: &Path, profile: &Path, more: &[&str]) -> (String, String) {
     let output = Command::new(chromium)
         .args([
@@ -52,7 +52,7 @@ fn render(chromium: &Path, page: &Path, profile: &Path, more: &[&str]) -> (Strin
 }
 
 #[test]
-fn the_report_renders_without_a_complaint_and_without_hanging_out_of_the_page() {
+fn the_report_renders_without_console_messages_and_without_overflow() {
     let _alone = alone();
     let Some(chromium) = on_the_path("chromium") else { return };
     let folder = tempfile::tempdir().expect("there is room for one");
@@ -67,10 +67,10 @@ fn the_report_renders_without_a_complaint_and_without_hanging_out_of_the_page() 
         let framed = folder.path().join("framed.html");
         std::fs::write(&framed, frame(&probed, wide)).expect("there is room");
         let scheme = format!("--blink-settings=preferredColorScheme={scheme}");
-        let (dom, said) = render(&chromium, &framed, &folder.path().join("profile"), &["--window-size=1400,1000", &scheme]);
+        let (dom, messages) = render(&chromium, &framed, &folder.path().join("profile"), &["--window-size=1400,1000", &scheme]);
         let probe = dom.split("data-probe=\"").nth(1).and_then(|rest| rest.split('"').next());
-        assert_eq!(probe, Some(&*format!("{wide} wide; nothing hangs out")), "{scheme}\n{said}");
-        let complaints: Vec<&str> = said.lines().filter(|line| line.contains("CONSOLE")).collect();
+        assert_eq!(probe, Some(&*format!("{wide} wide; nothing overflows")), "{scheme}\n{messages}");
+        let complaints: Vec<&str> = messages.lines().filter(|line| line.contains("CONSOLE")).collect();
         assert!(complaints.is_empty(), "{wide}, {scheme}: {complaints:?}");
     }
 }

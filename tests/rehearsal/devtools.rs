@@ -1,4 +1,4 @@
-//! A browser that a test looks into while its page lives: Chromium, by as little of its DevTools protocol as that takes.
+//! A browser that a test inspects while its page is open: Chromium, with a minimal client of its DevTools protocol.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
-/// No answer takes longer.
+/// The longest time to wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The browser on the PATH; without one the test says that it is skipped.
+/// The browser on the PATH. Without it the test prints that it is skipped.
 pub(super) fn chromium() -> Option<PathBuf> {
     let output = Command::new("sh").args(["-c", "command -v chromium"]).output().ok()?;
     let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
@@ -24,13 +24,13 @@ pub(super) fn chromium() -> Option<PathBuf> {
     Some(path.into())
 }
 
-/// An open page. It is closed when this is dropped.
+/// An open page, which is closed when this is dropped.
 pub(super) struct Browser {
     child: Child,
     socket: WebSocket<TcpStream>,
     session: Option<String>,
     calls: u64,
-    /// Errors of the page's own scripts. That a server went away is none.
+    /// Errors of the page's own scripts. A server that went away is not an error.
     pub(super) complaints: Vec<String>,
     _profile: TempDir,
 }
@@ -55,8 +55,8 @@ impl Browser {
             .expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
         let url = lines.find_map(|line| line.strip_prefix("DevTools listening on ").map(ToOwned::to_owned));
-        let url = url.expect("it says where its tools are");
-        // What it complains of is not to fill the pipe.
+        let url = url.expect("it prints the DevTools address");
+        // Read its other messages, so that the pipe does not fill up.
         std::thread::spawn(move || lines.for_each(drop));
         let host = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).expect("a WebSocket");
         let stream = TcpStream::connect(host).expect("it listens");
@@ -71,12 +71,12 @@ impl Browser {
         browser
     }
 
-    /// What stands on the page now.
+    /// The current text of the page.
     pub(super) fn text(&mut self) -> String {
         self.evaluate("document.body ? document.body.innerText : ''").as_str().unwrap_or_default().to_owned()
     }
 
-    /// What an expression of the page's own comes to, once it is settled.
+    /// The value of an expression on the page, after its promise has settled.
     pub(super) fn evaluate(&mut self, expression: &str) -> Value {
         let wanted = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let answer = self.call("Runtime.evaluate", &wanted);
@@ -92,14 +92,14 @@ impl Browser {
         }
         self.socket.send(Message::text(call.to_string())).expect("it listens");
         loop {
-            let Message::Text(said) = self.socket.read().expect("it answers") else { continue };
-            let said: Value = serde_json::from_str(&said).expect("it speaks JSON");
-            if said["method"] == "Runtime.exceptionThrown" {
-                self.complaints.push(said["params"]["exceptionDetails"].to_string());
+            let Message::Text(message) = self.socket.read().expect("it answers") else { continue };
+            let message: Value = serde_json::from_str(&message).expect("it is JSON");
+            if message["method"] == "Runtime.exceptionThrown" {
+                self.complaints.push(message["params"]["exceptionDetails"].to_string());
             }
-            if said["id"] == self.calls {
-                assert!(said["error"].is_null(), "{method}: {}", said["error"]);
-                return said["result"].clone();
+            if message["id"] == self.calls {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
             }
         }
     }

@@ -1,11 +1,11 @@
-//! The rehearsal through a Network Load Balancer, whose clients keep their connections: nothing fails with decamp, and what the load
-//! balancer is set to cut is foreseen by name.
+//! The rehearsal through a Network Load Balancer, whose clients keep their connections. With decamp no request fails, and connections
+//! that the load balancer is configured to cut are foreseen by name.
 
 use serde_json::Value;
 
 use super::{SHORT, alone, complaint, rehearse, text};
 
-/// The runs of these drivers, and how the command ended.
+/// The runs of these arguments, the exit code, and the standard error.
 fn runs(port: u16, arguments: &[&str]) -> (Vec<Value>, Option<i32>, String) {
     let output = rehearse(port, &SHORT).args(arguments).arg("--json").output().expect("the binary starts");
     let lines = text(&output.stdout);
@@ -26,7 +26,7 @@ fn connections_that_clients_keep_are_closed_in_order_before_the_machine_goes() {
     assert_eq!(code, Some(0), "{complaint}\n{}", decamp["account"]["failures"]);
     assert!(0 < number(baseline, "/account/failed"), "a baseline that loses nothing proves nothing");
     assert_eq!(number(decamp, "/account/failed"), 0);
-    // Nearly all requests are sent over connections that carried others before.
+    // Nearly all requests use connections that carried others before.
     assert!(number(decamp, "/account/requests") / 2 < number(decamp, "/account/kept/requests"), "{}", decamp["account"]["kept"]);
     for story in decamp["stories"].as_array().expect("a list") {
         let outcome = story[1]["outcome"].as_str().expect("it ended");
@@ -35,7 +35,7 @@ fn connections_that_clients_keep_are_closed_in_order_before_the_machine_goes() {
 }
 
 #[test]
-fn connections_that_the_load_balancer_is_set_to_cut_are_foreseen_by_name() {
+fn connections_that_the_load_balancer_cuts_by_its_settings_are_foreseen_by_name() {
     let _alone = alone();
     let (runs, code, complaint) = runs(18_107, &["--balancer", "nlb-termination", "--driver", "decamp"]);
     let [decamp] = &runs[..] else { panic!("{} runs: {complaint}", runs.len()) };

@@ -1,4 +1,4 @@
-//! The rehearsal with a real Consul: nothing is lost, decamp talks to the real agents, and none of them outlives the run.
+//! The rehearsal with a real Consul: no request is lost, decamp uses the real agents, and no agent outlives the run.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::{SHORT, alone, complaint, on_the_path, rehearse, text};
 
-/// Processes of this binary that were started with a file of a rehearsal's temporary folder.
+/// Consul agents that were started with a file in a rehearsal's temporary folder.
 fn agents() -> Vec<String> {
     let output = Command::new("ps").args(["-eo", "pid,args"]).output().expect("ps is there");
     let ours = |line: &&str| line.contains("agent -config-file") && line.contains("decamp-rehearsal-");
     text(&output.stdout).lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// Folders of rehearsals under this one.
+/// The number of rehearsal folders in this folder.
 fn folders(temporary: &std::path::Path) -> usize {
     std::fs::read_dir(temporary).expect("it is there").count()
 }
@@ -34,7 +34,7 @@ fn with_a_real_consul_decamp_loses_nothing_and_no_agent_outlives_the_run() {
     let run: Value = text(&output.stdout).lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("a run");
     assert_eq!(output.status.code(), Some(0), "{}\n{}", complaint(&output), run["account"]["failures"]);
     assert_eq!(run["account"]["failed"], 0);
-    let real = run["real"][0].as_str().expect("what it says that it is");
+    let real = run["real"][0].as_str().expect("its name and version");
     assert!(real.starts_with("Consul v"), "{real}");
     let stories = run["stories"].as_array().expect("a list");
     assert_eq!(stories.len(), 2);

@@ -1,4 +1,4 @@
-//! The rehearsal with a real Nomad and a real Consul: nothing is lost, decamp talks to the real servers, and nothing outlives the run.
+//! The rehearsal with a real Nomad and a real Consul: no request is lost, decamp uses the real servers, and no process outlives the run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,17 +8,17 @@ use serde_json::Value;
 
 use super::{SHORT, alone, complaint, on_the_path, rehearse, text};
 
-/// Both binaries, where they are and may be used: each node gets processes and mounts of its own, which needs root.
+/// The binaries of Nomad and Consul, if both exist and the test runs as root. Each node needs its own process and mount namespaces.
 fn programs() -> Option<(PathBuf, PathBuf)> {
     let both = (on_the_path("nomad")?, on_the_path("consul")?);
     let root = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).status().is_ok_and(|status| status.success());
     if !root {
-        println!("skipped: no processes and mounts of one's own without root");
+        println!("skipped: process and mount namespaces need root");
     }
     root.then_some(both)
 }
 
-/// Processes of agents, executors and tasks that have something of this folder, or of a port, in their arguments.
+/// Processes of agents, executors and tasks whose arguments contain this folder, or ingresses with this port.
 fn processes(folder: &Path, port: u16) -> Vec<String> {
     let output = Command::new("ps").args(["-eo", "pid,args"]).output().expect("ps is there");
     let (folder, port) = (folder.display().to_string(), format!(":{port} "));
@@ -26,8 +26,8 @@ fn processes(folder: &Path, port: u16) -> Vec<String> {
     text(&output.stdout).lines().filter(ours).map(str::to_owned).collect()
 }
 
-/// Folders and mounts of a rehearsal under this folder.
-fn left(folder: &Path) -> usize {
+/// The number of folders and mounts that are left in this folder.
+fn leftovers(folder: &Path) -> usize {
     let mounts = std::fs::read_to_string("/proc/mounts").expect("it is there");
     let mounts = mounts.lines().filter(|line| line.contains(&folder.display().to_string())).count();
     mounts + std::fs::read_dir(folder).expect("it is there").count()
@@ -66,17 +66,17 @@ fn with_a_real_nomad_decamp_loses_nothing_and_nothing_outlives_the_run() {
         let outcome = story[1]["outcome"].as_str().expect("it ended");
         assert!(outcome.starts_with("departed"), "{outcome}");
     }
-    // What each node went through was seen on the real servers.
+    // The phases of each node were observed on the real servers.
     for strip in run["strips"].as_array().expect("a list").iter().filter(|strip| !strip["departure"].is_null()) {
         let seen: Vec<&str> = strip["spans"].as_array().expect("a list").iter().filter_map(|span| span[0].as_str()).collect();
         assert!(["drain", "stopping", "discovery"].iter().all(|phase| seen.contains(phase)), "{seen:?}");
     }
     assert_eq!(processes(temporary.path(), 18_121), Vec::<String>::new());
-    assert_eq!(left(temporary.path()), 0);
+    assert_eq!(leftovers(temporary.path()), 0);
 }
 
 #[test]
-fn a_port_that_an_ingress_cannot_have_is_named_before_anything_waits_for_it() {
+fn a_port_in_use_by_another_program_is_reported_at_the_beginning() {
     let _alone = alone();
     let Some((nomad, consul)) = programs() else { return };
     let _taken = std::net::TcpListener::bind("127.0.0.12:18123").expect("it is free");
@@ -116,6 +116,6 @@ fn an_interrupted_and_a_killed_rehearsal_leave_no_process_no_mount_and_no_folder
         assert!(sent.success());
         assert_eq!(child.wait().expect("it ends").code(), code);
         wait("a process outlived the rehearsal", &|| processes(temporary.path(), 18_122).is_empty());
-        wait("a folder or a mount outlived the rehearsal", &|| left(temporary.path()) == 0);
+        wait("a folder or a mount outlived the rehearsal", &|| leftovers(temporary.path()) == 0);
     }
 }

@@ -1,11 +1,11 @@
-"""Rehearses the default plan on consecutive seeds, and holds every run to what is promised of it.
+"""Rehearses the default plan on consecutive seeds, and checks every run against the limits below.
 
     python3 tests/rehearsal/seeds.py [--first 1] [--many 20] [--binary target/release/decamp] [-- OPTIONS OF decamp rehearse]
 
-Promised: terminating at once fails 50 requests or more and draining alone 5 or more, so that the plan is a test at all; decamp fails
-none; all three together take no longer than 180 s. Beside these, as medians over the seeds: the p99 of short requests while instances
-are replaced is no more than 1.2 times what it was in the calm before, and 5 ms; a departure is no more than 2 s above its floor.
-A line a seed as it ends; exit code 1 if a promise was broken.
+For each seed: terminate-at-once fails at least 50 requests and drain-only at least 5, so that the plan is a real test. decamp fails none.
+All three together take at most 180 s. As medians over the seeds: during the refresh the p99 of short requests is at most 1.2 times its
+value before the refresh, plus 5 ms. A departure is at most 2 s above its floor.
+Prints a line for each seed. The exit code is 1 if a limit is exceeded.
 """
 
 import argparse
@@ -21,7 +21,7 @@ FLOOR = 2.0
 
 
 def rehearse(binary, seed, options):
-    """One rehearsal: what it said of each driver, its exit code, and the seconds that it took."""
+    """Runs one rehearsal. Returns the run of each driver, the exit code, and the seconds that it took."""
     began = time.monotonic()
     done = subprocess.run([binary, "rehearse", "--seed", str(seed), "--json", *options], stdout=subprocess.PIPE, text=True)
     runs = {run["driver"]: run for run in map(json.loads, done.stdout.splitlines()) if "driver" in run}
@@ -65,8 +65,8 @@ def main():
     if above and FLOOR < statistics.median(above):
         broken.append(f"departures were {statistics.median(above):.1f} s above the floor (median)")
     print(f"{given.many} seeds, {requests} requests under decamp; above the floor, median of {len(above)}: {statistics.median(above or [0]):.2f} s")
-    for promise in broken:
-        print(f"broken: {promise}")
+    for limit in broken:
+        print(f"exceeded: {limit}")
     sys.exit(1 if broken else 0)
 
 

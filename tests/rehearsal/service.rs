@@ -1,4 +1,5 @@
-//! decamp as a job of the cluster whose nodes leave: both of its replicas' nodes at once, one replica killed, and the page shows it all.
+//! decamp as a job on the cluster whose nodes leave: the nodes of both replicas leave at once, one replica is killed, and the page shows
+//! every departure.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -11,10 +12,10 @@ use serde_json::Value;
 use super::devtools::{Browser, chromium};
 use super::{alone, complaint, rehearse, text};
 
-/// The port of the ingress; the page has the next one.
+/// The port of the ingress. The page has the next port.
 const PORT: u16 = 18_141;
 
-/// What a replica on this node answers; nothing if there is none.
+/// The answer of the replica on this node. `None` if there is no replica.
 fn ask(node: u8, path: &str) -> Option<String> {
     let address = SocketAddr::from(([127, 0, 0, 10 + node], PORT + 1));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok()?;
@@ -31,11 +32,11 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
     let plan = ["--nodes", "4", "--services", "2", "--rate", "100", "--calm", "3s", "--driver", "serve", "--json"];
     let mut child = rehearse(PORT, &plan).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     let instances: Vec<String> = (1..=4_u64).map(|number| format!("i-{:017x}", 0x0abc_0000_0000 + number)).collect();
-    // Each instance that some page showed, and each node that had a replica.
+    // The instances that some page showed, and the nodes that had a replica.
     let (mut shown, mut hosts) = (BTreeSet::new(), BTreeSet::new());
-    // Each instance whose departure some page drew once it was over.
-    let mut pictured = BTreeSet::new();
-    // A page that was opened while nothing left, and is never loaded again.
+    // The instances whose departure some page drew after its end.
+    let mut charted = BTreeSet::new();
+    // A page that is opened before the first departure and never loaded again.
     let (mut browser, mut drawn, mut lost) = (None, BTreeSet::new(), false);
     let chromium = chromium();
     while child.try_wait().expect("it can be waited for").is_none() {
@@ -43,9 +44,9 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
             let Some(page) = ask(node, "/") else { continue };
             hosts.insert(node);
             shown.extend(instances.iter().filter(|id| page.contains(id.as_str())).cloned());
-            let pictures: Vec<&str> =
+            let charts: Vec<&str> =
                 page.split("<figure>").skip(1).filter(|figure| figure.contains("<rect class=\"own\"")).collect();
-            pictured.extend(instances.iter().filter(|id| pictures.iter().any(|figure| figure.contains(id.as_str()))).cloned());
+            charted.extend(instances.iter().filter(|id| charts.iter().any(|figure| figure.contains(id.as_str()))).cloned());
             if let (2, None, Some(chromium)) = (node, &browser, &chromium) {
                 assert!(shown.is_empty(), "it is opened before anything leaves: {shown:?}");
                 browser = Some(Browser::open(chromium, &format!("http://127.0.0.12:{}/", PORT + 1)));
@@ -65,11 +66,11 @@ fn the_service_replaces_the_nodes_that_it_runs_on_and_its_page_shows_each() {
     assert!(1_000 < run["account"]["requests"].as_u64().expect("a number"), "{}", run["account"]["requests"]);
     assert_eq!(run["kills"], 1, "one replica was killed on the way");
     assert_eq!(shown.len(), 4, "{shown:?}");
-    assert!(!pictured.is_empty(), "no page drew a departure that was over");
+    assert!(!charted.is_empty(), "no page drew a departure after its end");
     assert!(hosts.contains(&1) && hosts.contains(&2), "it began on the first two nodes: {hosts:?}");
     assert!(hosts.iter().any(|node| 4 < *node), "and went on to new ones: {hosts:?}");
 
-    // What the browser shows came by the stream, which breaks when the replica that it was opened at is killed, or leaves.
+    // The browser's page is updated by a stream, which breaks when its replica is killed or leaves.
     if let Some(browser) = browser {
         assert!(drawn.contains(&instances[0]) && drawn.contains(&instances[1]), "{drawn:?}");
         assert!(lost, "its replica left with its node, and the page did not say so");

@@ -1,4 +1,4 @@
-//! A canary in every secret there is, and a search for each in all that the service prints, answers, sends or shows; also when things fail.
+//! A canary in every secret, and a search for each in everything that the service prints, answers, sends or shows, also when calls fail.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const ADMIN: &str = "canary-admin-token-0123456789";
 const WEBHOOK: &str = "whsec_Y2FuYXJ5LXdlYmhvb2stc2VjcmV0LTAxMjM0NTY3ODk=";
 const GITHUB: &str = "canary-github-secret-0123456789";
 const TERRAFORM: &str = "canary-terraform-secret-0123456789";
-/// Of a webhook, kept in Parameter Store under this name.
+/// The name in Parameter Store of a webhook's secret.
 const STORED: &str = "canary-stored-secret-0123456789";
 const PARAMETER: &str = "decamp-webhook";
 const AWS_KEY: &str = "canary-aws-secret-access-key-0123456789";
@@ -27,11 +27,11 @@ const AWS_SESSION: &str = "canary-aws-session-token-0123456789";
 const COLLECTOR: &str = "canary-collector-token-0123456789";
 const WRONG_NOMAD: &str = "canary0-wrong-nomad-token-0123456789";
 const WRONG_CONSUL: &str = "canary0-wrong-consul-token-0123456789";
-/// What strangers send: it may be a secret that was meant for somebody else.
+/// Sent by unauthenticated clients: it may be a secret that was meant for another service.
 const STRANGERS: &str = "canary-strangers-secret-0123456789";
 const TLS_KEY: &str = include_str!("sns/signer.key.pem");
 
-/// All that came out of the service, with where.
+/// Everything that the service put out, with the place of each.
 #[derive(Default)]
 struct Output(Vec<(String, String)>);
 
@@ -40,11 +40,11 @@ impl Output {
         self.0.push((place.into(), text.into()));
     }
 
-    /// An answer, its headers too.
+    /// Adds an answer with its headers.
     async fn answer(&mut self, place: &str, mut answer: Response) -> u16 {
         let status = answer.status().as_u16();
         let mut text = format!("{status} {:?}\n", answer.headers());
-        // A stream has no end: half a second of it will do.
+        // A stream has no end, so half a second of it is read.
         while let Ok(Ok(Some(chunk))) = timeout(Duration::from_millis(500), answer.chunk()).await {
             text.push_str(&String::from_utf8_lossy(&chunk));
         }
@@ -74,7 +74,7 @@ const PATHS: [&str; 13] = [
     "/v1/departures/i-0123456789abcdef0",
 ];
 
-/// Asks for everything: with the admin token, with a wrong one, and without.
+/// Requests everything: with the admin token, with a wrong one, and without.
 async fn ask_everything(replica: &Replica, instance: &str, output: &mut Output) {
     let mut answered = 0;
     for path in PATHS.into_iter().chain([&*format!("/v1/departures/{instance}"), &*format!("/?token={STRANGERS}"), "/nothing"]) {
@@ -94,7 +94,7 @@ async fn ask_everything(replica: &Replica, instance: &str, output: &mut Output) 
     output.ask("a wrong login", form(STRANGERS)).await;
 }
 
-/// Sends what is wrong, and what is right.
+/// Sends wrong and right requests.
 async fn send_everything(replica: &Replica, output: &mut Output) {
     let post = |path: &str| replica.client.post(format!("{}{path}", replica.webhooks));
     for body in ["{\"decamp\":\"sweep\"}".to_owned(), format!("{{\"{STRANGERS}\":\"{STRANGERS}\"}}"), STRANGERS.to_owned()] {
@@ -121,7 +121,7 @@ fn topic() -> String {
     format!("arn:aws:sns:{REGION}:{ACCOUNT}:decamp")
 }
 
-/// A settings' file with a canary wherever one fits.
+/// A settings' file with a canary wherever one is possible.
 fn file(receiver: &Receiver) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(
@@ -156,7 +156,7 @@ async fn start(sandbox: &Sandbox, file: &tempfile::NamedTempFile, collector: &Re
     Replica::start_with(sandbox, &["--config", &file.path().display().to_string()], &settings).await
 }
 
-/// A second replica to which everything goes wrong: wrong tokens, a certificate's key that is none any more, AWS that denies all.
+/// A second replica for which everything fails: wrong tokens, an unusable key of a certificate, AWS that denies every call.
 async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile, collector: &Receiver, output: &mut Output) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -184,7 +184,7 @@ async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile,
     }
     ask_everything(&replica, &instance.to_string(), output).await;
     let printed = replica.printed();
-    assert!(printed.contains("the new certificate cannot be used"), "its key was read again");
+    assert!(printed.contains("the new certificate cannot be used"), "the damaged key was read");
     assert!(printed.contains("Auto Scaling cannot be seen"), "AWS denied");
     replica.stop().await;
     output.add("what the failing replica printed", replica.printed());
@@ -192,7 +192,7 @@ async fn a_replica_that_fails(sandbox: &Sandbox, file: &tempfile::NamedTempFile,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_in_anything_that_comes_out() {
+async fn no_secret_is_in_any_output() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     sandbox.shared.stores().parameters.insert(PARAMETER.to_owned(), STORED.to_owned());
     let receiver = Receiver::start(Manners::FailsFirst(2, 401)).await;

@@ -1,4 +1,4 @@
-//! One replica looks after two clusters: each event, and each sweep, goes to the Nomad and Consul of the group.
+//! One replica for two clusters: each event and each sweep uses the Nomad and Consul of its group.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ async fn two() -> TwoClusters {
     TwoClusters::serve(&quick()).await.expect("loopback is there")
 }
 
-/// A replica with this file of settings. What the environment says of blue's Nomad and Consul is not used.
+/// A replica with this settings' file. The environment's settings for blue's Nomad and Consul are not used.
 async fn replica(two: &TwoClusters, document: &str, sweep: &str) -> (Replica, NamedTempFile) {
     let mut file = NamedTempFile::new().expect("a file");
     file.write_all(document.as_bytes()).expect("it is ours");
@@ -30,7 +30,7 @@ fn touched(sandbox: &Sandbox) -> usize {
 async fn two_instances_leave_two_clusters_at_once_by_event_and_by_sweep() {
     let two = two().await;
     let (mut replica, _file) = replica(&two, &two.document(), "2s").await;
-    // Blue's by its event, green's by the sweep alone.
+    // Blue's departure has an event, green's is found by the sweep.
     let (blue, green) = (two.blue.instances[0], two.green.instances[0]);
     let event = terminate(&two.blue, blue).await;
     terminate(&two.green, green).await;
@@ -54,9 +54,9 @@ async fn two_instances_leave_two_clusters_at_once_by_event_and_by_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_away_is_named_and_holds_up_no_other() {
+async fn an_unreachable_cluster_is_reported_and_delays_no_other() {
     let two = two().await;
-    // Nobody listens there.
+    // Nothing listens there.
     let document = two.document().replace(&two.green.nomad.url(), "http://127.0.0.1:9");
     let (replica, _file) = replica(&two, &document, "2s").await;
     replica.says("\"event\":\"sweep\"").await;

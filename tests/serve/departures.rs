@@ -1,4 +1,4 @@
-//! Whole departures: an event, a message or only the sweep in, the instance out, and no request failed.
+//! Whole departures: an event, a message or only the sweep starts one, the instance leaves, and no request fails.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep};
 use crate::replica::{KEY, QUEUE, Replica, machine_is_off, queue, quick, requests, terminate};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
+async fn an_event_arrives_and_the_instance_leaves_without_a_failed_request() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let id = instance.to_string();
     let mut replica = Replica::start(&sandbox, &[]).await;
-    assert!(replica.text("/").await.contains("No instance is on its way out"));
+    assert!(replica.text("/").await.contains("No instance is leaving"));
     let mut stream = replica.get("/v1/stream").await;
 
     let event = terminate(&sandbox, instance).await;
@@ -24,7 +24,7 @@ async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
     assert_eq!(answer.status(), 202);
     assert!(sent.elapsed() < Duration::from_secs(1), "{:?}", sent.elapsed());
     assert_eq!(answer.json::<Value>().await.expect("JSON"), json!({ "accepted": 1, "ignored": 0, "rejected": 0 }));
-    // Told again, and in an array: it is in hand already.
+    // The same event twice in an array: the departure is already in progress.
     assert_eq!(replica.send(&json!([event, event])).await.status(), 202);
     let shown = replica.json(&format!("/v1/departures/{id}")).await;
     assert_eq!((shown["instance"].as_str(), shown["group"].as_str()), (Some(&*id), Some("web")), "{shown:#}");
@@ -34,7 +34,7 @@ async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
     assert!(machine_is_off(&sandbox, instance).await, "{}", replica.printed());
     let (sent, failures) = requests(&sandbox);
     assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
-    assert!(200 <= sent, "only {sent} requests were sent, so nothing was proved");
+    assert!(200 <= sent, "only {sent} requests were sent, so the test proved nothing");
     let past = replica.past().await;
     assert_eq!((past["instance"].as_str(), past["outcome"]["word"].as_str()), (Some(&*id), Some("departed")), "{past:#}");
     assert_eq!(replica.json("/v1/departures").await["departures"], json!([]));
@@ -62,14 +62,14 @@ async fn an_event_comes_in_and_the_instance_goes_without_a_failed_request() {
     let token = event["detail"]["LifecycleActionToken"].as_str().expect("a token");
     for output in [replica.printed(), page, departures, metrics, streamed] {
         for secret in [KEY, NOMAD_TOKEN, CONSUL_TOKEN, token] {
-            assert!(!output.contains(secret), "a secret was told: {output}");
+            assert!(!output.contains(secret), "a secret is in {output}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_replica_lets_go_the_other_takes_up_from_the_queue() {
-    // Five seconds of delay: the first replica is told to stop in the middle of it.
+async fn a_second_replica_takes_over_from_the_queue_when_the_first_stops() {
+    // Five seconds of delay, in which the first replica is stopped.
     let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let instance = sandbox.instances[0];
@@ -93,7 +93,7 @@ async fn what_one_replica_lets_go_the_other_takes_up_from_the_queue() {
     assert!(machine_is_off(&sandbox, instance).await, "{}", second.printed());
     let (sent, failures) = requests(&sandbox);
     assert_eq!(failures, Value::Array(vec![]), "{}\n{}", first.printed(), second.printed());
-    assert!(200 <= sent, "only {sent} requests were sent, so nothing was proved");
+    assert!(200 <= sent, "only {sent} requests were sent, so the test proved nothing");
     let past = second.past().await;
     assert_eq!(past["outcome"]["word"], "departed", "{past:#}\n{}", second.printed());
     assert_eq!(past["told_by"], "queue");
@@ -103,7 +103,7 @@ async fn what_one_replica_lets_go_the_other_takes_up_from_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_no_replica_saw_is_told_by_auto_scalings_own_record() {
+async fn auto_scalings_records_show_departures_that_no_replica_saw() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let first = Replica::start(&sandbox, &[]).await;
@@ -124,13 +124,13 @@ async fn what_no_replica_saw_is_told_by_auto_scalings_own_record() {
     assert_eq!(row["successful"], true, "{shown:#}");
     assert!(shown["record"]["at"].is_string() && row["ended"].as_str() > row["began"].as_str(), "{shown:#}");
     let page = second.text("/").await;
-    assert!(page.contains("As Auto Scaling tells") && page.contains(&instance.to_string()), "{page}");
+    assert!(page.contains("Auto Scaling's records") && page.contains(&instance.to_string()), "{page}");
     let metrics = second.text("/metrics").await;
     assert!(metrics.contains("decamp_aws_calls_total{operation=\"DescribeScalingActivities\"} 1"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_told_of_is_found_by_the_sweep() {
+async fn the_sweep_finds_a_departure_without_an_event() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[1];
     let mut replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "1s")]).await;
@@ -144,7 +144,7 @@ async fn what_nobody_told_of_is_found_by_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_means_nothing_is_said_once_and_deleted() {
+async fn a_meaningless_message_is_logged_once_and_deleted() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default().send("{\"canary\":1}");
     let replica = Replica::start(&sandbox, &[("DECAMP_QUEUES", &queue())]).await;
@@ -155,18 +155,18 @@ async fn a_message_that_means_nothing_is_said_once_and_deleted() {
     }
     sleep(Duration::from_millis(200)).await;
     assert_eq!(replica.printed().matches("rejected: ").count(), 1, "{}", replica.printed());
-    assert!(!replica.printed().contains("canary\""), "what was rejected is not repeated: {}", replica.printed());
+    assert!(!replica.printed().contains("canary\""), "a rejected message is not repeated: {}", replica.printed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_observer_decides_and_writes_nothing() {
+async fn in_observe_mode_decamp_decides_and_writes_nothing() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     observes(&sandbox, instance, ("DECAMP_MODE", "observe")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_groups_it_observes_and_says_so_at_error() {
+async fn without_groups_it_observes_and_logs_that_at_error() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = observes(&sandbox, sandbox.instances[0], ("DECAMP_GROUPS", "")).await;
     let lines = replica.printed();
@@ -177,7 +177,7 @@ async fn without_groups_it_observes_and_says_so_at_error() {
     assert!(errors.iter().any(named), "{errors:#?}");
 }
 
-/// A replica with this setting decides, says so, and writes nothing.
+/// Asserts that a replica with this setting decides, logs the decisions, and writes nothing.
 async fn observes(sandbox: &Sandbox, instance: InstanceId, setting: (&str, &str)) -> Replica {
     let replica = Replica::start(sandbox, &[setting]).await;
     let event = terminate(sandbox, instance).await;
@@ -196,7 +196,7 @@ async fn observes(sandbox: &Sandbox, instance: InstanceId, setting: (&str, &str)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_system_that_only_departures_look_at_is_named_while_it_cannot_be_seen() {
+async fn a_system_that_only_departures_read_is_reported_while_it_cannot_be_read() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let mut replica = Replica::start(&sandbox, &[("CONSUL_HTTP_ADDR", "http://127.0.0.1:9")]).await;
     assert_eq!(replica.json("/readyz").await["unseen"], json!([]));

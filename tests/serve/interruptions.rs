@@ -1,4 +1,4 @@
-//! Spot interruptions and warnings: held until their departure is over, handed on by a replica that stops, and bounded.
+//! Spot interruptions and warnings: their messages are kept until the departure has ended, handed back by a stopping replica, and bounded.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::refreshes::seconds;
 use crate::replica::{QUEUE, Replica, queue, quick};
 
-/// EC2's word that it takes a spot instance back in two minutes.
+/// EC2's notice that it will take a spot instance back in two minutes.
 fn interruption(instance: InstanceId) -> Value {
     json!({
         "version": "0", "id": "7bf73129-1428-4cd3-a780-95db273d1602", "detail-type": "EC2 Spot Instance Interruption Warning",
@@ -21,8 +21,8 @@ fn interruption(instance: InstanceId) -> Value {
     })
 }
 
-/// Auto Scaling does not say whose an instance is; of what leaves it goes on to tell.
-fn nobody_says_whose(sandbox: &Sandbox) {
+/// Makes Auto Scaling refuse to say which group an instance belongs to. Its other calls work.
+fn hide_groups_of_instances(sandbox: &Sandbox) {
     sandbox
         .shared
         .set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, "DescribeAutoScalingInstances", WireFault::Throttled)], 0));
@@ -41,13 +41,13 @@ fn last_visibility(sandbox: &Sandbox) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interruption_that_a_stopped_replica_could_not_ask_about_is_taken_up_by_another() {
+async fn another_replica_takes_over_an_interruption_whose_group_was_still_unknown() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let (queue, instance) = (queue(), sandbox.instances[0]);
     let settings = [("DECAMP_QUEUES", &*queue), ("DECAMP_SWEEP", "10m")];
     let mut first = Replica::start(&sandbox, &settings).await;
-    nobody_says_whose(&sandbox);
+    hide_groups_of_instances(&sandbox);
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default().send(&interruption(instance).to_string());
     until("asked", &first, async || first.printed().contains("Auto Scaling cannot be seen")).await;
     assert_eq!(sandbox.shared.stores().queues[QUEUE].len(), 1, "acknowledged before anything was done");
@@ -63,7 +63,7 @@ async fn an_interruption_that_a_stopped_replica_could_not_ask_about_is_taken_up_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interruption_under_way_keeps_its_message_and_is_finished_by_another_replica() {
+async fn an_interruption_in_progress_keeps_its_message_and_another_replica_finishes_it() {
     let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let (queue, instance) = (queue(), sandbox.instances[0]);
@@ -92,15 +92,15 @@ async fn an_interruption_under_way_keeps_its_message_and_is_finished_by_another_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_to_be_asked_first_is_bounded_and_once_an_instance() {
+async fn lookups_of_groups_are_bounded_and_made_once_for_each_instance() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
-    nobody_says_whose(&sandbox);
+    hide_groups_of_instances(&sandbox);
     let batch = |from: u64, to: u64| Value::from_iter((from..to).map(|number| interruption(InstanceId::from_number(number))));
     for from in (1_000..2_000).step_by(100) {
         assert_eq!(replica.send(&batch(from, from + 100)).await.status(), 202, "{from}");
     }
-    // Told again, they are in hand already.
+    // The same warnings again: their lookups are already pending.
     assert_eq!(replica.send(&batch(1_250, 1_350)).await.status(), 202);
     let refused = replica.send(&batch(9_000, 9_001)).await;
     assert_eq!(refused.status(), 503, "{}", replica.text("/metrics").await);

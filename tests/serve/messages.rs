@@ -1,4 +1,4 @@
-//! Messages of a queue: hidden again and again while what they told of runs, so that a killed replica's come to another.
+//! Messages of a queue: hidden again while their departure is in progress, so that a killed replica's messages reach another one.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::replica::{QUEUE, Replica, queue, quick, requests, terminate};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_stays_hidden_while_it_is_held_and_comes_to_another_when_its_replica_is_killed() {
+async fn a_message_stays_hidden_while_its_replica_works_and_reaches_another_when_that_is_killed() {
     let sandbox = serve(&Options { delay: Duration::from_secs(25), ..quick() }).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let (queue, instance) = (queue(), sandbox.instances[0]);
@@ -21,7 +21,7 @@ async fn a_message_stays_hidden_while_it_is_held_and_comes_to_another_when_its_r
     while first.get(&path).await.status() != 200 {
         sleep(Duration::from_millis(50)).await;
     }
-    // Twice as long as it is hidden for at once.
+    // Twice as long as the message is hidden for at a time.
     sleep(Duration::from_secs(12)).await;
     let hidden: Vec<u64> = sandbox.shared.stores().visibilities.iter().map(|(_, span)| *span).collect();
     assert!((5..=6).contains(&hidden.len()) && hidden.iter().all(|span| *span == 6), "{hidden:?}");
@@ -30,10 +30,10 @@ async fn a_message_stays_hidden_while_it_is_held_and_comes_to_another_when_its_r
     let second = Replica::start(&sandbox, &settings).await;
     assert_eq!(sandbox.shared.stores().queues[QUEUE].receives().collect::<Vec<_>>(), [1], "it is the first one's");
     let killed = Instant::now();
-    // No word to stop: it is killed.
+    // Killed, without a signal to stop.
     drop(first);
     while second.get(&path).await.status() != 200 {
-        assert!(killed.elapsed() < Duration::from_secs(9), "nobody goes on: {}", second.printed());
+        assert!(killed.elapsed() < Duration::from_secs(9), "no replica took over: {}", second.printed());
         sleep(Duration::from_millis(50)).await;
     }
     assert!(crate::replica::machine_is_off(&sandbox, instance).await, "{}", second.printed());
@@ -45,7 +45,7 @@ async fn a_message_stays_hidden_while_it_is_held_and_comes_to_another_when_its_r
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_is_well_hides_none_that_is_not() {
+async fn a_working_queue_does_not_hide_a_failing_one() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     sandbox.shared.stores().queues.entry(QUEUE.to_owned()).or_default();
     let missing = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:not-there");
@@ -64,7 +64,7 @@ async fn a_queue_that_is_well_hides_none_that_is_not() {
         assert!(began.elapsed() < Duration::from_secs(10), "{}", replica.json("/readyz").await);
         sleep(Duration::from_millis(50)).await;
     }
-    // The other one is asked all the while, and answers.
+    // The other queue is read meanwhile, and answers.
     for _ in 0..10 {
         let message = sandbox.shared.stores().queues.get_mut(QUEUE).map(|queue| queue.send("{\"decamp\":\"sweep\"}"));
         assert!(message.is_some());

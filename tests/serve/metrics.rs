@@ -1,4 +1,4 @@
-//! The metrics, as Prometheus's own linter reads them.
+//! The metrics under Prometheus' own linter.
 
 use std::process::Stdio;
 
@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::replica::{Replica, quick, terminate};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn promtool_has_nothing_to_say_about_them() {
+async fn promtool_reports_nothing_about_the_metrics() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_MODE", "observe")]).await;
     let event = terminate(&sandbox, sandbox.instances[0]).await;
@@ -28,7 +28,7 @@ async fn promtool_has_nothing_to_say_about_them() {
     assert!(passed && said.trim().is_empty(), "{said}\n{metrics}");
 }
 
-/// Whether promtool passes an input, and what it says; nothing where it is not installed.
+/// Whether promtool accepts an input, and what it prints. `None`: it is not installed.
 async fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
     let mut promtool = Command::new("promtool");
     promtool.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -48,8 +48,8 @@ async fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
 }
 
 #[tokio::test]
-async fn every_alert_fires_when_it_should_and_is_silent_while_all_is_well() {
-    // It looks for the rules beside the tests, wherever it is started.
+async fn every_alert_fires_when_it_should_and_only_then() {
+    // promtool looks for the rules beside the file of tests.
     let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/alerts.yaml");
     let Some((passed, said)) = promtool(&["test", "rules", tests], "").await else { return };
     assert!(passed && said.contains("SUCCESS"), "{said}");

@@ -1,4 +1,4 @@
-//! Notifications as receivers meet them: signed, at least once, in order, by one id, and never in a departure's way.
+//! Notifications from the receiver's side: signed, at least once, in order, with one id, and without delaying a departure.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn has_row(metrics: &str, row: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_departure_is_told_of_by_signed_webhooks_whatever_receivers_do() {
+async fn a_departure_is_notified_by_signed_webhooks_even_if_receivers_fail() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let (well, slow) =
@@ -50,11 +50,11 @@ async fn a_departure_is_told_of_by_signed_webhooks_whatever_receivers_do() {
         assert!(all.iter().all(|told| told.signed == Ok(told.id.clone())), "{all:?}");
     }
     let tries = well.of("departure.started");
-    assert_eq!((tries.len(), ids(&tries).len()), (3, 1), "it failed twice: {tries:?}");
+    assert_eq!((tries.len(), ids(&tries).len()), (3, 1), "two tries failed: {tries:?}");
     let pauses: Vec<Duration> = tries.windows(2).map(|pair| pair[1].at - pair[0].at).collect();
     assert!(pauses[0] < pauses[1] * 2 && Duration::from_millis(200) < pauses[0], "{pauses:?}");
     assert!(started.at < ended.at && started.id != ended.id);
-    assert_eq!(slow.accepted("departure.ended").await.map(|told| told.id), Some(ended.id.clone()), "all are told the same");
+    assert_eq!(slow.accepted("departure.ended").await.map(|told| told.id), Some(ended.id.clone()), "all receivers get the same");
 
     let report = &ended.body["data"];
     assert_eq!((report["instance"].as_str(), report["group"].as_str()), (Some(&*instance.to_string()), Some("web")));
@@ -75,14 +75,14 @@ async fn a_departure_is_told_of_by_signed_webhooks_whatever_receivers_do() {
     assert!(metrics.contains("decamp_notification_failures_total{receiver=\"gone\"}"), "{metrics}");
     let told = Instant::now();
     assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
-    assert!(told.elapsed() < Duration::from_secs(10), "a receiver that hangs holds nobody up");
+    assert!(told.elapsed() < Duration::from_secs(10), "a receiver that hangs delays nothing");
     for secret in [SECRET, "canary"] {
         assert!(!replica.printed().contains(secret), "{}", replica.printed());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_replicas_tell_of_one_departure_by_the_same_ids() {
+async fn two_replicas_notify_one_departure_with_the_same_ids() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let receiver = Receiver::start(Manners::Well).await;
@@ -90,7 +90,7 @@ async fn two_replicas_tell_of_one_departure_by_the_same_ids() {
     let (first, second) = (start(&sandbox, &file, &[]).await, start(&sandbox, &file, &[("DECAMP_SWEEP", "1s")]).await);
     let mut event = terminate(&sandbox, instance).await;
     assert_eq!(first.send(&event).await.status(), 202);
-    // The other one is told without the token, and later.
+    // The other replica gets the event later, and without the token.
     event["detail"].as_object_mut().expect("an object").remove("LifecycleActionToken");
     assert_eq!(second.send(&event).await.status(), 202);
     assert!(machine_is_off(&sandbox, instance).await, "{}", first.printed());
@@ -101,19 +101,22 @@ async fn two_replicas_tell_of_one_departure_by_the_same_ids() {
     let (started, ended) = (receiver.of("departure.started"), receiver.of("departure.ended"));
     assert_eq!(ids(&started).len(), 1, "{}", told(&second));
     assert_eq!(ids(&ended).len(), 1, "{}", told(&second));
-    assert!(ended.iter().all(|told| told.body["data"]["outcome"] == "departed"), "who lost the race tells nothing: {ended:?}");
+    assert!(
+        ended.iter().all(|told| told.body["data"]["outcome"] == "departed"),
+        "only the replica that completed the action notifies: {ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_names_the_allocation_that_blocks() {
-    // Both nodes leave, so that nothing on them can move.
+    // Both nodes leave, so no allocation can move.
     let sandbox = serve(&Options { nodes: 2, ..quick() }).await.expect("loopback is there");
     let receiver = Receiver::start(Manners::Well).await;
     let file = settings(&[("ops", "webhook", &receiver.url)]);
     let replica = start(&sandbox, &file, &[("DECAMP_STALLED_AFTER", "2s")]).await;
     let both = [terminate(&sandbox, sandbox.instances[0]).await, terminate(&sandbox, sandbox.instances[1]).await];
     assert_eq!(replica.send(&Value::Array(both.to_vec())).await.status(), 202);
-    // Whoever sees two nodes leave at once may wait for something else before, on a machine that is busy.
+    // On a busy machine, the first stall may be about something else.
     let told = receiver.accepted_if("departure.stalled", |stall| stall["reason"] == "allocations-left").await;
     let told = told.unwrap_or_else(|| panic!("{}", replica.printed()));
     let stall = &told.body["data"];
@@ -124,11 +127,11 @@ async fn a_stall_names_the_allocation_that_blocks() {
     assert!(stall["waited_seconds"].as_u64().is_some_and(|seconds| 2 <= seconds), "{stall:#}");
     tokio::time::sleep(Duration::from_secs(4)).await;
     let again = receiver.of("departure.stalled");
-    assert_eq!(again.iter().filter(|other| other.id == told.id).count(), 1, "it is told once: {again:?}");
+    assert_eq!(again.iter().filter(|other| other.id == told.id).count(), 1, "it is sent once: {again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_system_that_cannot_be_seen_is_a_stall_and_is_named() {
+async fn a_system_that_cannot_be_read_is_a_stall_and_is_named() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let receiver = Receiver::start(Manners::Well).await;
     let file = settings(&[("ops", "webhook", &receiver.url)]);
@@ -143,7 +146,7 @@ async fn a_system_that_cannot_be_seen_is_a_stall_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_waits_is_sent_before_a_replica_is_gone() {
+async fn pending_notifications_are_sent_before_a_replica_exits() {
     let sandbox = serve(&Options { delay: Duration::from_secs(20), ..quick() }).await.expect("loopback is there");
     let receiver = Receiver::start(Manners::FailsFirst(usize::MAX, 500)).await;
     let file = settings(&[("ops", "webhook", &receiver.url)]);
@@ -151,7 +154,7 @@ async fn what_waits_is_sent_before_a_replica_is_gone() {
     let event = terminate(&sandbox, sandbox.instances[0]).await;
     assert_eq!(replica.send(&event).await.status(), 202);
     let began = Instant::now();
-    // After the fourth try it pauses for two seconds at least.
+    // After the fourth try it waits for at least two seconds.
     while receiver.all().len() < 4 {
         assert!(began.elapsed() < Duration::from_secs(30), "{}", replica.printed());
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,5 +1,5 @@
-//! The person on call: each trial begins at the page or at an alarm, follows its address into the runbook, does what that section says, and
-//! sees the matter end.
+//! Trials of the person on call. Each trial starts at the page or at an alarm, follows the link into the runbook, does what that section
+//! says, and waits until the problem is over.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep};
 use crate::prometheus::Prometheus;
 use crate::replica::{Replica, machine_is_off, quick, terminate};
 
-/// No trial waits longer for anything.
+/// The longest that a trial waits for one event.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// The section of the runbook at an address; there has to be one, with something to do or to wait for.
+/// The section of the runbook at an address. Panics if there is none.
 fn section(address: &str) -> String {
     let (page, word) = address.rsplit_once("/docs/").and_then(|(_, rest)| rest.split_once(".md#")).expect(address);
     let path = format!("{}/docs/{page}.md", env!("CARGO_MANIFEST_DIR"));
@@ -28,7 +28,7 @@ fn section(address: &str) -> String {
     found.unwrap_or_else(|| panic!("{page}.md has no section {word}")).to_owned()
 }
 
-/// Waits until the page links to this section, and answers it.
+/// Waits until the page links to this section, and returns its text.
 async fn page_leads_to(replica: &Replica, address: &str) -> String {
     let began = Instant::now();
     while !replica.text("/").await.contains(&format!("/docs/{address}\"")) {
@@ -38,7 +38,7 @@ async fn page_leads_to(replica: &Replica, address: &str) -> String {
     section(&format!("/docs/{address}"))
 }
 
-/// How this instance's departure ended.
+/// Waits for the outcome of this instance's departure.
 async fn ended(replica: &Replica, instance: InstanceId) -> String {
     let began = Instant::now();
     loop {
@@ -52,7 +52,7 @@ async fn ended(replica: &Replica, instance: InstanceId) -> String {
     }
 }
 
-/// Waits until a row of the metrics stands.
+/// Waits until the metrics have this row.
 async fn counts(replica: &Replica, row: &str) {
     let began = Instant::now();
     while !replica.text("/metrics").await.lines().any(|line| line == row) {
@@ -61,7 +61,7 @@ async fn counts(replica: &Replica, row: &str) {
     }
 }
 
-/// Begins a termination, and tells the replica.
+/// Terminates an instance, and sends the event to the replica.
 async fn leaves(sandbox: &Sandbox, replica: &Replica, instance: InstanceId) {
     let event = terminate(sandbox, instance).await;
     assert_eq!(replica.send(&event).await.status(), 202);
@@ -79,13 +79,13 @@ async fn auto_scaling(sandbox: &Sandbox, replica: &Replica, action: &str, parame
     assert_eq!(answer.status(), 200, "{action}: {}", answer.text().await.unwrap_or_default());
 }
 
-/// These operations of a system are denied.
+/// Denies these operations of a system.
 fn deny(sandbox: &Sandbox, side: Side, operations: &[&str]) {
     let rule = |operation: &&str| Rule { side: Some(side), ..Rule::next(u32::MAX, operation, WireFault::Denied) };
     sandbox.shared.set_faults(FaultPlan::new(operations.iter().map(rule).collect(), 0));
 }
 
-/// Waits for an alarm, and answers the section that its annotation names. Nothing where Prometheus is not installed.
+/// Waits for an alarm, and returns the section that its annotation links to. `None`: Prometheus is not installed.
 async fn alarm_leads_to(prometheus: Option<&Prometheus>, name: &str) -> Option<String> {
     let began = Instant::now();
     loop {
@@ -113,7 +113,7 @@ async fn a_held_group_goes_on_when_the_tag_is_deleted() {
     leaves(&sandbox, &replica, instance).await;
     let says = page_leads_to(&replica, "reasons.md#held").await;
     assert!(says.contains("delete-tags"), "{says}");
-    // It is held as long as the tag is there.
+    // The hold lasts as long as the tag.
     sleep(Duration::from_secs(5)).await;
     let shown = replica.json(&format!("/v1/departures/{instance}")).await;
     assert_eq!((shown["reason"].as_str(), shown["outcome"].is_null()), (Some("held"), true), "{shown:#}");
@@ -138,12 +138,12 @@ async fn a_retained_instance_is_terminated_and_its_alarm_ends() {
     assert!(says.contains("terminate-instance-in-auto-scaling-group"), "{says}");
     counts(&replica, "decamp_instances_retained 1").await;
     alarm_leads_to(prometheus.as_ref(), "DecampOutcome").await;
-    // The section of the alarm says what lists them.
+    // The alarm's section says that `decamp check` lists such instances.
     let mut check = Command::new(env!("CARGO_BIN_EXE_decamp"));
     check.env_clear().args(["check", "--asg", ASG]).envs(sandbox.variables()).env("AWS_EC2_METADATA_DISABLED", "true");
     let check = check.output().await.expect("the binary starts");
-    let said = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(said.contains(&instance.to_string()), "check does not name {instance}:\n{said}");
+    let printed = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(printed.contains(&instance.to_string()), "check does not name {instance}:\n{printed}");
     let id = instance.to_string();
     let named = [("InstanceId", &*id), ("ShouldDecrementDesiredCapacity", "false")];
     auto_scaling(&sandbox, &replica, "TerminateInstanceInAutoScalingGroup", &named).await;
@@ -152,7 +152,7 @@ async fn a_retained_instance_is_terminated_and_its_alarm_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hook_that_ran_out_is_explained_and_the_permission_that_the_runbook_names_lets_the_next_one_depart() {
+async fn an_expired_hook_is_explained_and_with_the_missing_permission_the_next_instance_departs() {
     let sandbox = serve(&Options { heartbeat_timeout: Duration::from_secs(30), ..quick() }).await.expect("loopback is there");
     let (first, second) = (sandbox.instances[0], sandbox.instances[1]);
     let replica = Replica::start(&sandbox, &[]).await;
@@ -193,7 +193,7 @@ async fn an_instance_without_a_node_is_explained_and_a_group_without_nomad_is_na
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dead_agent_that_is_started_again_goes_on_in_order_and_one_that_is_not_is_named() {
+async fn a_departure_continues_when_its_dead_agent_starts_again_and_otherwise_ends_as_agent_dead() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (first, second) = (sandbox.instances[0], sandbox.instances[1]);
     let replica = Replica::start(&sandbox, &[("DECAMP_AGENT_DEAD_WAIT", "40s"), ("DECAMP_STALLED_AFTER", "5s")]).await;

@@ -1,4 +1,4 @@
-//! The page in a real browser: what is over has its picture, what does not change keeps its focus, and what is old is not shown.
+//! The page in a real browser: ended departures have their charts, unchanged parts keep the focus, and old answers are not shown.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use serde_json::json;
 use crate::devtools::{Browser, chromium};
 use crate::replica::{Replica, quick, terminate};
 
-/// What the pictures of what is over show: their words, their bars' classes, and whether the style sheet coloured them all.
-const PICTURES: &str = "(() => {
+/// The charts of ended departures: their descriptions, their bars' classes, and whether the style sheet has coloured every bar.
+const CHARTS: &str = "(() => {
   const all = [...document.querySelectorAll('figure svg[role=img]')];
   const bars = all.flatMap((svg) => [...svg.querySelectorAll('rect')]);
   return {
@@ -20,7 +20,7 @@ const PICTURES: &str = "(() => {
   };
 })()";
 
-/// Puts the focus on what can be opened in the first picture, opens it, and marks it.
+/// Opens the details of the first chart, puts the focus on them, and marks the element.
 const FOCUS: &str = "(() => {
   const summary = document.querySelector('figure summary');
   summary.click();
@@ -28,14 +28,14 @@ const FOCUS: &str = "(() => {
   summary.mark = 1;
 })()";
 
-/// Where the focus is now, and whether that is the same element as before.
+/// Where the focus is, and whether it is on the marked element.
 const FOCUSED: &str = "({
   summary: document.activeElement.localName === 'summary' && document.activeElement.closest('figure') !== null,
   same: document.activeElement.mark === 1,
   open: document.activeElement.closest('details')?.open,
 })";
 
-/// What the top of the page says, and how many elements are wider than a telephone when the page is as wide as one.
+/// The text at the top of the page, and how many elements are too wide for a phone.
 const ABOUT: &str = "(async () => {
   const icon = await fetch(document.querySelector('link[rel=icon]').href);
   document.body.style.width = '390px';
@@ -52,7 +52,7 @@ const ABOUT: &str = "(async () => {
   };
 })()";
 
-/// Asks twice; the first answer comes last, and is old.
+/// Requests the parts twice. The first answer arrives last, and is old.
 const OVERTAKEN: &str = "(async () => {
   const real = window.fetch;
   let first = true;
@@ -67,7 +67,7 @@ const OVERTAKEN: &str = "(async () => {
   return document.querySelector('[data-part=status]').textContent;
 })()";
 
-/// What the page says once its session is over, and once it has one again.
+/// The page's alerts after the session has ended, and after a new login.
 const OVER: &str = "(async () => {
   const real = window.fetch;
   const said = () => [...document.querySelectorAll('[role=alert]')].filter((one) => !one.hidden);
@@ -87,14 +87,14 @@ fn look(chromium: &Path, address: &str, instance: &str) {
         assert!(began.elapsed() < Duration::from_secs(20), "{}", browser.text());
         std::thread::sleep(Duration::from_millis(100));
     }
-    // The words are there before the style sheet is.
-    let mut pictures = browser.evaluate(PICTURES);
+    // The text is there before the style sheet.
+    let mut pictures = browser.evaluate(CHARTS);
     while pictures["drawn"] != true {
         assert!(began.elapsed() < Duration::from_secs(20), "{pictures:#}");
         std::thread::sleep(Duration::from_millis(100));
-        pictures = browser.evaluate(PICTURES);
+        pictures = browser.evaluate(CHARTS);
     }
-    let words = pictures["words"][0].as_str().expect("it has words");
+    let words = pictures["words"][0].as_str().expect("it has a description");
     assert!(words.starts_with(&format!("{instance} took ")) && words.contains("allocations stop: "), "{words}");
     let classes = pictures["classes"].as_array().expect("a list");
     assert!(["delay", "stopping", "own"].iter().all(|class| classes.contains(&json!(class))), "{pictures:#}");
@@ -102,10 +102,10 @@ fn look(chromium: &Path, address: &str, instance: &str) {
     browser.evaluate(FOCUS);
     browser.evaluate("draw()");
     let focused = browser.evaluate(FOCUSED);
-    assert_eq!(focused, json!({ "summary": true, "same": true, "open": true }), "nothing changed there, and it was left alone");
+    assert_eq!(focused, json!({ "summary": true, "same": true, "open": true }), "an unchanged part was not replaced");
     browser.evaluate("shown.set('over', 'something else'), draw()");
     let focused = browser.evaluate(FOCUSED);
-    assert_eq!(focused, json!({ "summary": true, "same": false, "open": true }), "it was drawn again, and found again");
+    assert_eq!(focused, json!({ "summary": true, "same": false, "open": true }), "a replaced part has the focus again");
 
     let about = browser.evaluate(ABOUT);
     assert_eq!((&about["title"], &about["icon"], &about["cut"]), (&json!("decamp"), &json!(200), &json!(0)), "{about:#}");
@@ -116,22 +116,20 @@ fn look(chromium: &Path, address: &str, instance: &str) {
     );
     let said = about["said"].as_str().expect("text");
     assert!(
-        ["looks after", "web", "Region", "eu-west-1", "mode", "act", "last sweep", "version"]
-            .iter()
-            .all(|word| said.contains(word)),
+        ["groups", "web", "Region", "eu-west-1", "mode", "act", "last sweep", "version"].iter().all(|word| said.contains(word)),
         "{said}"
     );
 
     let status = browser.evaluate(OVERTAKEN);
-    assert_eq!(status, "No instance is leaving; 1 over.");
+    assert_eq!(status, "No instance is leaving; 1 ended.");
     let said = browser.evaluate(OVER);
-    assert!(said[0].as_str().is_some_and(|told| told.contains("Your session is over")), "{said}");
+    assert!(said[0].as_str().is_some_and(|told| told.contains("Your session has ended")), "{said}");
     assert_eq!((&said[1], &said[2], &said[3]), (&json!("/login"), &json!(1), &json!(0)), "{said}");
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_over_has_its_picture_and_a_page_that_does_not_change_is_left_alone() {
+async fn an_ended_departure_has_its_chart_and_unchanged_parts_are_not_replaced() {
     let Some(chromium) = chromium() else { return };
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[]).await;

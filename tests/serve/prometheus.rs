@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes a replica, and what the dashboard has to show of it.
+//! A real Prometheus scrapes a replica, and the dashboard and the alerts find what they need.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -24,7 +24,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes a replica, and has done so once. Nothing where it is not installed.
+    /// Starts Prometheus and waits for its first scrape of a replica. `None`: it is not installed.
     pub(crate) async fn start(replica: &Replica) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = folder.path().join("prometheus.yml");
@@ -59,13 +59,13 @@ impl Prometheus {
         Some(prometheus)
     }
 
-    /// What its API answers at this path, without the envelope.
+    /// The data of its API at this path.
     pub(crate) async fn data(&self, path: &str) -> Value {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("it answers");
         answer.json::<Value>().await.expect("it is JSON")["data"].clone()
     }
 
-    /// The values of an expression now, by row; none while it does not answer.
+    /// The current values of an expression, one for each row; none while it does not answer.
     async fn values(&self, expression: &str) -> Vec<f64> {
         let request = self.client.get(format!("{}/api/v1/query", self.url)).query(&[("query", expression)]);
         let Ok(answer) = request.send().await else { return Vec::new() };
@@ -82,15 +82,15 @@ fn rows(metrics: &str) -> BTreeSet<String> {
     rows.filter_map(|line| line.rsplit_once(' ')).map(|(row, _)| row.to_owned()).collect()
 }
 
-/// An address that was free a moment ago.
+/// An address that is free now.
 fn free_address() -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback is there");
     listener.local_addr().expect("it is bound")
 }
 
-/// What happened once, and is drawn: without a row at 0 before it, Prometheus would see no increase.
+/// Without a row at 0 before the first occurrence, Prometheus would see no increase.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
+async fn the_dashboard_shows_the_first_occurrence_of_everything() {
     let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
     let (told, collector) = (Receiver::start(Manners::FailsFirst(1, 503)).await, Receiver::start(Manners::Well).await);
     let file = tempfile::NamedTempFile::new().expect("a file");
@@ -110,7 +110,7 @@ async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
     let prometheus = Prometheus::start(&replica).await;
     let before = rows(&replica.text("/metrics").await);
 
-    // A refresh that finds everything as it should be, a warning, nonsense, and a departure that cannot see Nomad for a while.
+    // A refresh with nothing to do, a warning, nonsense, and a departure that cannot read Nomad for a while.
     assert_eq!(hook(&replica, "msg-1", seconds(), "{}").await.status(), 200);
     sandbox
         .shared
@@ -130,9 +130,9 @@ async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
     told.accepted("departure.ended").await.unwrap_or_else(|| panic!("{}", replica.printed()));
     replica.past().await;
     let after = rows(&replica.text("/metrics").await);
-    // Which routes are asked with which status is nobody's to foresee.
+    // The routes and statuses of requests are not known beforehand.
     let new: Vec<_> = after.difference(&before).filter(|row| !row.starts_with("decamp_http_requests_total")).collect();
-    // Of a group that no setting names the first departure tells, and of a refresh its first look.
+    // A group that no setting names is known from its first departure, and a refresh from its first read.
     assert!(new.iter().all(|row| row.contains("{group=\"web\"") && !row.contains("refreshes_total")), "{new:#?}");
     assert!(before.len() < after.len() && after.iter().any(|row| row.contains("outcome=\"departed\"")), "{after:#?}");
 
@@ -144,7 +144,7 @@ async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
         for target in panel["targets"].as_array().expect("each asks for something") {
             let expression = target["expr"].as_str().expect("an expression").replace("$__rate_interval", "1m");
             let values = prometheus.values(&expression).await;
-            // What stands now may be none; what was counted was more than none.
+            // A gauge may be 0 now. A counter must have increased.
             let drawn = values.iter().any(|value| 0.0 < *value || panel["type"] == "stat" && *value == 0.0);
             if !drawn {
                 empty.push(format!("{}: {expression} = {values:?}", panel["title"]));
@@ -155,7 +155,7 @@ async fn whatever_happens_for_the_first_time_is_drawn_by_the_dashboard() {
     each_rule_has_something_to_judge(&prometheus).await;
 }
 
-/// A rule without rows never fires, whatever happens: a misspelt metric is silence. Those that had a reason to fire have done so.
+/// A rule without rows never fires, for example with a misspelt metric. Rules that had a reason to fire have fired.
 async fn each_rule_has_something_to_judge(prometheus: &Prometheus) {
     let rules = prometheus.data("/api/v1/rules").await;
     let rules = rules["groups"][0]["rules"].as_array().cloned().expect("there are rules");

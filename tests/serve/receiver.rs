@@ -1,4 +1,4 @@
-//! Somebody who is notified: keeps what comes, verifies its signature, and answers as a test wants it.
+//! A receiver of notifications: it keeps them, verifies their signatures, and answers as the test says.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use decamp_config::Secret;
 use decamp_core::time::Time;
-use decamp_service::verify::hmacs::standard;
+use decamp_service::verify::hmac_signatures::standard;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -16,12 +16,12 @@ use tokio::time::{Instant, sleep};
 /// The secret of receivers that verify.
 pub(crate) const SECRET: &str = "whsec_Y2FuYXJ5LW5vdGlmaWNhdGlvbi1zZWNyZXQtMDEyMzQ1";
 
-/// What is answered.
+/// How a receiver answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manners {
     /// 204, at once.
     Well,
-    /// This status for so many requests, then 204.
+    /// This status for a number of requests, then 204.
     FailsFirst(usize, u16),
     /// 204, after a while.
     Slow(Duration),
@@ -29,22 +29,22 @@ pub(crate) enum Manners {
     Hangs,
 }
 
-/// One notification as it came in.
+/// One received notification.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) at: Instant,
     pub(crate) id: String,
     pub(crate) body: Value,
-    /// The id that its signature is believed for.
+    /// The id that its signature covers.
     pub(crate) signed: Result<String, String>,
     pub(crate) accepted: bool,
-    /// Headers and body, as they came.
+    /// The headers and the body, unchanged.
     pub(crate) whole: String,
 }
 
-/// A receiver that listens.
+/// A running receiver.
 pub(crate) struct Receiver {
-    /// Its address, with something secret in it.
+    /// Its URL, with a secret in the path.
     pub(crate) url: String,
     told: Arc<Mutex<Vec<Told>>>,
     manners: Arc<Mutex<Manners>>,
@@ -75,12 +75,12 @@ impl Receiver {
         Self { url, told, manners }
     }
 
-    /// Everything that came, tries that were refused too.
+    /// Everything received, also the refused tries.
     pub(crate) fn all(&self) -> Vec<Told> {
         self.told.lock().expect("nobody panicked").clone()
     }
 
-    /// What came of one kind.
+    /// The received notifications of one kind.
     pub(crate) fn of(&self, kind: &str) -> Vec<Told> {
         self.all().into_iter().filter(|told| told.body["type"] == kind).collect()
     }
@@ -89,16 +89,16 @@ impl Receiver {
         *self.manners.lock().expect("nobody panicked") = manners;
     }
 
-    /// Waits until something of this kind was accepted.
+    /// Waits until one of this kind was accepted.
     pub(crate) async fn accepted(&self, kind: &str) -> Option<Told> {
         self.accepted_if(kind, |_| true).await
     }
 
-    /// The same of something that tells this.
-    pub(crate) async fn accepted_if(&self, kind: &str, tells: impl Fn(&Value) -> bool) -> Option<Told> {
+    /// The same for one with this content.
+    pub(crate) async fn accepted_if(&self, kind: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<Told> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
-            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted && tells(&told.body["data"])) {
+            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted && is_wanted(&told.body["data"])) {
                 return Some(told);
             }
             sleep(Duration::from_millis(50)).await;
@@ -116,7 +116,7 @@ fn read(headers: &HeaderMap, body: &Bytes, accepted: bool) -> Told {
     Told { at: Instant::now(), id: header("webhook-id").unwrap_or_default(), body, signed, accepted, whole }
 }
 
-/// A settings' file with these receivers: name, kind and address.
+/// A settings' file with these receivers: name, kind and URL.
 pub(crate) fn settings(receivers: &[(&str, &str, &str)]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let tables = receivers.iter().map(|(name, kind, url)| {

@@ -1,4 +1,4 @@
-//! Refreshes by notification: a signed one replaces every instance without a failed request, any other starts nothing.
+//! Refreshes by notification: a signed one replaces every instance without a failed request, and any other starts nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::replica::{Replica, quick, requests};
 
 const SECRET: &str = "canary-terraform-secret";
-/// Of the webhook that starts a refresh: 32 bytes, as the specification writes a secret.
+/// The secret of the webhook that starts a refresh: 32 bytes, as the specification writes it.
 pub(crate) const WEBHOOK: &str = "whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LXg9";
 
 /// A settings' file that allows one workspace and one webhook.
@@ -133,7 +133,7 @@ async fn an_applied_run_replaces_every_instance_without_a_failed_request() {
         let all = replica.json("/v1/refreshes").await;
         let one = &all["refreshes"][0];
         assert_eq!((one["group"].as_str(), one["id"].as_str()), (Some(ASG), Some(&*id)), "{all:#}");
-        assert_eq!(one["asked_by"], "terraform", "whoever adopted it did not ask first: {one}");
+        assert_eq!(one["asked_by"], "terraform", "the first request is shown, not one that adopted the refresh: {one}");
         if let Some(share) = one["percentage"].as_u64().filter(|share| shares.last() != Some(share)) {
             shares.push(share);
         }
@@ -153,9 +153,9 @@ async fn an_applied_run_replaces_every_instance_without_a_failed_request() {
     assert_eq!(versions, [2, 2, 2], "every instance is new");
     let (sent, failures) = requests(&sandbox);
     assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
-    assert!(500 <= sent, "only {sent} requests were sent, so nothing was proved");
+    assert!(500 <= sent, "only {sent} requests were sent, so the test proved nothing");
     let past = replica.json("/v1/departures").await["past"].clone();
-    // A sweep that began before an instance was let go finds it past its hook.
+    // A sweep that began before an instance's action was completed finds it past its hook.
     let of = |word: &str| past.as_array().expect("a list").iter().filter(|one| one["outcome"]["word"] == word).count();
     assert_eq!(of("departed"), 3, "{past:#}");
     assert_eq!(past.as_array().map(Vec::len), Some(3 + of("already-past")), "{past:#}");
@@ -178,12 +178,12 @@ async fn an_applied_run_replaces_every_instance_without_a_failed_request() {
     assert!(page.contains("No group is being refreshed") && page.contains("web: Successful"), "{page}");
     assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
     for output in [replica.printed(), page, metrics, streamed] {
-        assert!(!output.contains("canary") && !output.contains(WEBHOOK), "a secret was told: {output}");
+        assert!(!output.contains("canary") && !output.contains(WEBHOOK), "a secret is in {output}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_unsigned_forged_foreign_old_or_no_applied_run_starts_nothing() {
+async fn an_unsigned_forged_foreign_old_or_unapplied_run_starts_nothing() {
     let sandbox = serve(&swift()).await.expect("loopback is there");
     let (_folder, file) = settings();
     let replica = replica(&sandbox, &file, &[]).await;
@@ -209,7 +209,7 @@ async fn what_is_unsigned_forged_foreign_old_or_no_applied_run_starts_nothing() 
         }
     }
     let spaced = format!("{run} ");
-    assert_eq!(post(&replica, &spaced, Some(&right)).await.status(), 401, "the body counts, byte for byte");
+    assert_eq!(post(&replica, &spaced, Some(&right)).await.status(), 401, "the signature covers every byte of the body");
     let answer = notify(&replica, &ping).await;
     assert_eq!((answer.status().as_u16(), answer.json::<Value>().await.ok()), (200, Some(json!({ "ignored": "verification" }))));
 
@@ -244,7 +244,7 @@ async fn what_is_unsigned_forged_foreign_old_or_no_applied_run_starts_nothing() 
     }
     let get = replica.client.get(format!("{}/v1/terraform", replica.webhooks)).send().await.expect("it answers");
     assert_eq!(get.status(), 405);
-    assert_eq!(replica.get("/v1/terraform").await.status(), 404, "the admin listener has no such door");
+    assert_eq!(replica.get("/v1/terraform").await.status(), 404, "the admin listener has no such route");
 
     let now = seconds();
     for (what, at) in [("old", now - 301), ("from the future", now + 330)] {
@@ -258,7 +258,7 @@ async fn what_is_unsigned_forged_foreign_old_or_no_applied_run_starts_nothing() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_that_was_not_started_is_answered_so_and_the_repetition_starts_it() {
+async fn a_refresh_that_was_not_started_is_answered_503_and_the_repetition_starts_it() {
     let sandbox = serve(&swift()).await.expect("loopback is there");
     let (_folder, file) = settings();
     let replica = replica(&sandbox, &file, &[]).await;
@@ -272,20 +272,20 @@ async fn a_refresh_that_was_not_started_is_answered_so_and_the_repetition_starts
     assert_eq!(hook(&replica, "msg-1", seconds(), "{}").await.status(), 503);
     assert_eq!(started(&sandbox), 0);
     sandbox.shared.set_faults(FaultPlan::default());
-    // The same run, and the same webhook: neither was granted before.
+    // The same run and the same webhook again: neither had started a refresh.
     let all = futures_util::future::join_all((0..5).map(|_| notify(&replica, &run))).await;
     assert!(all.iter().all(|answer| answer.status() == 200), "{}", replica.printed());
-    assert_eq!(started(&sandbox), 1, "five at once are one");
-    assert_eq!(ends(&sandbox, &replica).await, Status::Successful, "everything matched");
+    assert_eq!(started(&sandbox), 1, "five requests at once start one");
+    assert_eq!(ends(&sandbox, &replica).await, Status::Successful, "every instance already matched");
     let body = hook(&replica, "msg-1", seconds(), "{}").await.json::<Value>().await.expect("JSON");
     assert_eq!(body["refreshes"][0]["begun"], "started", "{body}");
     let again = hook(&replica, "msg-1", seconds(), "{}").await.json::<Value>().await.expect("JSON");
-    assert_eq!(again, json!({ "refreshes": [], "repeated": true }), "an id is known for ten minutes");
+    assert_eq!(again, json!({ "refreshes": [], "repeated": true }), "an id is remembered for ten minutes");
     assert_eq!(started(&sandbox), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_observer_starts_nothing_and_shows_what_others_started() {
+async fn in_observe_mode_no_refresh_is_started_and_others_are_shown() {
     let sandbox = serve(&swift()).await.expect("loopback is there");
     let (_folder, file) = settings();
     let replica = replica(&sandbox, &file, &[("DECAMP_MODE", "observe")]).await;
@@ -307,7 +307,7 @@ async fn an_observer_starts_nothing_and_shows_what_others_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_its_table_the_door_is_closed_and_a_group_that_is_not_allowed_is_refused_at_the_start() {
+async fn without_its_settings_the_route_is_closed_and_a_group_that_is_not_allowed_is_refused_at_the_start() {
     let sandbox = serve(&swift()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[]).await;
     assert_eq!(notify(&replica, &applied("run-one")).await.status(), 401);

@@ -1,4 +1,4 @@
-//! One replica of the service, started as a person starts it, before a sandbox.
+//! A replica of the service, started from the command line, with a sandbox.
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// The key of `POST /v1/events`.
 pub(crate) const KEY: &str = "canary-events-key-0123456789";
-/// The queue that replicas share, and its name in the sandbox.
+/// The name of the shared queue in the sandbox.
 pub(crate) const QUEUE: &str = "decamp-events";
 
-/// Delays of seconds, so that a whole departure takes some ten of them.
+/// Delays of seconds, so that a whole departure takes about ten.
 pub(crate) fn quick() -> Options {
     Options {
         delay: Duration::from_secs(3),
@@ -44,12 +44,12 @@ pub(crate) struct Replica {
     pub(crate) admin: String,
     pub(crate) client: Client,
     printed: Arc<Mutex<String>>,
-    /// What gathers that, until the process has closed its outputs.
+    /// The tasks that collect the output, until the process closes it.
     gathering: Vec<JoinHandle<()>>,
 }
 
 impl Replica {
-    /// Starts one with these settings beside those that point to the sandbox, and waits until it is ready.
+    /// Starts one with these settings and those for the sandbox, and waits until it is ready.
     pub(crate) async fn start(sandbox: &Sandbox, settings: &[(&str, &str)]) -> Self {
         Self::start_with(sandbox, &[], settings).await
     }
@@ -59,7 +59,7 @@ impl Replica {
         Self::start_as(Command::new(env!("CARGO_BIN_EXE_decamp")), sandbox, arguments, settings).await
     }
 
-    /// The same with so many open files at most.
+    /// The same with a limit of open files.
     pub(crate) async fn start_within(files: u32, sandbox: &Sandbox, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("/bin/sh");
         command.arg("-c").arg(format!("ulimit -n {files}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_decamp"));
@@ -91,9 +91,9 @@ impl Replica {
         let Ok((webhooks, admin)) = timeout(Duration::from_secs(20), addresses).await else {
             panic!("it does not begin: {}", printed.lock().expect("nobody panicked"));
         };
-        // An error only says that another test was first.
+        // An error means that another test has installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // A connection for each request: those of strangers are closed when they are idle, perhaps in the moment of the next one.
+        // A connection for each request: an idle one may be closed just when the next request is sent.
         let client = Client::builder().pool_max_idle_per_host(0).build().expect("it can be made");
         let replica = Self { child, webhooks, admin, client, printed, gathering };
         let ready = async {
@@ -117,7 +117,7 @@ impl Replica {
         self.get(path).await.text().await.expect("it is text")
     }
 
-    /// Waits until a departure is over, and answers what is shown of the last one.
+    /// Waits until a departure has ended, and returns the view of the last one.
     pub(crate) async fn past(&self) -> Value {
         let over = async {
             loop {
@@ -140,7 +140,7 @@ impl Replica {
         request.json(event).send().await.expect("it answers")
     }
 
-    /// Tells it to stop, and waits until it is gone.
+    /// Stops it, and waits until it has exited.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.stop_by("TERM").await
     }
@@ -152,7 +152,7 @@ impl Replica {
         assert!(sent.success());
     }
 
-    /// Tells it to stop by this signal, and waits until it is gone.
+    /// Stops it by this signal, and waits until it has exited.
     pub(crate) async fn stop_by(&mut self, signal: &str) -> ExitStatus {
         self.signal(signal).await;
         let ended = timeout(Duration::from_secs(10), self.child.wait()).await.expect("it is gone within 10 s").expect("it ended");
@@ -162,16 +162,16 @@ impl Replica {
         ended
     }
 
-    /// Waits until it has printed this: nobody who is answered waits for the log.
+    /// Waits until it has printed this text. The log may be written after an answer.
     pub(crate) async fn says(&self, what: &str) {
         let began = Instant::now();
         while !self.printed().contains(what) {
-            assert!(began.elapsed() < Duration::from_secs(5), "it does not say {what}: {}", self.printed());
+            assert!(began.elapsed() < Duration::from_secs(5), "it did not print {what}: {}", self.printed());
             sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// All that it printed so far.
+    /// Its output so far.
     pub(crate) fn printed(&self) -> String {
         self.printed.lock().expect("nobody panicked").clone()
     }
@@ -187,17 +187,17 @@ fn gather(from: impl AsyncRead + Unpin + Send + 'static, into: &Arc<Mutex<String
     })
 }
 
-/// Begins a termination, waits until its hook has begun, and answers its event as EventBridge tells it.
+/// Begins a termination, waits until its hook has begun, and returns its event as EventBridge sends it.
 pub(crate) async fn terminate(sandbox: &Sandbox, instance: InstanceId) -> Value {
     sandbox.terminate_these(&[instance]).await.expect("it is in service").remove(0)
 }
 
-/// Waits until the machine of this instance is off, and everything that it held with it.
+/// Waits until the machine of this instance is off. False: it took too long.
 pub(crate) async fn machine_is_off(sandbox: &Sandbox, instance: InstanceId) -> bool {
     timeout(Duration::from_secs(90), sandbox.machine_is_off(instance)).await.is_ok()
 }
 
-/// How many requests were sent, and those that failed.
+/// How many requests were sent, and the failed ones.
 pub(crate) fn requests(sandbox: &Sandbox) -> (u64, Value) {
     let more = sandbox.shared.look(|stage| stage.more());
     (more["requests"]["sent"].as_u64().expect("a number"), more["requests"]["last_failures"].clone())

@@ -1,4 +1,4 @@
-//! Secrets that change while a replica runs: the new one is believed soon, the old one not for long, and nothing is started again.
+//! Secrets that change while a replica runs: the new one is soon accepted, the old one soon refused, and nothing is restarted.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::replica::{Replica, quick};
 const OLD: &str = "canary-old-secret-0123456789";
 const NEW: &str = "canary-new-secret-0123456789";
 
-/// Waits until something is answered with this.
+/// Waits until a request is answered with this status.
 async fn becomes(status: u16, what: &str, answer: impl AsyncFn() -> StatusCode) {
     let began = Instant::now();
     loop {
@@ -33,12 +33,12 @@ fn sign(secret: &str, body: &str) -> String {
     format!("sha256={}", tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
-/// Writes as careless writers do: the file is empty for a moment.
+/// Writes a file that is empty for a moment, as simple tools do.
 fn write(file: &Path, secret: &str) {
     std::fs::write(file, format!("{secret}\n")).expect("it is ours");
 }
 
-/// A replica whose every secret is in a file, and those files: of the events' key, of the admin's token, of a webhook.
+/// A replica with its secrets in files, and the files: the events' key, the admin token, a webhook's secret.
 async fn with_secrets_in_files(sandbox: &Sandbox) -> (Replica, [PathBuf; 3], TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let [events, admin, hook] = ["events", "admin", "hook"].map(|name| folder.path().join(name));
@@ -53,7 +53,7 @@ async fn with_secrets_in_files(sandbox: &Sandbox) -> (Replica, [PathBuf; 3], Tem
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_more() {
+async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_refused() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (replica, [events, admin, hook], _folder) = with_secrets_in_files(&sandbox).await;
     let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("it can be made");
@@ -77,7 +77,7 @@ async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_mor
     becomes(202, "a webhook with the new secret", async || webhook(NEW).await).await;
     assert_eq!((event(OLD).await.as_u16(), page(OLD).await.as_u16(), webhook(OLD).await.as_u16()), (401, 401, 401));
 
-    // Whoever logs in with the new token is in: page and guard hold the same.
+    // A login with the new token works: the page and the middleware share the token.
     let login = client.post(format!("{}/login", replica.admin)).header("content-type", "application/x-www-form-urlencoded");
     let login = login.body(format!("token={NEW}")).send().await.expect("an answer");
     assert_eq!(login.status(), 303);
@@ -88,7 +88,7 @@ async fn every_secret_in_a_file_is_read_again_and_the_old_one_is_believed_no_mor
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_whose_file_is_deleted_or_emptied_is_named_at_once_and_soon_opens_nothing() {
+async fn a_secret_whose_file_is_deleted_or_emptied_is_reported_at_once_and_soon_refused() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let (replica, [events, admin, hook], _folder) = with_secrets_in_files(&sandbox).await;
     let event = async || {
@@ -115,7 +115,7 @@ async fn a_secret_whose_file_is_deleted_or_emptied_is_named_at_once_and_soon_ope
             sleep(Duration::from_millis(100)).await;
         }
     }
-    assert_eq!((event().await, page().await, webhook().await), (202, 200, 202), "its writer may be about to write");
+    assert_eq!((event().await, page().await, webhook().await), (202, 200, 202), "its writer may not have finished");
     while (event().await, page().await, webhook().await) != (503, 503, 503) {
         assert!(began.elapsed() < Duration::from_secs(45), "{:?}", (event().await, page().await, webhook().await));
         sleep(Duration::from_millis(500)).await;
@@ -131,7 +131,7 @@ async fn a_secret_whose_file_is_deleted_or_emptied_is_named_at_once_and_soon_ope
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_is_deleted_in_aws_is_named_and_soon_opens_nothing_until_it_is_back() {
+async fn a_secret_that_is_deleted_in_aws_is_reported_and_refused_until_it_is_back() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let keep = || {
         let mut stores = sandbox.shared.stores();
@@ -165,13 +165,13 @@ async fn a_secret_that_is_deleted_in_aws_is_named_and_soon_opens_nothing_until_i
         stores.marked_for_deletion.insert("events".to_owned());
         stores.parameters.remove("/admin");
     }
-    // They are fetched again every five minutes, and sooner when something does not fit them, but not within half a minute.
+    // Secrets are fetched every five minutes, and after a mismatch, but at most every half minute.
     sleep(Duration::from_secs(31)).await;
     assert_eq!(answers(NEW).await, (401, 401));
     for name in ["the events' key is gone", "the admin token is gone"] {
         replica.says(name).await;
     }
-    assert_eq!(answers(OLD).await, (202, 200), "its writer may be about to write");
+    assert_eq!(answers(OLD).await, (202, 200), "its writer may not have finished");
     become_((503, 503), 45).await;
     keep();
     become_((202, 200), 45).await;

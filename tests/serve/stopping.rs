@@ -1,4 +1,4 @@
-//! The word to stop: the call in hand is finished, wherever it was made, and the process is gone within ten seconds (ADR 0031).
+//! Stopping: calls in progress are finished wherever they were made, and the process exits within ten seconds (ADR 0031).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::replica::{KEY, Replica, quick, terminate};
 
-/// The answer of this operation comes late; the call is carried out at once.
+/// Delays the answer of this operation. The call itself is carried out at once.
 fn late(sandbox: &Sandbox, operation: &str, milliseconds: u64) {
     sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, operation, WireFault::Late(milliseconds))], 0));
 }
@@ -24,7 +24,7 @@ async fn called(replica: &Replica, operation: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_write_of_a_sweep_is_answered() {
+async fn a_stop_waits_for_the_answer_to_a_sweeps_write() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let mut replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "1s")]).await;
     late(&sandbox, "DeregisterTargets", 3_000);
@@ -32,14 +32,14 @@ async fn the_write_of_a_sweep_is_answered() {
     called(&replica, "DeregisterTargets").await;
     let began = Instant::now();
     assert_eq!(replica.stop().await.code(), Some(0));
-    // The answer came three seconds after the call; what the pass then decides is nobody's to do here.
-    assert!(Duration::from_secs(2) < began.elapsed(), "it was not waited for: {:?}", began.elapsed());
+    // The answer came three seconds after the call. The pass's next decision is not carried out.
+    assert!(Duration::from_secs(2) < began.elapsed(), "the stop did not wait for it: {:?}", began.elapsed());
     let printed = replica.printed();
     assert!(!printed.contains("ended in the middle"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replacement_that_was_asked_for_is_answered() {
+async fn a_stop_waits_for_the_answer_to_a_replacement() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let settings = [("DECAMP_REPLACE", "rebalance"), ("DECAMP_SWEEP", "10m")];
     let mut replica = Replica::start(&sandbox, &settings).await;
@@ -56,7 +56,7 @@ async fn a_replacement_that_was_asked_for_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_that_means_nothing_ends_nothing_and_quit_stops_in_order() {
+async fn an_unused_signal_is_ignored_and_sigquit_stops_in_order() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let mut replica = Replica::start(&sandbox, &[]).await;
     for signal in ["HUP", "USR1", "USR2"] {
@@ -69,7 +69,7 @@ async fn a_signal_that_means_nothing_ends_nothing_and_quit_stops_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_departure_that_is_over_is_told_again_and_nothing_comes_of_it() {
+async fn the_event_of_an_ended_departure_is_ignored() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
     let event = terminate(&sandbox, sandbox.instances[0]).await;

@@ -1,4 +1,4 @@
-//! What sweeps show, remember and count, how soon one follows another, and what one that finds nothing due leaves to others.
+//! Sweeps: what they show, remember and count, how soon one follows another, and which departures they leave to others.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::replica::{Replica, quick, terminate};
 
-/// A row of the metrics, as a number.
+/// The value of a metric's row.
 async fn number(replica: &Replica, row: &str) -> u64 {
     let metrics = replica.text("/metrics").await;
     let value = metrics.lines().find_map(|line| line.strip_prefix(row)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("{row} is not in\n{metrics}")).parse().expect("a number")
 }
 
-/// Waits until so many sweeps were made.
+/// Waits until this many sweeps were made.
 async fn swept(replica: &Replica, times: u64) {
     let began = Instant::now();
     while number(replica, "decamp_sweeps_total").await < times {
@@ -25,7 +25,7 @@ async fn swept(replica: &Replica, times: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_sweep_only_looks_at_is_shown_as_leaving_and_is_not_counted_with_every_sweep() {
+async fn a_departure_that_a_sweep_only_reads_is_shown_and_not_counted_with_every_sweep() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0].to_string();
     terminate(&sandbox, sandbox.instances[0]).await;
@@ -45,7 +45,7 @@ async fn what_a_sweep_only_looks_at_is_shown_as_leaving_and_is_not_counted_with_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sweeps_that_are_asked_for_are_some_seconds_apart_and_no_proof_that_nobody_is_at_it() {
+async fn requested_sweeps_are_seconds_apart_and_do_not_take_over_a_departure() {
     let sandbox = serve(&Options { delay: Duration::from_secs(20), ..quick() }).await.expect("loopback is there");
     let walker = Replica::start(&sandbox, &[("DECAMP_SWEEP", "10m")]).await;
     let event = terminate(&sandbox, sandbox.instances[0]).await;
@@ -65,9 +65,9 @@ async fn sweeps_that_are_asked_for_are_some_seconds_apart_and_no_proof_that_nobo
     swept(&replica, 2).await;
     assert!(Duration::from_secs(4) < first.elapsed(), "{:?}", first.elapsed());
     sleep(Duration::from_secs(6)).await;
-    assert_eq!(number(&replica, "decamp_sweeps_total").await, 2, "forty words are one sweep");
-    assert_eq!(number(&replica, "decamp_departures_in_hand").await, 0, "it is the other's: {}", replica.printed());
-    // The last one is long ago.
+    assert_eq!(number(&replica, "decamp_sweeps_total").await, 2, "forty requests are one sweep");
+    assert_eq!(number(&replica, "decamp_departures_in_hand").await, 0, "another worker has it: {}", replica.printed());
+    // The last sweep was long ago.
     let (before, asked) = (number(&replica, "decamp_sweeps_total").await, Instant::now());
     assert_eq!(replica.send(&sweep).await.status(), 202);
     swept(&replica, before + 1).await;
@@ -75,7 +75,7 @@ async fn sweeps_that_are_asked_for_are_some_seconds_apart_and_no_proof_that_nobo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_that_is_not_there_hides_nobody_elses_record_and_is_not_asked_for_with_every_sweep() {
+async fn a_missing_group_hides_no_other_groups_records_and_is_not_read_with_every_sweep() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let first = Replica::start(&sandbox, &[]).await;
@@ -93,7 +93,7 @@ async fn a_group_that_is_not_there_hides_nobody_elses_record_and_is_not_asked_fo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_sweep_wrote_first_is_shown_and_its_delay_is_nobodys_own_time() {
+async fn a_sweeps_first_write_is_shown_and_its_delay_is_not_decamps_own_time() {
     let sandbox = serve(&Options { delay: Duration::from_secs(6), ..quick() }).await.expect("loopback is there");
     let replica = Replica::start(&sandbox, &[("DECAMP_SWEEP", "1s")]).await;
     terminate(&sandbox, sandbox.instances[0]).await;
@@ -104,7 +104,7 @@ async fn what_a_sweep_wrote_first_is_shown_and_its_delay_is_nobodys_own_time() {
         assert!(timeline.contains(write), "{write}: {past:#}");
     }
     assert_eq!(past["outcome"]["seconds_above_floor"], Value::Null, "{past:#}");
-    assert_eq!(number(&replica, "decamp_departure_above_floor_seconds_count").await, 0, "the metric tells what the page tells");
+    assert_eq!(number(&replica, "decamp_departure_above_floor_seconds_count").await, 0, "the metric agrees with the page");
     for stretch in past["floor"].as_array().expect("a list") {
         assert!(stretch["from"].as_str() <= stretch["to"].as_str(), "{stretch}");
     }

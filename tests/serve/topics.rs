@@ -1,4 +1,4 @@
-//! SNS over HTTP: a confirmation that is agreed to by a call, a signed notification that takes an instance out, forgeries that do not.
+//! SNS over HTTP: a subscription is confirmed by a call, a signed notification starts a departure, and forgeries do nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +19,7 @@ fn topic() -> String {
     format!("arn:aws:sns:{REGION}:{ACCOUNT}:decamp")
 }
 
-/// A message of SNS, signed over these of its fields.
+/// A message of SNS, with a signature over these fields.
 fn message(kind: &str, more: &[(&str, &str)], signed: &[&str]) -> Value {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
     let mut body = json!({
@@ -44,7 +44,7 @@ async fn send(replica: &Replica, body: &Value) -> Response {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_is_subscribed_by_a_call_and_its_notification_takes_an_instance_out() {
+async fn a_subscription_is_confirmed_by_a_call_and_a_notification_starts_a_departure() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     sandbox.shared.stores().signing_certificate = Some(include_str!("sns/signer.pem").to_owned());
     let root = format!("{}/tests/serve/sns/root.pem", env!("CARGO_MANIFEST_DIR"));
@@ -79,7 +79,7 @@ async fn a_topic_is_subscribed_by_a_call_and_its_notification_takes_an_instance_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_forges_has_little_fetched_and_learns_no_topic_and_what_sns_sends_is_believed_meanwhile() {
+async fn forged_messages_cause_few_fetches_show_no_topic_and_delay_no_genuine_one() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     sandbox.shared.stores().signing_certificate = Some(include_str!("sns/signer.pem").to_owned());
     let root = format!("{}/tests/serve/sns/root.pem", env!("CARGO_MANIFEST_DIR"));
@@ -90,8 +90,8 @@ async fn whoever_forges_has_little_fetched_and_learns_no_topic_and_what_sns_send
         ("DECAMP_SOURCE_RATE", "100000"),
     ];
     let replica = Replica::start(&sandbox, &settings).await;
-    replica.says("a certificate of SNS was fetched").await;
-    // From now on SNS has no other one.
+    replica.says("fetched a certificate of SNS").await;
+    // From now on SNS has no other certificate.
     sandbox.shared.stores().signing_certificate = None;
     sandbox.shared.stores().certificates_asked.clear();
     let order = ["Message", "MessageId", "Timestamp", "TopicArn", "Type"];
@@ -111,7 +111,7 @@ async fn whoever_forges_has_little_fetched_and_learns_no_topic_and_what_sns_send
             for answer in answers {
                 told.push((answer.status().as_u16(), answer.text().await.expect("it is text")));
             }
-            assert_eq!(told[0], told[1], "the answers tell a topic of ours from another");
+            assert_eq!(told[0], told[1], "the answers differ for a topic of the settings");
             assert_eq!(told[0].0, 403, "{told:?}");
         }
     };
@@ -121,7 +121,7 @@ async fn whoever_forges_has_little_fetched_and_learns_no_topic_and_what_sns_send
         }
     };
     tokio::join!(flood, sent);
-    // Its own certificate, and something else than what was signed.
+    // SNS's own certificate, and a text that was not signed.
     for topic in [&ours, &other] {
         let mut body = genuine.clone();
         (body["TopicArn"], body["Message"]) = (topic.as_str().into(), "another message".into());

@@ -1,4 +1,4 @@
-//! Traces as a collector gets them: one of a departure, a span for each step, and no harm from a collector that fails.
+//! Traces from the collector's side: one for each departure, a span for each step, and no harm from a failing collector.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::receiver::{Manners, Receiver};
 use crate::replica::{Replica, machine_is_off, quick, requests, terminate};
 
-/// All spans that a collector took.
+/// All spans that a collector accepted.
 fn spans(collector: &Receiver) -> Vec<Value> {
     let bodies = collector.all().into_iter().filter(|told| told.accepted).map(|told| told.body["resourceSpans"][0].clone());
     let lists = bodies.map(|body| {
@@ -33,7 +33,7 @@ fn nanoseconds(span: &Value, which: &str) -> u128 {
 async fn a_departure_is_one_trace_with_a_span_for_each_step() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
-    // It is away for some seconds: what it missed is sent again.
+    // It is unreachable for some seconds. The spans are sent again.
     let collector = Receiver::start(Manners::FailsFirst(3, 503)).await;
     let settings = [("DECAMP_TRACES", &*collector.url), ("DECAMP_TRACES_HEADER", "authorization: Bearer canary-collector")];
     let mut replica = Replica::start(&sandbox, &settings).await;
@@ -50,7 +50,7 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
     assert_eq!(traces.len(), 1, "{traces:?}");
     assert!(traces.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
     let id = *traces.first().expect("there is one");
-    assert_eq!(past["trace_id"], id, "a person gets from there to the trace");
+    assert_eq!(past["trace_id"], id, "the departure links to its trace");
     let lines: Vec<Value> = replica.printed().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of_it: Vec<&Value> = lines.iter().filter(|line| line["asg.name"].is_string()).collect();
     assert!(of_it.iter().any(|line| line["outcome"] == "departed"), "{of_it:#?}");
@@ -92,7 +92,7 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_comes_again_adds_nothing_to_the_trace() {
+async fn a_repeated_event_adds_nothing_to_the_trace() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
     let instance = sandbox.instances[0];
     let collector = Receiver::start(Manners::Well).await;
@@ -104,7 +104,7 @@ async fn an_event_that_comes_again_adds_nothing_to_the_trace() {
     assert_eq!(replica.send(&event).await.status(), 202);
     replica.says("nothing to do: it is over").await;
     let past = replica.json("/v1/departures").await["past"].clone();
-    assert_eq!(past.as_array().map(Vec::len), Some(1), "the repetition pushes nothing out of the history: {past:#}");
+    assert_eq!(past.as_array().map(Vec::len), Some(1), "the repetition adds nothing to the history: {past:#}");
     assert_eq!(replica.stop().await.code(), Some(0), "{}", replica.printed());
 
     let spans = spans(&collector);
@@ -118,7 +118,7 @@ async fn an_event_that_comes_again_adds_nothing_to_the_trace() {
     }
     assert_eq!(steps.iter().filter(|step| step["name"] == "end").count(), 1, "{steps:#?}");
     let ids: BTreeSet<&str> = spans.iter().filter_map(|span| span["spanId"].as_str()).collect();
-    assert_eq!(ids.len(), spans.len(), "each has an id of its own");
+    assert_eq!(ids.len(), spans.len(), "every span has an id of its own");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,12 +142,12 @@ async fn a_collector_that_fails_harms_nothing() {
         assert!(began.elapsed() < Duration::from_secs(20), "{}", gone.printed());
         sleep(Duration::from_millis(100)).await;
     }
-    assert!(!hangs.all().is_empty(), "it was sent something");
+    assert!(!hangs.all().is_empty(), "it received a request");
     assert!(!gone.printed().contains("spans were dropped"), "it may come back: {}", gone.printed());
     let began = Instant::now();
     assert_eq!(gone.stop().await.code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(3), "a pause holds up no stop: {:?}", began.elapsed());
     assert!(gone.printed().contains("spans were dropped"), "{}", gone.printed());
     assert_eq!(hung.stop().await.code(), Some(0));
-    assert!(!hung.printed().contains("ended before everybody was told"), "one call is all that it waits for");
+    assert!(!hung.printed().contains("ended before everybody was told"), "the stop waits for one call only");
 }

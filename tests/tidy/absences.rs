@@ -1,10 +1,10 @@
-//! What decamp does not do, as far as the sources can show it.
+//! What decamp does not do, as far as its sources can prove it.
 
 use std::collections::BTreeSet;
 
 use super::{Text, dependencies, file, lines_with, none, texts};
 
-/// The sources of what runs, without their unit tests.
+/// The sources without their unit tests.
 fn running(folders: &[&str]) -> Vec<Text> {
     let tests = |name: &str| name.contains("/tests/") || name.ends_with("/tests.rs");
     let mut all: Vec<Text> = texts(folders, &[".rs"]).into_iter().filter(|file| !tests(&file.name)).collect();
@@ -28,7 +28,7 @@ fn no_call_of_aws_terminates_an_instance_or_is_of_ec2() {
         decamp_aws::OPERATIONS.iter().filter(harmful).map(|operation| format!("{}:{}", operation.service, operation.name));
     none(found.collect(), "decamp terminates nothing");
     let linked = file("Cargo.lock");
-    assert!(linked.contains("\"aws-sdk-autoscaling\""), "the crates of AWS are named like this");
+    assert!(linked.contains("\"aws-sdk-autoscaling\""), "the crates of AWS have names of this form");
     assert!(!linked.contains("\"aws-sdk-ec2\""), "there is no client of EC2");
 }
 
@@ -36,7 +36,7 @@ fn no_call_of_aws_terminates_an_instance_or_is_of_ec2() {
 fn nothing_is_written_to_consul() {
     let consul = running(&["crates/hashicorp/src"]).into_iter().filter(|file| file.name.contains("consul"));
     let consul: Vec<Text> = consul.collect();
-    assert!(consul.iter().any(|file| file.text.contains(".get(")), "it is read by this name");
+    assert!(consul.iter().any(|file| file.text.contains(".get(")), "reads have this form");
     none(lines_with(&consul, &["http.put", "http.post", "http.delete", "Method::"]), "Consul is only read");
 }
 
@@ -44,7 +44,7 @@ fn nothing_is_written_to_consul() {
 fn no_node_is_ever_made_eligible() {
     let all = running(&["crates/hashicorp/src"]);
     let says = |text: &str| all.iter().any(|file| file.text.contains(text));
-    assert!(says("\"Eligibility\": \"ineligible\"") && says("\"MarkEligible\": false"), "Nomad's words are these");
+    assert!(says("\"Eligibility\": \"ineligible\"") && says("\"MarkEligible\": false"), "writes have this form");
     none(lines_with(&all, &["\"eligible\"", "\"MarkEligible\": true"]), "decamp makes no node eligible");
 }
 
@@ -57,14 +57,14 @@ fn no_write_but_a_heartbeat_is_made_outside_of_the_rules() {
     for Text { name, text } in &all {
         for (number, line) in text.lines().enumerate() {
             let named = writes.iter().any(|write| line.contains(&format!("Effect::{write}")));
-            // A pattern has one of these; what makes an effect has none.
+            // A pattern contains one of these. An expression that makes an effect contains none.
             let matches = ["..", "=>", "(_)", "matches!", "let Effect"].iter().any(|sign| line.contains(sign));
             if named && !matches {
                 made.push(format!("{name}:{} {}", number + 1, line.trim()));
             }
         }
     }
-    none(made, "what is written is decided in core::decide");
+    none(made, "only core::decide decides on writes");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn the_sdk_of_aws_is_known_in_one_crate() {
     let elsewhere = running(&["src", "lambda/src", "crates"]).into_iter().filter(|file| !file.name.starts_with("crates/aws/"));
     let types = ["aws_sdk_autoscaling::", "aws_sdk_elasticloadbalancingv2::", "aws_smithy_types::", "aws_smithy_runtime_api::"];
     let inside = running(&["crates/aws/src"]);
-    assert!(types.iter().all(|name| inside.iter().any(|file| file.text.contains(name))), "the SDK's crates are these");
+    assert!(types.iter().all(|name| inside.iter().any(|file| file.text.contains(name))), "the SDK's crates have these names");
     none(lines_with(&elsewhere.collect::<Vec<_>>(), &types), "no type of the SDK leaves crates/aws");
 }
 
@@ -80,10 +80,10 @@ fn the_sdk_of_aws_is_known_in_one_crate() {
 fn the_lambda_links_no_server_and_no_pretend_world() {
     let linked = file("lambda/crates.txt");
     let linked: BTreeSet<&str> = linked.lines().collect();
-    assert!(linked.contains("decamp_core"), "our crates are named like this");
+    assert!(linked.contains("decamp_core"), "our crates have names of this form");
     let absent = ["axum", "decamp_service", "decamp_sim", "decamp_sandbox", "decamp_rehearse"];
     none(absent.iter().filter(|name| linked.contains(**name)).map(|name| (*name).to_owned()).collect(), "lambda/crates.txt");
-    // `just check` holds the list to what cargo says; this holds our own manifests to it.
+    // `just check` compares the list with cargo's output. This compares our own manifests with it.
     let mut used: Vec<String> = dependencies("lambda/Cargo.toml");
     let mut place = 0;
     while let Some(name) = used.get(place).cloned() {

@@ -1,4 +1,4 @@
-//! Every claim of the documents names what fails when it is false: docs/claims.md, held to the documents and to the sources.
+//! Checks docs/claims.md against the documents and the sources: for every claim it names a test that fails if the claim is false.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +12,17 @@ const CLAIMS: &str = "docs/claims.md";
 struct Row {
     document: String,
     claim: String,
-    /// What stands in backticks beside it.
+    /// The names in backticks in the second cell.
     shown_by: Vec<String>,
 }
 
-/// The cells of a table's row, without its header and its rule.
+/// The cells of a table row. `None` for other lines.
 fn cells(line: &str) -> Option<Vec<&str>> {
     let inner = line.strip_prefix("| ")?.strip_suffix(" |")?;
     Some(inner.split(" | ").map(str::trim).collect())
 }
 
-/// The rows of docs/claims.md: a section is a document.
+/// The rows of docs/claims.md. Each section is for one document.
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     let mut document = String::new();
@@ -42,7 +42,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// A text without the targets of its links: they are relative to the document.
+/// A text without the targets of its links, which are relative to the document.
 fn without_links(text: &str) -> String {
     let mut plain = String::new();
     let mut rest = text;
@@ -56,7 +56,7 @@ fn without_links(text: &str) -> String {
     plain + rest
 }
 
-/// The sentences of a text that may have line breaks.
+/// The sentences of a text. It may contain line breaks.
 fn sentences(text: &str) -> Vec<String> {
     let one_line = without_links(&text.split_whitespace().collect::<Vec<_>>().join(" "));
     let pieces: Vec<&str> = one_line.split(". ").collect();
@@ -65,7 +65,7 @@ fn sentences(text: &str) -> Vec<String> {
     pieces.iter().enumerate().map(ended).filter(|sentence| !sentence.is_empty()).collect()
 }
 
-/// What stands between a heading and the next.
+/// The text between a heading and the next one.
 fn section(document: &str, heading: &str) -> String {
     let text = file(document);
     let after = text.split_once(&format!("\n## {heading}\n")).map(|(_, after)| after);
@@ -73,7 +73,7 @@ fn section(document: &str, heading: &str) -> String {
     after.split("\n## ").next().unwrap_or(after).to_owned()
 }
 
-/// Its paragraphs and list items, each as one text.
+/// The paragraphs and list items of a text, each as one text.
 fn paragraphs(text: &str) -> Vec<String> {
     let mut all: Vec<String> = vec![String::new()];
     for line in text.lines() {
@@ -89,7 +89,7 @@ fn paragraphs(text: &str) -> Vec<String> {
     all.into_iter().filter(|text| !text.trim().is_empty()).collect()
 }
 
-/// The claims of docs/outcomes.md: what stands before its table, each outcome's code, and each sentence of what it means.
+/// The claims of docs/outcomes.md: the text before its table, the exit code of each outcome, and each sentence of its meaning.
 fn of_the_outcomes() -> Vec<String> {
     let text = file("docs/outcomes.md");
     let (_, body) = text.split_once('\n').expect("it has a title");
@@ -108,12 +108,12 @@ fn of_the_outcomes() -> Vec<String> {
     claims
 }
 
-/// The claims of a section of prose and lists.
+/// The claims of a section with prose and lists.
 fn of_a_section(document: &str, heading: &str) -> Vec<String> {
     paragraphs(&section(document, heading)).iter().flat_map(|paragraph| sentences(paragraph)).collect()
 }
 
-/// The claims of a section's list.
+/// The claims of a list in a section.
 fn of_a_list(document: &str, heading: &str) -> Vec<String> {
     let section = section(document, heading);
     let (_, list) = section.split_once("\n- ").unwrap_or_else(|| panic!("{heading:?} has no list"));
@@ -121,7 +121,7 @@ fn of_a_list(document: &str, heading: &str) -> Vec<String> {
     paragraphs(&format!("- {list}")).iter().flat_map(|item| sentences(item)).collect()
 }
 
-/// The invariants that the judge knows by a letter: the letter and what must hold.
+/// The judge's invariants: the code of each, and its sentences.
 fn of_the_invariants() -> Vec<String> {
     let text = file("docs/adr/0023-invariants.md");
     let mut claims = Vec::new();
@@ -136,7 +136,7 @@ fn of_the_invariants() -> Vec<String> {
     claims
 }
 
-/// Every document whose claims are listed, by the title of its section in docs/claims.md.
+/// The documents whose claims are listed, by the title of their section in docs/claims.md.
 fn documents() -> Vec<(&'static str, Vec<String>)> {
     vec![
         ("Outcomes", of_the_outcomes()),
@@ -164,13 +164,13 @@ fn every_claim_has_an_entry_and_every_entry_still_is_one() {
     }
     let titles: Vec<&str> = documents().iter().map(|(title, _)| *title).collect();
     wrong.extend(rows.iter().filter(|row| !titles.contains(&&*row.document)).map(|row| format!("{}: no document", row.document)));
-    none(wrong, "docs/claims.md has each claim once, as it stands in its document");
+    none(wrong, "docs/claims.md has each claim once, in the words of its document");
 }
 
-/// Why what a row names does not exist.
+/// Why the test that a row names does not exist. `None` if it exists.
 fn missing(named: &str, judge: &str, table: &str) -> Option<String> {
     if let Some(rule) = named.strip_prefix("judge: ") {
-        // A request that the driver lost is no violation of its own: whoever plays a departure judges it.
+        // S2 is about lost requests, which are judged for a whole departure and not by a rule of the oracle.
         return (rule != "S2" && !judge.contains(&format!("\"{rule}\""))).then(|| format!("the judge has no rule {rule}"));
     }
     if let Some(name) = named.strip_prefix("wrong driver: ") {
@@ -201,13 +201,13 @@ fn what_an_entry_names_exists() {
         }
         let missing = row.shown_by.iter().filter_map(|named| missing(named, &judge, &table));
         wrong.extend(missing.map(|why| format!("{}: {why}", row.claim)));
-        // A judge that nobody offends proves nothing.
+        // A rule that no wrong driver breaks proves nothing.
         let has = |kind: &str| row.shown_by.iter().any(|named| named.starts_with(kind));
         if has("judge: ") != has("wrong driver: ") {
             wrong.push(format!("{}: a rule of the judge and a wrong driver that breaks it belong together", row.claim));
         }
     }
-    none(wrong, "docs/claims.md names what there is");
+    none(wrong, "docs/claims.md names only tests that exist");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Calls of AWS and their retries. Each attempt takes a place of its own in our share of the account's bucket, and so does each page.
+//! Calls of AWS and their retries. Each attempt and each page takes its own token of the process's rate limit.
 //!
-//! The SDK's own retries are off: six attempts behind one place made 64 calls in 88 s for one departure of a throttled account.
+//! The SDK's own retries are off: with six attempts for one token, one departure of a throttled account made 64 calls in 88 s.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -11,62 +11,62 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::aws::{Use, refusal, unseen};
-use super::shared::{Limiter, PATIENCE};
+use super::aws::{CallKind, refusal, unseen};
+use super::rate_limiter::{LONGEST_WAIT, RateLimiter};
 use decamp_core::decide::{Refusal, Unseen};
 
-/// A client with its share of the bucket.
+/// An SDK client with its rate limit.
 #[derive(Debug)]
-pub(super) struct Paced<C> {
+pub(super) struct RateLimited<C> {
     client: Arc<C>,
-    limiter: Arc<Limiter>,
-    used_for: Use,
+    limiter: Arc<RateLimiter>,
+    kind: CallKind,
     backoff: Duration,
 }
 
-impl<C> Clone for Paced<C> {
+impl<C> Clone for RateLimited<C> {
     fn clone(&self) -> Self {
         let (client, limiter) = (Arc::clone(&self.client), Arc::clone(&self.limiter));
-        Self { client, limiter, used_for: self.used_for, backoff: self.backoff }
+        Self { client, limiter, kind: self.kind, backoff: self.backoff }
     }
 }
 
-impl<C> Paced<C> {
-    /// A client whose calls share `limiter`. `backoff` is the longest pause before the first retry.
-    pub(super) fn new(client: C, limiter: &Arc<Limiter>, used_for: Use, backoff: Duration) -> Self {
-        Self { client: Arc::new(client), limiter: Arc::clone(limiter), used_for, backoff }
+impl<C> RateLimited<C> {
+    /// Makes a client whose calls share `limiter`. `backoff` is the longest pause before the first retry.
+    pub(super) fn new(client: C, limiter: &Arc<RateLimiter>, kind: CallKind, backoff: Duration) -> Self {
+        Self { client: Arc::new(client), limiter: Arc::clone(limiter), kind, backoff }
     }
 
-    /// Waits for a place for one more look.
+    /// Waits for a token for a look.
     ///
     /// # Errors
     ///
-    /// None is free in time.
-    pub(super) async fn look(&self) -> Result<(), Unseen> {
-        self.limiter.look().await
+    /// The wait would be too long.
+    pub(super) async fn acquire_look(&self) -> Result<(), Unseen> {
+        self.limiter.acquire_look().await
     }
 
-    /// Waits for a place for one more write.
+    /// Waits for a token for a write.
     ///
     /// # Errors
     ///
-    /// None is free in time.
-    pub(super) async fn enter(&self) -> Result<(), Refusal> {
-        if self.limiter.enter(PATIENCE).await { Ok(()) } else { Err(Refusal::Throttled) }
+    /// The wait would be too long.
+    pub(super) async fn acquire_write(&self) -> Result<(), Refusal> {
+        if self.limiter.acquire(LONGEST_WAIT).await { Ok(()) } else { Err(Refusal::Throttled) }
     }
 
-    /// Makes a call, for which its caller has taken a place, and repeats it while AWS is away or says "too many". Every further
-    /// attempt waits for a place of its own; without one, the last answer stands.
+    /// Makes a call, for which the caller has taken a token, and repeats it while AWS cannot be reached or throttles. Every further
+    /// attempt waits for its own token. Without one, the last error is returned.
     ///
     /// # Errors
     ///
-    /// What the last attempt came to.
+    /// The error of the last attempt.
     pub(super) async fn call<T, E, F>(&self, send: impl Fn(&C) -> F) -> Result<T, SdkError<E, HttpResponse>>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let end = Instant::now() + self.used_for.whole();
+        let end = Instant::now() + self.kind.time_limit();
         let mut tries = 0;
         let mut unanswered = None;
         loop {
@@ -79,7 +79,8 @@ impl<C> Paced<C> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            // An attempt without an answer may have completed the action that this one no longer found: nobody can tell from the answers.
+            // An earlier attempt without an answer may have completed the action that this attempt no longer finds, so "no active
+            // action" would be a wrong answer.
             if matches!(refusal(&error, None), Refusal::NoActiveAction)
                 && let Some(unanswered) = unanswered
             {
@@ -91,11 +92,11 @@ impl<C> Paced<C> {
             }
             let pause = self.pause(tries);
             let left = end.saturating_duration_since(Instant::now());
-            if after.is_none() || self.used_for.attempts() <= tries || left <= pause {
+            if after.is_none() || self.kind.attempts() <= tries || left <= pause {
                 return Err(error);
             }
             sleep(pause).await;
-            if !self.limiter.enter((left - pause).min(PATIENCE)).await {
+            if !self.limiter.acquire((left - pause).min(LONGEST_WAIT)).await {
                 return Err(error);
             }
             if after == Some(Repeat::Away) {
@@ -104,11 +105,11 @@ impl<C> Paced<C> {
         }
     }
 
-    /// All pages of a list, or as many as `most`. A place for the first was taken. `next` tells of a page where the next begins.
+    /// All pages of a list, at most `most`. The caller has taken a token for the first page. `next` reads the token of the next page.
     ///
     /// # Errors
     ///
-    /// What the last attempt at a page came to.
+    /// The error of the last attempt at a page.
     pub(super) async fn pages<T, E, F>(
         &self,
         most: usize,
@@ -123,12 +124,12 @@ impl<C> Paced<C> {
         let mut from: Option<String> = None;
         while pages.len() < most {
             if from.is_some() {
-                self.look().await?;
+                self.acquire_look().await?;
             }
             let page = self.call(|client| send(client, from.clone())).await.map_err(|error| unseen(refusal(&error, None)))?;
             let follows = next(&page).filter(|next| !next.is_empty()).map(str::to_owned);
             pages.push(page);
-            // A list that would begin again at the same place would never end.
+            // A list whose next page is the same page would never end.
             if follows.is_none() || follows == from {
                 break;
             }
@@ -137,23 +138,23 @@ impl<C> Paced<C> {
         Ok(pages)
     }
 
-    /// The pause after so many tries: drawn between nothing and a bound, which is twice as long each time.
+    /// The pause after this many tries: drawn between zero and a bound that doubles with each try.
     fn pause(&self, tries: u32) -> Duration {
         let bound = self.backoff.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(3)));
-        // The standard library draws the keys of its maps, and has no other number to draw.
+        // The standard library has no other source of random numbers than the keys of its maps.
         let drawn = std::collections::hash_map::RandomState::new().build_hasher().finish() >> 40;
         bound.mul_f64(f64::from(u32::try_from(drawn).unwrap_or(0)) / f64::from(1_u32 << 24))
     }
 }
 
-/// Why a call may be made again.
+/// Why a call may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeat {
     Throttled,
     Away,
 }
 
-/// Whether another attempt may fare better: not if AWS has understood and refused, nor if there is nothing to sign with.
+/// Whether another attempt may succeed. It cannot if AWS has understood and refused the call, or if there are no credentials.
 fn may_be_repeated<E>(error: &SdkError<E, HttpResponse>) -> Option<Repeat>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -168,7 +169,7 @@ where
             Refusal::Away(_) => Some(Repeat::Away),
             Refusal::Denied(_) | Refusal::Missing | Refusal::NoActiveAction | Refusal::Rejected(_) => None,
         },
-        // Cut short, late, or of a kind that is not known yet.
+        // An answer that was cut short or late, or an error kind that is unknown to this version.
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) | _ => Some(Repeat::Away),
     }
 }

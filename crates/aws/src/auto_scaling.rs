@@ -1,13 +1,13 @@
-//! EC2 Auto Scaling: where instances stand, what their groups are set to, and the lifecycle actions they wait in.
+//! EC2 Auto Scaling: the states of instances, the settings of their groups, and their lifecycle actions.
 
 mod arn;
 mod group;
 mod lifecycle;
 mod metadata;
-mod past;
+mod origins;
+mod past_terminations;
 mod refreshes;
 mod roster;
-mod zones;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,22 +16,23 @@ use std::time::Duration;
 use self::group::Groups;
 use self::lifecycle::lifecycle;
 pub use self::metadata::target_groups;
-pub use self::past::Terminated;
+pub use self::origins::Origin;
+use self::origins::Origins;
+pub use self::past_terminations::Terminated;
 pub use self::refreshes::Template;
 pub use self::roster::Roster;
-pub use self::zones::Origin;
-use self::zones::Zones;
-use super::attempts::Paced;
-use super::aws::{Aws, Use, refusal};
-use super::shared::{Crowd, Gather, Limiter};
+use super::attempts::RateLimited;
+use super::aws::{Aws, CallKind, refusal};
+use super::coalescing::{Coalescer, InFlight};
+use super::rate_limiter::RateLimiter;
 use decamp_core::decide::{ActionRef, Departure, Group, Lifecycle, LifecycleResult, Refusal, Unseen};
 use decamp_core::ids::InstanceId;
 
-/// The most instances that one DescribeAutoScalingInstances takes.
-const INSTANCES_A_CALL: usize = 50;
-/// The most groups that one DescribeAutoScalingGroups is asked for.
-const GROUPS_A_CALL: usize = 50;
-/// How many seconds' worth of calls may be made at once: a bucket of 100 that is refilled with 20 a second was seen.
+/// The most instances in one DescribeAutoScalingInstances.
+const INSTANCES_PER_CALL: usize = 50;
+/// The most groups in one DescribeAutoScalingGroups.
+const GROUPS_PER_CALL: usize = 50;
+/// The burst, in seconds of the rate. A bucket of 100 tokens that is refilled with 20 per second was observed.
 const BURST_SECONDS: u32 = 5;
 
 /// An instance as Auto Scaling lists it.
@@ -39,66 +40,67 @@ const BURST_SECONDS: u32 = 5;
 pub struct Listed {
     /// Its group.
     pub asg: Arc<str>,
-    /// Where it stands.
+    /// Its lifecycle state.
     pub lifecycle: Lifecycle,
 }
 
-/// An instance of a group that is not staying: a sweep takes it up.
+/// An instance that is leaving its group, which a sweep continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaving {
     /// Its group.
     pub asg: Arc<str>,
-    /// Which.
+    /// The instance.
     pub instance: InstanceId,
-    /// Where it stands.
+    /// Its lifecycle state.
     pub lifecycle: Lifecycle,
 }
 
-type Client = Paced<aws_sdk_autoscaling::Client>;
+type Client = RateLimited<aws_sdk_autoscaling::Client>;
 
 type Instances = Arc<HashMap<InstanceId, Listed>>;
 
-/// Auto Scaling, as all departures of this process share it.
+/// A client of Auto Scaling that all departures of this process share.
 pub struct AutoScaling {
     looks: Client,
     writes: Client,
-    instances: Gather<(), InstanceId, Instances, Unseen>,
-    zones: Zones,
+    instances: Coalescer<(), InstanceId, Instances, Unseen>,
+    origins: Origins,
     groups: Groups,
 }
 
 impl AutoScaling {
-    /// A client that shares its looks with all departures of `crowd`. Nothing is sent yet.
-    pub fn new(aws: &Aws, crowd: &Arc<Crowd>) -> Self {
+    /// Makes a client. It coalesces the looks of the departures of `in_flight`. Nothing is sent yet.
+    pub fn new(aws: &Aws, in_flight: &Arc<InFlight>) -> Self {
         let (sdk, rate) = (aws.auto_scaling(), aws.settings.auto_scaling_rate);
-        let limiter = Arc::new(Limiter::new(rate * BURST_SECONDS, rate));
-        let looks = Paced::new(sdk.clone(), &limiter, Use::Look, aws.backoff);
-        let zones = Zones::default();
-        let (client, known) = (looks.clone(), zones.clone());
-        let instances = Gather::new(INSTANCES_A_CALL, &limiter, crowd, move |(), ids| {
+        let limiter = Arc::new(RateLimiter::new(rate * BURST_SECONDS, rate));
+        let looks = RateLimited::new(sdk.clone(), &limiter, CallKind::Look, aws.backoff);
+        let origins = Origins::default();
+        let (client, known) = (looks.clone(), origins.clone());
+        let instances = Coalescer::new(INSTANCES_PER_CALL, &limiter, in_flight, move |(), ids| {
             let (client, known) = (client.clone(), known.clone());
             async move { describe_instances(&client, ids, &known).await }
         });
-        let groups = Groups::new(&looks, &limiter, crowd);
-        Self { looks, writes: Paced::new(sdk, &limiter, Use::Write, aws.backoff), instances, zones, groups }
+        let groups = Groups::new(&looks, &limiter, in_flight);
+        Self { looks, writes: RateLimited::new(sdk, &limiter, CallKind::Write, aws.backoff), instances, origins, groups }
     }
 
-    /// Where an instance stands, and in which group; `None`: in none.
+    /// The state and the group of an instance; `None` if no group lists it.
     pub async fn instance(&self, instance: InstanceId) -> Result<Option<Listed>, Unseen> {
         Ok(self.instances.ask((), instance).await?.get(&instance).cloned())
     }
 
-    /// Where the instance of a departure stands in the group that it is said to leave.
+    /// The state of a departure's instance in the departure's group.
     pub async fn lifecycle(&self, departure: &Departure) -> Result<Lifecycle, Unseen> {
         Ok(match self.instance(departure.instance).await? {
             None => Lifecycle::Gone,
             Some(listed) if listed.asg == departure.asg => listed.lifecycle,
-            // Whoever said so was wrong; what it does in its own group is another departure.
+            // The event or the person named the wrong group. Leaving its real group would be another departure.
             Some(listed) => Lifecycle::Staying(format!("in another group, {}", listed.asg).into()),
         })
     }
 
-    /// What a group is set to; with the times when the instance's unfinished activity began and when it was launched, if that is asked for.
+    /// The settings of a group. With `with_activity`, also the times when the instance's unfinished activity began and when the instance
+    /// was launched.
     pub async fn group(&self, departure: &Departure, with_activity: bool) -> Result<Group, Unseen> {
         if !with_activity {
             return self.groups.group(&departure.asg).await;
@@ -108,12 +110,12 @@ impl AutoScaling {
         Ok(Group { activity_began, launched, ..group? })
     }
 
-    /// Every instance of these groups that is on its way out; of every group there is, if none is named.
+    /// Every leaving instance of these groups, or of all groups if none is named.
     pub async fn leaving(&self, asgs: &[Arc<str>]) -> Result<Vec<Leaving>, Unseen> {
         let mut leaving = Vec::new();
-        let chunks: Vec<&[Arc<str>]> = if asgs.is_empty() { vec![&[]] } else { asgs.chunks(GROUPS_A_CALL).collect() };
+        let chunks: Vec<&[Arc<str>]> = if asgs.is_empty() { vec![&[]] } else { asgs.chunks(GROUPS_PER_CALL).collect() };
         for chunk in chunks {
-            self.looks.look().await?;
+            self.looks.acquire_look().await?;
             let names: Option<Vec<String>> = (!chunk.is_empty()).then(|| chunk.iter().map(ToString::to_string).collect());
             let send = |client: &aws_sdk_autoscaling::Client, from| {
                 client.describe_auto_scaling_groups().set_auto_scaling_group_names(names.clone()).set_next_token(from).send()
@@ -134,7 +136,7 @@ impl AutoScaling {
 
     /// Restarts the heartbeat time-out of a lifecycle action.
     pub async fn heartbeat(&self, asg: &str, instance: InstanceId, of: &ActionRef) -> Result<(), Refusal> {
-        self.writes.enter().await?;
+        self.writes.acquire_write().await?;
         let token = of.token.as_ref().map(|token| token.expose().to_owned());
         let send = |client: &aws_sdk_autoscaling::Client| {
             let call = client.record_lifecycle_action_heartbeat().set_lifecycle_action_token(token.clone());
@@ -151,7 +153,7 @@ impl AutoScaling {
         of: &ActionRef,
         result: LifecycleResult,
     ) -> Result<(), Refusal> {
-        self.writes.enter().await?;
+        self.writes.acquire_write().await?;
         let result = match result {
             LifecycleResult::Continue => "CONTINUE",
             LifecycleResult::Abandon => "ABANDON",
@@ -167,7 +169,7 @@ impl AutoScaling {
 
     /// Asks Auto Scaling to replace an instance, through its hook (ADR 0014).
     pub async fn set_unhealthy(&self, instance: InstanceId) -> Result<(), Refusal> {
-        self.writes.enter().await?;
+        self.writes.acquire_write().await?;
         let send = |client: &aws_sdk_autoscaling::Client| {
             let call = client.set_instance_health().instance_id(instance.to_string());
             call.health_status("Unhealthy").should_respect_grace_period(false).send()
@@ -176,9 +178,9 @@ impl AutoScaling {
     }
 }
 
-/// One call, for at most 50 instances. Those that Auto Scaling does not know are not in the answer.
-async fn describe_instances(client: &Client, asked: Vec<InstanceId>, zones: &Zones) -> Result<Instances, Unseen> {
-    let ids: Vec<String> = asked.iter().map(ToString::to_string).collect();
+/// One call, for at most 50 instances. The answer does not list instances that Auto Scaling does not know.
+async fn describe_instances(client: &Client, instances: Vec<InstanceId>, origins: &Origins) -> Result<Instances, Unseen> {
+    let ids: Vec<String> = instances.iter().map(ToString::to_string).collect();
     let send = |client: &aws_sdk_autoscaling::Client, from| {
         client.describe_auto_scaling_instances().set_instance_ids(Some(ids.clone())).set_next_token(from).send()
     };
@@ -192,7 +194,7 @@ async fn describe_instances(client: &Client, asked: Vec<InstanceId>, zones: &Zon
         let launched_from = template.or_else(|| row.launch_configuration_name().map(str::to_owned)).map(Arc::from);
         Some((row.instance_id()?.parse().ok()?, Origin { zone: row.availability_zone()?.into(), launched_from }))
     };
-    zones.learn(&asked, rows().filter_map(origin));
+    origins.learn(&instances, rows().filter_map(origin));
     let listed = rows().filter_map(|row| {
         let state = lifecycle(row.lifecycle_state()?);
         let asg = row.auto_scaling_group_name()?.into();
@@ -201,7 +203,7 @@ async fn describe_instances(client: &Client, asked: Vec<InstanceId>, zones: &Zon
     Ok(Arc::new(listed.collect()))
 }
 
-/// A span in whole seconds, as AWS's numbers give it.
+/// A duration from a number of seconds in an answer.
 fn seconds(number: Option<i32>) -> Option<Duration> {
     number.and_then(|n| u64::try_from(n).ok()).map(Duration::from_secs)
 }

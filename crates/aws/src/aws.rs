@@ -1,8 +1,8 @@
-//! How AWS is called: one configuration for all clients.
+//! The configuration that all clients of AWS share.
 
-mod answers;
+mod http_client;
 mod refusals;
-mod wire;
+mod response_check;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProt
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
-use self::answers::Answers;
-pub(super) use self::answers::date;
+pub(super) use self::http_client::no_proxy;
 pub use self::refusals::NO_CREDENTIALS;
 pub(super) use self::refusals::{classify, is_no_such_group, refusal, unseen};
-pub(super) use self::wire::not_through;
-use super::calls::Calls;
+use self::response_check::ResponseCheck;
+pub(super) use self::response_check::date;
+use super::operations::Calls;
 use decamp_config as settings;
 use decamp_net::clock::Clock;
 
-/// One attempt of a call: these bodies are small, so a slower answer is no answer.
+/// The time limit of one attempt. The answers are small, so a slower answer counts as none.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// A whole look, its retries included: the next one comes anyway.
+/// The time limit of a look with its retries. The next look follows anyway.
 const LOOK: Duration = Duration::from_secs(8);
-/// A whole write, its retries included.
+/// The time limit of a write with its retries.
 const WRITE: Duration = Duration::from_secs(12);
-/// The longest pause before the first retry; each is drawn between nothing and its bound, and every further bound is twice as long.
+/// The longest pause before the first retry. Each pause is drawn between zero and its bound, and every further bound is twice as long.
 const BACKOFF: Duration = Duration::from_millis(400);
 
-/// An access key and its secret, which is never printed. For tests and the pretend world: others leave keys to the standard chain.
+/// An access key and its secret, which is never printed. For tests and the simulation; otherwise keys come from the standard chain.
 #[derive(Clone)]
 pub struct Keys {
     /// The access key's id.
     pub id: String,
-    /// Its secret.
+    /// The access key's secret.
     pub secret: String,
 }
 
@@ -51,23 +51,23 @@ impl std::fmt::Debug for Keys {
 pub struct Aws {
     pub(super) config: SdkConfig,
     pub(super) settings: settings::Aws,
-    /// The longest pause between two attempts at first.
+    /// The longest pause before the first retry.
     pub backoff: Duration,
     pub(super) clock: Arc<Clock>,
     pub(super) calls: Arc<Calls>,
 }
 
-/// What a client is for: looks may fail, since the next look comes; a write should land.
+/// The kind of a client's calls. A look may fail, because the next look follows. A write has more attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Use {
+pub(super) enum CallKind {
     /// `Describe…`.
     Look,
     /// Heartbeat, complete, deregister.
     Write,
 }
 
-impl Use {
-    /// How often a call is made at most.
+impl CallKind {
+    /// The most attempts of one call.
     pub(super) fn attempts(self) -> u32 {
         match self {
             Self::Look => 3,
@@ -75,8 +75,8 @@ impl Use {
         }
     }
 
-    /// How long it may take, with its retries.
-    pub(super) fn whole(self) -> Duration {
+    /// The time limit of one call with its retries.
+    pub(super) fn time_limit(self) -> Duration {
         match self {
             Self::Look => LOOK,
             Self::Write => WRITE,
@@ -85,13 +85,13 @@ impl Use {
 }
 
 impl Aws {
-    /// Takes what the settings say, and the rest from the standard chain of variables, profiles and roles. Credentials are
-    /// fetched with the first call, not here.
+    /// Makes the configuration from the settings, and the rest from the standard chain of variables, profiles and roles. Credentials are
+    /// fetched with the first call.
     pub async fn load(settings: &settings::Aws, keys: Option<Keys>) -> Self {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .http_client(wire::client(settings.proxy.as_ref()))
+            .http_client(http_client::client(settings.proxy.as_ref()))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
-            // `attempts` repeats calls: it asks our share of AWS's buckets before each attempt, which the SDK cannot.
+            // `attempts` repeats calls: before each attempt it takes a token of the process's rate limit, which the SDK cannot.
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(region) = &settings.region {
@@ -104,13 +104,13 @@ impl Aws {
         Self { config, settings: settings.clone(), backoff: BACKOFF, clock: Arc::default(), calls: Arc::default() }
     }
 
-    /// The Region that calls go to.
+    /// The Region of the calls.
     #[must_use]
     pub fn region(&self) -> Option<&str> {
         self.config.region().map(Region::as_ref)
     }
 
-    /// The servers' clock, as far as it was heard.
+    /// The servers' clock, as far as answers have shown it.
     #[must_use]
     pub fn clock(&self) -> &Arc<Clock> {
         &self.clock
@@ -129,7 +129,7 @@ impl Aws {
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config,
         };
-        aws_sdk_autoscaling::Client::from_conf(config.interceptor(self.answers()).build())
+        aws_sdk_autoscaling::Client::from_conf(config.interceptor(self.response_check()).build())
     }
 
     /// A client of Elastic Load Balancing.
@@ -139,15 +139,15 @@ impl Aws {
             Some(endpoint) => config.endpoint_url(endpoint),
             None => config,
         };
-        aws_sdk_elasticloadbalancingv2::Client::from_conf(config.interceptor(self.answers()).build())
+        aws_sdk_elasticloadbalancingv2::Client::from_conf(config.interceptor(self.response_check()).build())
     }
 
-    /// A service's own endpoint, else the one for all; `None`: AWS's.
+    /// The service's own endpoint in the settings, else the endpoint for all services; `None` for AWS's.
     pub(super) fn endpoint<'a>(&'a self, own: &'a Option<String>) -> Option<&'a str> {
         own.as_deref().or(self.settings.endpoint.as_deref())
     }
 
-    fn answers(&self) -> Answers {
-        Answers { clock: Arc::clone(&self.clock), calls: Arc::clone(&self.calls) }
+    fn response_check(&self) -> ResponseCheck {
+        ResponseCheck { clock: Arc::clone(&self.clock), calls: Arc::clone(&self.calls) }
     }
 }

@@ -1,34 +1,50 @@
-//! Where the services are that are called by hand: by the SDK's own rules for partitions, FIPS and dual-stack.
+//! The hosts of the services that decamp calls without an SDK client, by the SDK's own rules for partitions, FIPS and dual-stack.
 //!
-//! The SDK carries one set of rules a service. Those of Auto Scaling are linked, and name the same suffixes as those of SSM, SQS and SNS
-//! do, GovCloud's exceptions included; Secrets Manager differs as said below.
+//! Each SDK client carries the rules of its own service. Auto Scaling's are linked. They give the same suffixes as those of SSM, SQS and
+//! SNS, GovCloud's exceptions included. Secrets Manager differs as said below. No suffix is written here (ADR 0044).
 
 use aws_sdk_autoscaling::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use futures_util::FutureExt as _;
 
-/// The name in the rules that are linked.
+/// The service whose rules are linked.
 const RESOLVED: &str = "autoscaling";
+/// A Region of each of the two commercial partitions.
+const COMMERCIAL: [&str; 2] = ["us-east-1", "cn-north-1"];
 
 /// The host of a service in a Region.
 ///
 /// # Errors
 ///
-/// The Region is none, or its partition has no such endpoints.
+/// There is no such Region, or its partition has no such endpoints.
 pub fn host(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
     if service != "secretsmanager" {
         return resolve(service, region, fips, dual_stack);
     }
-    // In the commercial partitions it has no hosts of its own for dual-stack, and GovCloud's FIPS hosts say so in their name.
+    // In the commercial partitions Secrets Manager's ordinary hosts are its dual-stack hosts too. GovCloud's FIPS hosts have the usual
+    // `-fips` in their name.
     let plain = resolve(service, region, false, false)?;
-    let commercial = plain.ends_with(".amazonaws.com") || plain.ends_with(".amazonaws.com.cn");
+    let partition = without_region(&plain, region);
+    let commercial =
+        COMMERCIAL.iter().any(|of| resolve(service, of, false, false).is_ok_and(|host| without_region(&host, of) == partition));
     let host = if dual_stack && !commercial { resolve(service, region, false, true)? } else { plain };
     Ok(if fips { host.replacen(service, &format!("{service}-fips"), 1) } else { host })
 }
 
-/// The host without either switch. A Region that is none has a host that is none.
+/// The host with neither FIPS nor dual-stack. For a text that is not a Region it is a host that cannot exist.
 #[must_use]
 pub fn plain_host(service: &str, region: &str) -> String {
     host(service, region, false, false).unwrap_or_else(|_| format!("{service}.invalid"))
+}
+
+/// The host of a service that belongs to no Region of the standard partition: `sns.` and the partition's suffix.
+#[must_use]
+pub fn global_host(service: &str) -> String {
+    let [standard, _] = COMMERCIAL;
+    without_region(&plain_host(service, standard), standard)
+}
+
+fn without_region(host: &str, region: &str) -> String {
+    host.replacen(&format!(".{region}."), ".", 1)
 }
 
 fn resolve(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<String, String> {
@@ -46,9 +62,9 @@ fn resolve(service: &str, region: &str, fips: bool, dual_stack: bool) -> Result<
 mod tests {
     use super::*;
 
-    /// What botocore's rules answer for these services, by neither switch, dual-stack, FIPS, both.
+    /// What botocore's rules give for these services: plain, dual-stack, FIPS, both.
     #[test]
-    fn every_partition_has_the_hosts_that_botocore_knows() {
+    fn every_partition_has_the_same_hosts_as_in_botocore() {
         let cases = [
             ("eu-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
             ("mars-west-1", "amazonaws.com", "api.aws", "sqs-fips"),
@@ -72,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_manager_has_no_hosts_of_its_own_for_dual_stack_where_it_is_reached_by_both() {
+    fn secrets_manager_has_no_separate_dual_stack_hosts_in_the_commercial_partitions() {
         let cases = [
             ("eu-west-1", false, true, "secretsmanager.eu-west-1.amazonaws.com"),
             ("us-gov-west-1", true, false, "secretsmanager-fips.us-gov-west-1.amazonaws.com"),
@@ -87,7 +103,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_region_has_no_host() {
+    fn a_global_host_has_no_region() {
+        assert_eq!(global_host("sns"), "sns.amazonaws.com");
+    }
+
+    #[test]
+    fn a_text_that_is_not_a_region_has_no_host() {
         for region in ["", "eu-west-1.evil.example/", "a b"] {
             assert!(host("sns", region, false, false).is_err(), "{region}");
             assert_eq!(plain_host("sns", region), "sns.invalid");

@@ -1,23 +1,24 @@
-//! AWS: Auto Scaling, Elastic Load Balancing, SQS, SNS and the stores of secrets, one file a system.
+//! AWS: Auto Scaling, Elastic Load Balancing, SQS, SNS and the stores of secrets, one file for each.
 
 mod attempts;
 pub mod auto_scaling;
 pub mod aws;
-mod calls;
+pub mod coalescing;
 pub mod endpoints;
 pub mod load_balancers;
-mod queues;
+mod operations;
+mod rate_limiter;
 pub mod refresh;
-pub mod shared;
 pub mod signed;
-mod topics;
+mod sns;
+mod sqs;
 mod xml;
 
 pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Origin, Roster, Template, Terminated, target_groups};
 pub use self::aws::{Aws, NO_CREDENTIALS};
-pub use self::calls::{Caller, Calls, OPERATIONS, Operation};
 pub use self::load_balancers::LoadBalancers;
-pub use self::queues::Received;
+pub use self::operations::{Caller, Calls, OPERATIONS, Operation};
+pub use self::sqs::Received;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
-//! Elastic Load Balancing: target groups, and Classic Load Balancers, which are groups of instances themselves; what they do with their targets, and deregistering exactly the targets that were listed.
+//! Elastic Load Balancing: reads target groups and Classic Load Balancers, which list instances themselves, and deregisters exactly the
+//! targets that were listed.
 
 mod classic;
+mod cross_zone;
 mod facts;
 mod scan;
 mod targets;
-mod zones;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,45 +16,46 @@ use self::classic::Classic;
 use self::facts::{Attributes, Facts};
 use self::scan::Scan;
 use self::targets::{Deregistered, Listing};
-use super::attempts::Paced;
-use super::aws::{Aws, Use};
-use super::shared::{Crowd, Gather, Limiter};
+use super::attempts::RateLimited;
+use super::aws::{Aws, CallKind};
+use super::coalescing::{Coalescer, InFlight};
+use super::rate_limiter::RateLimiter;
 use decamp_core::decide::{Refusal, Target, TargetGroup, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 
-/// Our share of the account's bucket of `Describe…`, which holds 40 and is refilled with 10 a second.
+/// The process's rate limit for `Describe…`. The account's bucket holds 40 tokens and is refilled with 10 per second.
 const LOOKS_BURST: u32 = 20;
 const LOOKS_PER_SECOND: u32 = 5;
-/// Deregistrations have a smaller bucket of their own, whose size AWS does not publish.
+/// Deregistrations have a separate, smaller bucket, whose size AWS does not publish.
 const WRITES_BURST: u32 = 10;
 const WRITES_PER_SECOND: u32 = 5;
 
-type Client = Paced<aws_sdk_elasticloadbalancingv2::Client>;
+type Client = RateLimited<aws_sdk_elasticloadbalancingv2::Client>;
 
-/// The load balancers' target groups, as all departures of this process share them.
+/// A client of Elastic Load Balancing that all departures of this process share.
 pub struct LoadBalancers {
     facts: Facts,
-    health: Arc<Gather<TargetGroupArn, (), Listing, Unseen>>,
-    deregister: Gather<TargetGroupArn, Vec<Target>, Deregistered, Refusal>,
+    health: Arc<Coalescer<TargetGroupArn, (), Listing, Unseen>>,
+    deregister: Coalescer<TargetGroupArn, Vec<Target>, Deregistered, Refusal>,
     scan: Scan,
 }
 
 impl LoadBalancers {
-    /// A client that shares its looks with all departures of `crowd`. Nothing is sent yet.
-    pub fn new(aws: &Aws, crowd: &Arc<Crowd>) -> Self {
+    /// Makes a client. It coalesces the looks of the departures of `in_flight`. Nothing is sent yet.
+    pub fn new(aws: &Aws, in_flight: &Arc<InFlight>) -> Self {
         let sdk = aws.load_balancers();
-        let looking = Arc::new(Limiter::new(LOOKS_BURST, LOOKS_PER_SECOND));
-        let writing = Arc::new(Limiter::new(WRITES_BURST, WRITES_PER_SECOND));
-        let looks = Paced::new(sdk.clone(), &looking, Use::Look, aws.backoff);
-        let writes = Paced::new(sdk, &writing, Use::Write, aws.backoff);
-        let classic = Classic::new(aws, &looking);
-        let health = Arc::new(targets::health(&looks, &classic, &looking, crowd));
+        let look_limiter = Arc::new(RateLimiter::new(LOOKS_BURST, LOOKS_PER_SECOND));
+        let write_limiter = Arc::new(RateLimiter::new(WRITES_BURST, WRITES_PER_SECOND));
+        let looks = RateLimited::new(sdk.clone(), &look_limiter, CallKind::Look, aws.backoff);
+        let writes = RateLimited::new(sdk, &write_limiter, CallKind::Write, aws.backoff);
+        let classic = Classic::new(aws, &look_limiter);
+        let health = Arc::new(targets::health(&looks, &classic, &look_limiter, in_flight));
         let scan = Scan::new(&looks, &health);
-        let deregister = targets::deregister(&writes, &classic, &writing, crowd);
-        Self { facts: Facts::new(&looks, &classic, &looking, crowd), health, deregister, scan }
+        let deregister = targets::deregister(&writes, &classic, &write_limiter, in_flight);
+        Self { facts: Facts::new(&looks, &classic, &look_limiter, in_flight), health, deregister, scan }
     }
 
-    /// Looks at each of these target groups; whether it is attached is the caller's to say.
+    /// Looks at each of these target groups. The caller says which of them are attached.
     pub async fn look(
         &self,
         groups: &[(TargetGroupArn, bool)],
@@ -77,7 +79,7 @@ impl LoadBalancers {
         Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, zones, targets: targets? })
     }
 
-    /// Deregisters exactly these targets, together with what others deregister from the same group at this moment.
+    /// Deregisters exactly these targets. Concurrent deregistrations from the same group share one call.
     pub async fn deregister(&self, group: &TargetGroupArn, targets: &[Target]) -> Result<(), Refusal> {
         if targets.is_empty() {
             return Ok(());
@@ -87,8 +89,8 @@ impl LoadBalancers {
         ours.try_for_each(|(_, _, answer)| answer.clone())
     }
 
-    /// Every target group that lists the instance by its id, or one of its addresses. What is not finished in a few seconds goes on
-    /// with the next look.
+    /// Every target group that lists the instance by its id or one of its addresses. A scan that is not finished within a few seconds
+    /// continues with the next call.
     pub async fn scan(&self, instance: InstanceId, addresses: &[IpAddr]) -> Result<Vec<TargetGroupArn>, Unseen> {
         self.scan.groups_of(instance, addresses).await
     }

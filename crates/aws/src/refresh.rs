@@ -1,4 +1,4 @@
-//! A refresh is started, or the one that is under way is adopted: whoever asks twice, or at the same time, gets one.
+//! Starts a refresh, or adopts the one in progress, so that repeated and concurrent requests get the same refresh.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use crate::{AutoScaling, Template};
 use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::refresh::{NotDone, Preferences, Refresh, newest};
 
-/// What became of the wish for a refresh.
+/// The refresh that a request got.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begun {
-    /// It was started.
+    /// A refresh was started.
     Started(
         /// Its id.
         Arc<str>,
     ),
-    /// One was under way.
+    /// A refresh was in progress.
     Adopted(Refresh),
 }
 
@@ -28,7 +28,7 @@ impl Begun {
         }
     }
 
-    /// The word for it, to search by.
+    /// The word for it in logs and JSON.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -38,12 +38,12 @@ impl Begun {
     }
 }
 
-/// Starts a refresh of a group, or adopts the one that is under way. One that is being cancelled or taken back is not adopted: what was
-/// wanted would never come of it.
+/// Starts a refresh of a group, or adopts the one in progress. A refresh that is being cancelled or rolled back is not adopted, because it
+/// would not reach the requested result.
 ///
 /// # Errors
 ///
-/// Why there is none. It may have begun all the same, where no answer came; whoever asks again adopts it then.
+/// No refresh was started or adopted. If no answer came, one may have started anyway; another request then adopts it.
 pub async fn begin(
     auto_scaling: &AutoScaling,
     asg: &Arc<str>,
@@ -59,12 +59,12 @@ pub async fn begin(
     match newest(listed).filter(|refresh| !refresh.status.is_over()) {
         Some(refresh) if refresh.status.goes_forward() => Ok(Begun::Adopted(refresh)),
         Some(refresh) => Err(NotDone::BeingUndone(refresh.status)),
-        // It ended between the two calls: now there is room.
+        // It ended between the two calls, so a new one can start.
         None => auto_scaling.start_refresh(asg, preferences, to).await.map(Begun::Started),
     }
 }
 
-/// A look that failed on the way to a write.
+/// The refusal for a failed look that a write needed.
 fn as_refusal(why: Unseen) -> Refusal {
     match why {
         Unseen::Throttled => Refusal::Throttled,

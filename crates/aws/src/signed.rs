@@ -1,5 +1,5 @@
-//! Calls of AWS that are signed by hand, because a whole client crate would be too much: two that fetch a secret; `queues` has those of SQS,
-//! `load_balancers::classic` those of Classic Load Balancers.
+//! Signs and sends calls of AWS without an SDK client, because a whole crate for a few calls would be too much. The calls that fetch a
+//! secret are here. `sqs`, `sns` and `load_balancers::classic` have others.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::aws::{Aws, classify, date, not_through, unseen};
+use super::aws::{Aws, classify, date, no_proxy, unseen};
 use super::{endpoints, xml};
 use decamp_config::{Secret, Stored, Tls};
 use decamp_core::decide::Refusal;
@@ -23,27 +23,28 @@ use decamp_net::http;
 use decamp_net::secrets::{Fetch, NotFetched};
 use decamp_net::tls;
 
-/// A whole call. There is no retry: a token is asked for again with the next look, and a message comes back by itself.
+/// The time limit of a call. There are no retries: the next look asks for the token again, and a message becomes visible again by itself.
 pub(super) const CALL: Duration = Duration::from_secs(5);
-/// Secrets have at most 64 KiB, ten messages at most 1 MiB before they are escaped.
+/// The most bytes of an answer. Secrets have at most 64 KiB, ten messages at most 1 MiB before they are escaped.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-/// Calls at once, long polls aside. A thousand messages that are hidden again or deleted at the same moment are a thousand calls:
-/// each would have a connection of its own, and hold some 30 KiB here.
-const AT_ONCE: usize = 32;
-/// Idle connections that are kept, and for how long: enough for what comes steadily.
+/// The most concurrent calls, except long polls. A thousand messages that are hidden or deleted at the same time are a thousand calls, and
+/// each would have its own connection, which takes some 30 KiB.
+const MOST_CONCURRENT: usize = 32;
+/// The most idle connections that are kept, and for how long: enough for a steady load.
 const MOST_IDLE: usize = 16;
 const IDLE: Duration = Duration::from_secs(30);
-/// Credentials are fetched anew this long before they end.
-const CREDENTIALS_END: Duration = Duration::from_mins(5);
+/// Credentials are fetched again this long before they expire.
+const BEFORE_EXPIRY: Duration = Duration::from_mins(5);
 
-/// One operation of a service that speaks JSON.
+/// One operation of a service.
 pub(super) struct Operation {
-    /// Its name.
+    /// The operation's name.
     pub(super) name: &'static str,
-    /// The service, as in its host's name and in signatures.
+    /// The service's name in hosts and signatures.
     pub(super) service: &'static str,
-    /// The prefix of `X-Amz-Target`; empty: it takes a form.
+    /// The prefix of `X-Amz-Target`; empty if the operation takes a form instead of JSON.
     pub(super) target: &'static str,
+    /// The content type of the request.
     pub(super) kind: &'static str,
 }
 
@@ -52,21 +53,22 @@ const GET_PARAMETER: Operation =
 const GET_SECRET_VALUE: Operation =
     Operation { name: "GetSecretValue", service: "secretsmanager", target: "secretsmanager", kind: "application/x-amz-json-1.1" };
 
-/// A caller of these operations, with the credentials that all of decamp uses.
+/// A client for these operations, with the credentials of decamp's other calls.
 pub struct Signed {
     pub(super) aws: Aws,
     credentials: Mutex<Option<Credentials>>,
-    /// Whoever calls waits here until few enough do.
-    turn: Semaphore,
-    /// Made with the first call: most processes never make one.
+    /// Limits the concurrent calls.
+    permits: Semaphore,
+    /// Made with the first call, because most processes make none.
     http: OnceLock<reqwest::Client>,
 }
 
 impl Signed {
-    /// A caller; nothing is sent yet.
+    /// Makes a client. Nothing is sent yet.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        Self { aws: aws.clone(), credentials: Mutex::default(), turn: Semaphore::new(AT_ONCE), http: OnceLock::new() }
+        let permits = Semaphore::new(MOST_CONCURRENT);
+        Self { aws: aws.clone(), credentials: Mutex::default(), permits, http: OnceLock::new() }
     }
 
     async fn parameter(&self, name: &str) -> Result<Secret, Refusal> {
@@ -80,7 +82,7 @@ impl Signed {
         secret_of(&answer)
     }
 
-    /// Where an operation is called, with a slash at the end: as the SDK's own clients are, or where the settings say.
+    /// The address of an operation, with a slash at the end: from the settings, else the same as for the SDK's clients.
     pub(super) fn address(&self, operation: &Operation, region: &str) -> Result<String, Refusal> {
         let settings = &self.aws.settings;
         let own = match operation.service {
@@ -99,7 +101,8 @@ impl Signed {
         Ok(format!("https://{host}/"))
     }
 
-    /// Makes one call, in JSON or, where the operation has no target, as a form. `secret` is what AWS might repeat in an error, and nobody should read.
+    /// Makes one call with JSON, or with a form if the operation has no target. `secret` is removed from errors, because AWS might repeat
+    /// it there.
     pub(super) async fn call(
         &self,
         operation: &Operation,
@@ -122,10 +125,10 @@ impl Signed {
         for (name, value) in signature {
             request = request.header(name, value);
         }
-        let _turn = if time <= CALL { Some(self.turn().await?) } else { None };
+        let _permit = if time <= CALL { Some(self.permit().await?) } else { None };
         self.aws.calls.count(operation.name);
         let sent = self.aws.clock.now();
-        let mut answer = request.send().await.map_err(|why| away(&why))?;
+        let mut answer = request.send().await.map_err(|why| not_reached(&why))?;
         let status = answer.status();
         if status.is_success()
             && let Some(date) = answer.headers().get("date").and_then(|text| date(text.to_str().ok()?))
@@ -133,26 +136,26 @@ impl Signed {
             self.aws.clock.hear(date, sent, self.aws.clock.now());
         }
         let mut read = Zeroizing::new(Vec::new());
-        while let Some(chunk) = answer.chunk().await.map_err(|why| away(&why))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|why| not_reached(&why))? {
             if LARGEST_ANSWER < read.len() + chunk.len() {
-                return Err(Refusal::Away("an answer that never ends".into()));
+                return Err(Refusal::Away("the answer is too large".into()));
             }
             read.extend_from_slice(&chunk);
         }
         if status.is_success() {
-            // An empty result is `{}` or nothing at all; a page of HTML is neither.
+            // An empty result is `{}` or an empty body; a page of HTML is neither.
             let is_json =
                 !speaks_json || read.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&read).is_ok();
-            return if is_json { Ok(read) } else { Err(Refusal::Away("an answer that is not JSON".into())) };
+            return if is_json { Ok(read) } else { Err(Refusal::Away("the answer is not JSON".into())) };
         }
         Err(refusal_of(status.as_u16(), &read, secret))
     }
 
-    /// Waits until few enough others call.
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        match timeout(CALL, self.turn.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(Refusal::Away("too many calls before it were not answered in time".into())),
+    /// Waits until another call may be made.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        match timeout(CALL, self.permits.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(Refusal::Away("too many concurrent calls are waiting for an answer".into())),
         }
     }
 
@@ -184,7 +187,7 @@ impl Signed {
     async fn credentials(&self) -> Result<Credentials, Refusal> {
         let now = SystemTime::now();
         let held = self.credentials.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(held) = held.filter(|held| held.expiry().is_some_and(|end| now + CREDENTIALS_END < end)) {
+        if let Some(held) = held.filter(|held| held.expiry().is_some_and(|end| now + BEFORE_EXPIRY < end)) {
             return Ok(held);
         }
         let provider = self.aws.config.credentials_provider().ok_or(Refusal::Away("there are no credentials".into()))?;
@@ -203,7 +206,7 @@ impl Signed {
             let builder = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy();
             let mut builder = builder.pool_max_idle_per_host(MOST_IDLE).pool_idle_timeout(IDLE);
             if let Some(proxy) = &self.aws.settings.proxy {
-                builder = http::through(builder, &proxy.url, &not_through(proxy))?;
+                builder = http::through(builder, &proxy.url, &no_proxy(proxy))?;
             }
             Ok(builder.redirect(reqwest::redirect::Policy::none()).build()?)
         });
@@ -224,8 +227,8 @@ impl Fetch for Signed {
     }
 }
 
-/// What a refusal says of the secret. Secrets Manager and SSM have a code for one that is not there; for one that is marked for deletion
-/// Secrets Manager has only a sentence (`InvalidRequestException`).
+/// What a refusal means for the secret. Secrets Manager and SSM have a code for a secret that does not exist. For a secret that is marked
+/// for deletion Secrets Manager has only a message (`InvalidRequestException`).
 fn not_fetched(refusal: Refusal) -> NotFetched {
     match refusal {
         Refusal::Rejected(why)
@@ -269,16 +272,16 @@ struct ErrorAnswer {
     message: Option<String>,
 }
 
-/// The token in what `GetParameter` answered.
+/// The token in an answer to `GetParameter`.
 ///
 /// # Errors
 ///
-/// There is none in it. What is said of it repeats nothing that was in it.
+/// The answer has none. The error repeats nothing of the answer.
 pub fn parameter_of(answer: &[u8]) -> Result<Secret, Refusal> {
     read::<ParameterAnswer>(answer).map(|answer| Secret::new(answer.parameter.value))
 }
 
-/// The token in what `GetSecretValue` answered.
+/// The token in an answer to `GetSecretValue`.
 ///
 /// # Errors
 ///
@@ -287,7 +290,7 @@ pub fn secret_of(answer: &[u8]) -> Result<Secret, Refusal> {
     read::<SecretAnswer>(answer).map(|answer| Secret::new(answer.secret_string))
 }
 
-/// What an answer other than a success says. `secret` is what it may repeat, and nobody should read.
+/// The refusal in an answer that is not a success. `secret` is removed from it.
 #[must_use]
 pub fn refusal_of(status: u16, answer: &[u8], secret: &str) -> Refusal {
     if let Some((code, message)) = xml::error(answer) {
@@ -299,16 +302,16 @@ pub fn refusal_of(status: u16, answer: &[u8], secret: &str) -> Refusal {
 }
 
 pub(super) fn read<'a, T: Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Refusal> {
-    // The parser's own words may repeat what it could not read.
-    serde_json::from_slice(answer).map_err(|_| Refusal::Away("the answer is not what was asked for".into()))
+    // The parser's error is dropped, because it may repeat a part of the answer.
+    serde_json::from_slice(answer).map_err(|_| Refusal::Away("the answer has an unexpected form".into()))
 }
 
-/// The Region in an ARN; `None` for a plain name.
+/// The Region of an ARN; `None` for a plain name.
 fn region_of(name: &str) -> Option<&str> {
     name.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
 }
 
-pub(super) fn away(why: &reqwest::Error) -> Refusal {
+pub(super) fn not_reached(why: &reqwest::Error) -> Refusal {
     let mut text: Arc<str> = why.to_string().into();
     let mut cause = std::error::Error::source(why);
     while let Some(error) = cause {

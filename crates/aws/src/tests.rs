@@ -1,13 +1,13 @@
-//! The AWS adapters against a small server that speaks the query protocol, well and badly.
+//! The AWS adapters against a small server that speaks the query protocol, correctly and incorrectly.
 
 mod auto_scaling;
-mod calls;
 mod classic;
+mod coalescing;
 mod hostile;
 mod load_balancers;
+mod operations;
 mod proxies;
 mod refreshes;
-mod sharing;
 mod signed;
 mod wire;
 mod zones;

@@ -1,14 +1,14 @@
-//! Answers in the XML of AWS's query protocol, for calls that are signed by hand.
+//! Reads answers in the XML of AWS's query protocol, for calls without an SDK client.
 
 use aws_smithy_xml::decode::{Document, ScopedDecoder, try_data};
 
 use decamp_core::decide::Refusal;
 
-/// The texts of an element's children, by their names.
+/// The texts of an element's children, by the children's names.
 pub(super) struct Texts(Vec<(String, String)>);
 
 impl Texts {
-    /// The text of the child of this name.
+    /// The text of the child with this name.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
     }
@@ -18,14 +18,14 @@ impl Texts {
 ///
 /// # Errors
 ///
-/// It is no such answer, or not the whole of one: an element that is missing because the answer was cut short tells nothing.
+/// It is not an answer to this operation, or it is incomplete: a missing element of a truncated answer proves nothing.
 pub(super) fn elements(answer: &[u8], operation: &str, path: &[&str]) -> Result<Vec<Texts>, Refusal> {
-    let nonsense = || Refusal::Away(format!("an answer that is not one to {operation}").into());
-    let text = str::from_utf8(answer).ok().filter(|text| is_whole(text)).ok_or_else(nonsense)?;
+    let invalid = || Refusal::Away(format!("not a complete answer to {operation}").into());
+    let text = str::from_utf8(answer).ok().filter(|text| is_complete(text)).ok_or_else(invalid)?;
     let mut document = Document::new(text);
-    let mut root = document.root_element().map_err(|_| nonsense())?;
+    let mut root = document.root_element().map_err(|_| invalid())?;
     if root.start_el().local().strip_suffix("Response") != Some(operation) {
-        return Err(nonsense());
+        return Err(invalid());
     }
     let mut found = Vec::new();
     below(&mut root, path, &mut found);
@@ -34,7 +34,7 @@ pub(super) fn elements(answer: &[u8], operation: &str, path: &[&str]) -> Result<
 
 /// The code and the message of an error.
 pub(super) fn error(answer: &[u8]) -> Option<(String, String)> {
-    let text = str::from_utf8(answer).ok().filter(|text| is_whole(text))?;
+    let text = str::from_utf8(answer).ok().filter(|text| is_complete(text))?;
     let mut document = Document::new(text);
     let mut root = document.root_element().ok()?;
     let mut found = Vec::new();
@@ -43,8 +43,8 @@ pub(super) fn error(answer: &[u8]) -> Option<(String, String)> {
     Some((error.get("Code")?.to_owned(), error.get("Message").unwrap_or_default().to_owned()))
 }
 
-/// Whether every element that begins also ends.
-fn is_whole(text: &str) -> bool {
+/// Whether every element is closed.
+fn is_complete(text: &str) -> bool {
     let mut depth = None;
     for token in Document::new(text) {
         let Ok((_, at)) = token else { return false };
@@ -65,7 +65,7 @@ fn below(element: &mut ScopedDecoder<'_, '_>, path: &[&str], found: &mut Vec<Tex
     }
 }
 
-/// The texts of its children; children that have children of their own have none.
+/// The texts of an element's children. Children that have children themselves have no text.
 fn texts(element: &mut ScopedDecoder<'_, '_>) -> Texts {
     let mut all = Vec::new();
     while let Some(mut child) = element.next_tag() {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_short_anywhere_is_none_and_not_a_shorter_list() {
+    fn a_truncated_answer_is_an_error_and_not_a_shorter_list() {
         let whole = ANSWER.trim_end();
         for length in 0..whole.len() {
             assert!(elements(&whole.as_bytes()[..length], "Ask", &["AskResult", "Rows", "member"]).is_err(), "{length}");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn another_operations_answer_and_a_page_of_html_are_none() {
+    fn the_answer_to_another_operation_and_a_page_of_html_are_errors() {
         for other in ["<html><body>proxy</body></html>", "<OtherResponse/>", "", "{}"] {
             assert!(elements(other.as_bytes(), "Ask", &["AskResult"]).is_err(), "{other}");
         }

@@ -1,13 +1,14 @@
-//! How AWS is reached: its Region, and endpoints other than its own.
+//! The connection to AWS: its Region, and custom endpoints.
 
 use super::Refused;
 use super::connection::{Proxy, proxy};
 use super::reader::Reader;
 
-/// Our share of the account's bucket for all of Auto Scaling, whose size AWS does not publish (100 and 20 a second were seen).
+/// decamp's share of the account's rate limit for all of Auto Scaling, which AWS does not publish (a burst of 100 and 20 a second
+/// were seen).
 const AUTO_SCALING_RATE: u32 = 15;
 
-/// How AWS is reached. Credentials are left to the AWS SDK's own chain.
+/// The connection to AWS. Credentials are left to the AWS SDK's own chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Aws {
     /// The Region. `AWS_REGION`, else `AWS_DEFAULT_REGION`; `None` leaves it to the SDK's own chain.
@@ -26,9 +27,9 @@ pub struct Aws {
     pub sqs_endpoint: Option<String>,
     /// Another endpoint for SNS. `AWS_ENDPOINT_URL_SNS`.
     pub sns_endpoint: Option<String>,
-    /// A proxy, which is never taken from the usual variables by itself.
+    /// A proxy. The usual proxy variables are not read.
     pub proxy: Option<Proxy>,
-    /// Calls of Auto Scaling a second that this process makes at most. `DECAMP_AUTO_SCALING_RATE`.
+    /// The most calls of Auto Scaling a second that this process makes. `DECAMP_AUTO_SCALING_RATE`.
     pub auto_scaling_rate: u32,
 }
 

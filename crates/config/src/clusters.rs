@@ -1,4 +1,5 @@
-//! Which Nomad cluster has which Auto Scaling groups: one has all, or each table `[clusters.NAME]` of a document has its own (ADR 0043).
+//! Which Nomad cluster has which Auto Scaling groups: one cluster has all, or each table `[clusters.NAME]` of a document lists its
+//! own (ADR 0043).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use super::table::{self, Unknown};
 use super::{Policy, Refused};
 use decamp_core::decide::is_named_by;
 
-/// The setting of the shared part that a table may have as well.
+/// The shared setting that a table may also have.
 const USES_CONSUL: &str = "DECAMP_CONSUL";
 
 /// One Nomad cluster with its Consul, and the Auto Scaling groups whose instances are its nodes.
@@ -17,16 +18,16 @@ const USES_CONSUL: &str = "DECAMP_CONSUL";
 pub struct Cluster {
     /// Its name in the document; `None`: it is the only one.
     pub name: Option<Arc<str>>,
-    /// Its Auto Scaling groups, by name; a `*` at the end stands for any rest.
+    /// Its Auto Scaling groups, by name; a `*` at the end matches any rest.
     pub groups: Vec<Arc<str>>,
-    /// How its Nomad is reached.
+    /// The connection to its Nomad.
     pub nomad: Connection,
-    /// How its Consul is reached; `None` if services are not registered there (`DECAMP_CONSUL=false`).
+    /// The connection to its Consul; `None` if services are not registered there (`DECAMP_CONSUL=false`).
     pub consul: Option<Connection>,
 }
 
 impl Cluster {
-    /// Whether a group of this name is the cluster's.
+    /// Whether the cluster has a group of this name.
     #[must_use]
     pub fn has(&self, group: &str) -> bool {
         self.groups.iter().any(|pattern| is_named_by(pattern, group))
@@ -38,17 +39,17 @@ impl Cluster {
 pub struct Clusters(Vec<Cluster>);
 
 impl Clusters {
-    /// The cluster of a group; `None`: no table of the document has the group.
+    /// The cluster of a group; `None` if no table of the document has the group.
     #[must_use]
     pub fn of(&self, group: &str) -> Option<&Cluster> {
         self.0.iter().find(|cluster| cluster.has(group))
     }
 
-    /// The cluster of a group that a person or an event named.
+    /// The cluster of a group that a person or an event names.
     ///
     /// # Errors
     ///
-    /// No table of the document has the group; the error says what to set.
+    /// Returns an error that says what to set if no table of the document has the group.
     pub fn known(&self, group: &str) -> Result<&Cluster, Refused> {
         let why = || {
             Refused(format!("no cluster in the settings has the group {group}; add it to the groups of the one it belongs to"))
@@ -62,19 +63,19 @@ impl Clusters {
         &self.0
     }
 
-    /// Whether a document names them. Otherwise there is one, which has all groups.
+    /// Whether a document names them. Otherwise there is one cluster, which has all groups.
     #[must_use]
     pub fn are_named(&self) -> bool {
         self.0.iter().any(|cluster| cluster.name.is_some())
     }
 
-    /// The policy of a group: that of all, but for whether its cluster registers services in Consul.
+    /// The policy of a group if it differs from the shared one, by whether its cluster registers services in Consul.
     pub(super) fn policy(&self, group: &str, shared: &Policy) -> Option<Policy> {
         let consul = self.of(group)?.consul.is_some();
         (consul != shared.consul).then(|| Policy { consul, ..shared.clone() })
     }
 
-    /// What of the allow-list belongs to a cluster. An empty list allows the groups of all clusters.
+    /// The part of the allow-list that belongs to a cluster. An empty list allows the groups of all clusters.
     pub(super) fn narrow(
         &self,
         allowed: Vec<Arc<str>>,
@@ -109,7 +110,7 @@ impl Clusters {
     }
 }
 
-/// The names that both patterns stand for, as a pattern: always one of the two.
+/// The pattern for the names that both patterns match. It is always one of the two.
 fn narrower<'a>(one: &'a Arc<str>, other: &'a Arc<str>) -> Option<&'a Arc<str>> {
     let start = |pattern: &'a str| pattern.strip_suffix('*');
     match (start(one), start(other)) {
@@ -132,7 +133,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// What a table sets of this name. How Nomad and Consul are reached is never another cluster's.
+    /// A setting of this name: the table's own, else the shared one. The connections to Nomad and Consul are never shared.
     fn get(&self, shared: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<String> {
         let own = self.rows.get(name).cloned();
         if is_of_one_cluster(name) { own } else { own.or_else(|| shared(name)) }
@@ -154,12 +155,12 @@ impl Written {
     }
 }
 
-/// Whether a setting says how Nomad or Consul is reached.
+/// Whether a setting is about the connection to Nomad or Consul.
 fn is_of_one_cluster(name: &str) -> bool {
     name.starts_with("NOMAD_") || name.starts_with("CONSUL_")
 }
 
-/// The clusters of a document's tables; without any, the one that the settings name.
+/// The clusters of a document's tables, or the one of the settings if there are no tables.
 pub(super) fn read(
     get: &dyn Fn(&str) -> Option<String>,
     tables: &[Written],
@@ -173,11 +174,11 @@ pub(super) fn read(
         return Ok(Clusters(vec![Cluster { name: None, groups: vec!["*".into()], nomad, consul }]));
     }
     // Nomad itself sets NOMAD_REGION for each of its tasks, such as `decamp serve`.
-    let of_none =
+    let unused =
         |name: &&str| is_of_one_cluster(name) && *name != "NOMAD_REGION" && get(name).is_some_and(|text| !text.is_empty());
-    let of_none: Vec<&str> = table::TABLE.iter().map(|row| row.name).filter(of_none).collect();
-    if !of_none.is_empty() {
-        warnings.push(format!("not used, because each table of clusters has its own: {}", of_none.join(", ")));
+    let unused: Vec<&str> = table::TABLE.iter().map(|row| row.name).filter(unused).collect();
+    if !unused.is_empty() {
+        warnings.push(format!("not used, because each table of clusters has its own: {}", unused.join(", ")));
     }
     let mut all = Vec::new();
     for written in tables {
@@ -200,7 +201,7 @@ pub(super) fn read(
     Ok(Clusters(all))
 }
 
-/// The tables of a document, each with its groups and its settings; and a sentence for each name that is unknown.
+/// Reads the tables of a document, each with its groups and settings. Adds a warning for each unknown name.
 #[cfg(feature = "document")]
 pub(super) fn tables(value: toml::Value, unknown: Unknown, warnings: &mut Vec<String>) -> Result<Vec<Written>, Refused> {
     let toml::Value::Table(named) = value else {

@@ -1,4 +1,4 @@
-//! How Nomad and Consul are reached: addresses, token, TLS. The variables are those of their own command lines.
+//! The connections to Nomad and Consul: addresses, token, TLS. The variables are those of their own command lines.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use super::Refused;
 use super::reader::Reader;
 use super::secret::{Stored, TokenSource, source};
 
-/// How one of the two systems is reached.
+/// The connection to one of the two systems.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// Its servers' or agents' addresses, `http://…` or `https://…`, tried in turn.
+    /// The addresses of its servers or agents, `http://…` or `https://…`, tried in turn.
     pub addresses: Vec<String>,
-    /// Where the token comes from.
+    /// The source of the token.
     pub token: TokenSource,
-    /// How its certificate is checked, and which one is ours.
+    /// How its certificate is checked, and our own certificate.
     pub tls: Tls,
-    /// What every request asks for besides: `region`, or `ns`, `partition` and `dc`.
+    /// The query parameters of every request: `region`, or `ns`, `partition` and `dc`.
     pub query: Vec<(&'static str, String)>,
-    /// A proxy, which is never taken from the usual variables by itself.
+    /// A proxy. The usual proxy variables are not read.
     pub proxy: Option<Proxy>,
-    /// How long a connection may take to be made. `DECAMP_CONNECT_TIMEOUT`.
+    /// The time-out of connecting. `DECAMP_CONNECT_TIMEOUT`.
     pub connect_timeout: Duration,
-    /// How long one request may take, its answer's body included. `DECAMP_CALL_TIMEOUT`.
+    /// The time-out of one request, including the body of its answer. `DECAMP_CALL_TIMEOUT`.
     pub timeout: Duration,
 }
 
-/// A proxy, through which AWS, Nomad and Consul are called.
+/// A proxy for AWS, Nomad and Consul.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// Its address. `DECAMP_PROXY`.
     pub url: String,
-    /// The hosts, domains and networks that are called without it, with commas. `NO_PROXY`.
+    /// The hosts, domains and networks that are called without it, separated by commas. `NO_PROXY`.
     pub except: String,
 }
 
@@ -41,10 +41,10 @@ pub(super) fn proxy(from: &Reader<'_>) -> Result<Option<Proxy>, Refused> {
     Ok(Some(Proxy { url: address("DECAMP_PROXY", &url, None)?, except }))
 }
 
-/// How a server's certificate is checked, and which one is ours. All paths are of PEM files.
+/// How a server's certificate is checked, and our own certificate. All paths are PEM files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The only authorities that are believed. Without this and `ca_path`: those of the system.
+    /// The only trusted authorities. Without this and `ca_path`: those of the system.
     pub ca: Option<PathBuf>,
     /// A folder of such files.
     pub ca_path: Option<PathBuf>,
@@ -52,17 +52,17 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
-    /// The name that the server's certificate must have, where that is not the address's.
+    /// The name that the server's certificate must have, if it is not that of the address.
     pub server_name: Option<String>,
-    /// What of these is kept in AWS.
+    /// The parts that are kept in AWS.
     pub stored: StoredTls,
 }
 
-/// Certificates and keys that are kept in AWS instead of files, as PEM text: for a function, which has no files but those of its layers.
-/// Fetched with the first request, and again when TLS fails.
+/// Certificates and keys that are kept in AWS instead of files, as PEM text, for a function, which has only the files of its
+/// layers. They are fetched with the first request, and again when TLS fails.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoredTls {
-    /// The only authorities that are believed.
+    /// The only trusted authorities.
     pub ca: Option<Stored>,
     /// Our certificate, with its chain.
     pub certificate: Option<Stored>,
@@ -78,7 +78,7 @@ impl StoredTls {
     }
 }
 
-/// The variables of one system: `NOMAD` or `CONSUL`.
+/// Reads the TLS variables of one system: `NOMAD` or `CONSUL`.
 fn tls(from: &Reader<'_>, system: &str) -> Result<Tls, Refused> {
     let path = |end: &str| from.text(&format!("{system}_{end}")).map(PathBuf::from);
     let stored = |end: &str| {
@@ -169,12 +169,12 @@ fn finish(
     Ok(Connection { addresses, token, tls, query, proxy, connect_timeout, timeout })
 }
 
-/// How long one request may take, its answer's body included.
+/// The time-out of one request, including the body of its answer.
 pub(super) fn timeout(from: &Reader<'_>) -> Result<Duration, Refused> {
     from.span("DECAMP_CALL_TIMEOUT", Duration::from_secs(5))
 }
 
-/// An address with its scheme, and without anything that would end up in logs.
+/// Checks an address. It gets a scheme, and must have nothing that is secret, because it appears in logs.
 fn address(variable: &str, text: &str, scheme: Option<&str>) -> Result<String, Refused> {
     let refuse = |why: &str| Err(Refused(format!("{variable}: {why}")));
     let (scheme, rest) = match (text.split_once("://"), scheme) {

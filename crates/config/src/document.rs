@@ -1,4 +1,4 @@
-//! Settings from a text that is kept in AWS: the same names as the variables, in TOML. What the environment sets overrides it.
+//! Settings from a TOML document that is kept in AWS, with the names of the variables. Environment variables override it.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ pub(super) const CONFIG: &str = "DECAMP_CONFIG";
 /// Tables of a document that only the service reads.
 const TABLES_OF_THE_SERVICE: [&str; 4] = ["webhooks", "terraform", "refresh", "notify"];
 
-/// What a document sets, by the names of the variables.
+/// The settings of a document, by the names of the variables.
 pub(super) type Rows = HashMap<String, String>;
 
-/// What a document says, but for the tables of the service.
+/// The content of a document, without the tables of the service.
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) rows: Rows,
@@ -26,11 +26,11 @@ pub(super) struct Document {
     pub(super) warnings: Vec<String>,
 }
 
-/// Where the document of settings is kept, and how AWS is reached to fetch it; `None` if there is none.
+/// Where the document of settings is kept, and the connection to AWS to fetch it; `None` if there is none.
 ///
 /// # Errors
 ///
-/// The first setting of these that makes no sense.
+/// Returns the first invalid one of these settings.
 pub fn kept_document() -> Result<Option<(Stored, Aws)>, Refused> {
     let all = environment();
     let get = |name: &str| all.get(name).cloned();
@@ -49,12 +49,12 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Option<Stored>, Refused> {
 }
 
 impl Settings {
-    /// Reads the process's environment and, where there is one, a document for the Lambda. A setting that this version does not know is a
-    /// warning: Lambda gives a function its new environment before its new code, and the old code must go on meanwhile.
+    /// Reads the process's environment and the document, if there is one, for the Lambda. An unknown setting is only a warning,
+    /// because Lambda gives a function its new environment before its new code, and the old code must continue meanwhile.
     ///
     /// # Errors
     ///
-    /// The first setting that makes no sense.
+    /// Returns the first invalid setting.
     pub fn of_the_function(text: Option<&str>) -> Result<Self, Refused> {
         let read = |text: &str| {
             let mut table = parse(text)?;
@@ -66,7 +66,7 @@ impl Settings {
         Self::of_document_and_environment(document, Unknown::Warned)
     }
 
-    /// Settings of a document that was read, and of the environment.
+    /// Settings of a document and of the environment.
     pub(super) fn of_document_and_environment(document: Document, unknown: Unknown) -> Result<Self, Refused> {
         let Document { rows: mut all, clusters, mut warnings } = document;
         all.extend(environment());
@@ -77,7 +77,7 @@ impl Settings {
     }
 }
 
-/// A text as TOML. It is never repeated: it may hold secrets.
+/// Parses a text as TOML. Errors never repeat it, because it may have secrets.
 pub(super) fn parse(text: &str) -> Result<Table, Refused> {
     text.parse().map_err(|why: toml::de::Error| {
         let line = why.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
@@ -85,7 +85,7 @@ pub(super) fn parse(text: &str) -> Result<Table, Refused> {
     })
 }
 
-/// A document without the tables of the service.
+/// Reads a document without the tables of the service.
 pub(super) fn document(mut table: Table, unknown: Unknown) -> Result<Document, Refused> {
     let mut warnings = Vec::new();
     let clusters = table.remove("clusters").map(|value| clusters::tables(value, unknown, &mut warnings)).transpose()?;
@@ -115,7 +115,7 @@ pub(super) fn rows(table: Table, unknown: Unknown) -> Result<(Rows, Vec<String>)
     Ok((rows, warnings))
 }
 
-/// A value as the environment would have it.
+/// A value in the form of an environment variable.
 fn written(name: &str, value: Value) -> Result<String, Refused> {
     let text = match value {
         Value::String(text) => Some(text),

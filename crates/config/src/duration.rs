@@ -1,15 +1,15 @@
-//! Spans of time as people write them in settings: `90s`, `5m`, `1h30m`, or plain seconds.
+//! Parses durations as people write them in settings: `90s`, `5m`, `1h30m`, or plain seconds.
 
 use std::time::Duration;
 
-/// The longest span that a setting may name: anything above is a slip of the pen.
+/// The longest duration of a setting. Longer ones are typing errors.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
 
-/// Reads a span.
+/// Parses a duration.
 ///
 /// # Errors
 ///
-/// A sentence that says what is expected.
+/// Returns a sentence that says what is expected.
 pub fn read(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let expected = || format!("{text:?} is not a span of time such as 90s, 5m, 1h30m or a number of seconds");
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_read_as_people_write_it() {
+    fn a_duration_is_read_as_people_write_it() {
         let cases = [
             ("90s", 90_000),
             ("5m", 300_000),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_and_repeated() {
+    fn an_invalid_duration_is_refused_and_repeated() {
         for text in ["", "soon", "5 m", "-5s", "1.5h", "30m1h", "5m5m", "s", "1y", "8d", "99999999999999999999h", "5µs"] {
             let refusal = read(text).expect_err(text);
             assert!(refusal.contains(text), "{refusal}");

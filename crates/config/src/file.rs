@@ -1,4 +1,4 @@
-//! Settings from a file or another document: the names of the variables, and the service's tables.
+//! Settings from a file or another document: the names of the variables and the tables of the service.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,22 +12,22 @@ use super::{Notify, Refused, Settings, Terraform, Webhook, notify, refreshes, we
 use decamp_core::refresh::Preferences;
 
 impl Settings {
-    /// Reads a file and the process's environment, which goes before it.
+    /// Reads a file and the process's environment, which overrides it.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or the first setting that makes no sense.
+    /// Returns an error if the file cannot be read, or the first invalid setting.
     pub fn from_file_and_environment(file: &Path) -> Result<Self, Refused> {
         let name = file.display();
         let text = std::fs::read_to_string(file).map_err(|why| Refused(format!("{name} cannot be read: {why}")))?;
         Self::from_document_and_environment(&name.to_string(), &text)
     }
 
-    /// The same of a text that was fetched; `name` is what refusals call it.
+    /// Reads a text that was fetched, and the process's environment. Errors call the text `name`.
     ///
     /// # Errors
     ///
-    /// The first setting that makes no sense.
+    /// Returns the first invalid setting.
     pub fn from_document_and_environment(name: &str, text: &str) -> Result<Self, Refused> {
         let (document, tables) = read(text).map_err(|Refused(why)| Refused(format!("{name}: {why}")))?;
         let mut settings = Self::of_document_and_environment(document, Unknown::Refused)?;
@@ -43,7 +43,7 @@ impl Settings {
     }
 }
 
-/// What a file has beside them, and no variable.
+/// The tables of a file, for which there are no variables.
 #[derive(Debug, Default)]
 struct Tables {
     signed: BTreeMap<Arc<str>, Webhook>,
@@ -52,7 +52,7 @@ struct Tables {
     notify: BTreeMap<Arc<str>, Notify>,
 }
 
-/// The settings in a file, and its tables. The text itself is never repeated: it may hold secrets.
+/// Reads the settings in a file and its tables. Errors never repeat the text, because it may have secrets.
 fn read(text: &str) -> Result<(Document, Tables), Refused> {
     let mut table: Table = document::parse(text)?;
     let tables = Tables {
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_says_what_the_environment_says_in_its_own_types() {
+    fn a_file_has_the_settings_of_the_environment_in_toml_types() {
         let text = "DECAMP_GROUPS = [\"web\", \"batch-*\"]\nDECAMP_SCAN = true\nDECAMP_MOST_DEPARTURES = 5\nNOMAD_ADDR = \"http://n:4646\"\n";
         let (all, _) = read(text).expect("it makes sense");
         let get = |name: &str| all.rows.get(name).map(String::as_str);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_in_a_file_is_refused_and_not_repeated() {
+    fn an_invalid_file_is_refused_and_not_repeated() {
         let cases = [
             ("DECAMP_GROUP = \"canary\"", "DECAMP_GROUPS if that is meant"),
             ("NOMAD_TOKEN = { canary = 1 }", "NOMAD_TOKEN: write a text"),

@@ -1,14 +1,14 @@
-//! Keys that open something: how several of them are written, and how long one has to be.
+//! Keys of clients: how several are written, and how long one must be.
 
-/// A key that is shorter can be guessed.
+/// A shorter key can be guessed.
 pub(super) const SHORTEST_KEY: usize = 16;
 
-/// The keys in a secret text: with commas, or one a line. Two of them are a rotation. One that can be guessed opens nothing.
+/// The keys in a secret text, separated by commas or lines. Two keys are a rotation. A key that can be guessed is left out.
 pub fn keys(text: &str) -> impl Iterator<Item = &str> {
     every(text).filter(|key| SHORTEST_KEY <= key.len())
 }
 
-/// Whether one of them can be guessed, or there is none.
+/// Whether a key can be guessed, or there is none.
 pub(super) fn can_be_guessed(text: &str) -> bool {
     every(text).next().is_none() || every(text).any(|key| key.len() < SHORTEST_KEY)
 }
@@ -25,7 +25,7 @@ mod tests {
     fn two_keys_in_one_secret_are_a_rotation() {
         let text = " the-first-of-all-keys, the-second-of-all-keys\nthe-third-of-all-keys\n a";
         let three = ["the-first-of-all-keys", "the-second-of-all-keys", "the-third-of-all-keys"];
-        assert_eq!(keys(text).collect::<Vec<_>>(), three, "what can be guessed is no key");
+        assert_eq!(keys(text).collect::<Vec<_>>(), three, "a key that can be guessed is left out");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an operator sets: read once from the environment, checked, and passed down whole or in parts.
+//! The settings of an operator: read once from the environment, checked, and passed on whole or in parts.
 
 mod aws;
 mod clusters;
@@ -43,40 +43,40 @@ use decamp_core::decide::{Policy, is_named_by};
 use reader::Reader;
 use table::Unknown;
 
-/// Everything that an operator sets. `TABLE` has each variable with its unit, default and meaning.
+/// All settings. `TABLE` has each variable with its unit, default and meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether anything is written.
+    /// Whether decamp writes anything.
     pub mode: Mode,
-    /// Which early warnings have Auto Scaling replace the instance.
+    /// For which early warnings Auto Scaling is asked to replace the instance.
     pub replace: Replace,
     /// How long before a scheduled change its instance is replaced. `DECAMP_REPLACE_AHEAD`.
     pub replace_ahead: Duration,
-    /// How long a queue keeps a message that nobody deletes. `DECAMP_QUEUE_KEEPS`.
+    /// How long a queue keeps a message that is not deleted. `DECAMP_QUEUE_KEEPS`.
     pub queue_keeps: Duration,
-    /// The Lambda's time-out, for `check`; zero where no function walks departures. `DECAMP_FUNCTION_TIMEOUT`.
+    /// The Lambda's time-out, for `check`; zero if no function runs departures. `DECAMP_FUNCTION_TIMEOUT`.
     pub function_timeout: Duration,
-    /// The rules' settings.
+    /// The settings of the rules.
     pub policy: Policy,
-    /// What may be touched at all.
+    /// The allow-lists.
     pub allowed: Allowed,
-    /// The clusters, with how the Nomad and Consul of each are reached.
+    /// The clusters, each with the connections to its Nomad and Consul.
     pub clusters: Clusters,
-    /// How AWS is reached.
+    /// The connection to AWS.
     pub aws: Aws,
-    /// How `decamp serve` serves.
+    /// The settings of `decamp serve`.
     pub serve: Serve,
-    /// How the command line logs.
+    /// The logging of the command line.
     pub logging: Logging,
     /// How much the Lambda logs. `AWS_LAMBDA_LOG_LEVEL`, which Lambda itself sets.
     pub log_level: LogLevel,
-    /// Where the document is kept that these were read from besides the environment. `DECAMP_CONFIG`.
+    /// Where the document of settings is kept, if there is one. `DECAMP_CONFIG`.
     pub document: Option<Stored>,
-    /// What is worth a warning although it was accepted.
+    /// Warnings about accepted settings.
     pub warnings: Vec<String>,
 }
 
-/// Whether anything is written. `DECAMP_MODE`.
+/// Whether decamp writes anything. `DECAMP_MODE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Look, decide and act.
@@ -85,52 +85,52 @@ pub enum Mode {
     Observe,
 }
 
-/// Which early warnings have Auto Scaling replace an instance that is in service (ADR 0014). `DECAMP_REPLACE`.
+/// For which early warnings Auto Scaling is asked to replace an instance in service (ADR 0014). `DECAMP_REPLACE`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
-    /// None: they are logged and counted.
+    /// For none. They are logged and counted.
     Never,
-    /// EC2's rebalance recommendations for spot instances.
+    /// For EC2's rebalance recommendations for spot instances.
     Rebalance,
-    /// AWS's scheduled changes.
+    /// For AWS's scheduled changes.
     Scheduled,
-    /// Both.
+    /// For both.
     Both,
 }
 
 impl Replace {
-    /// Whether a rebalance recommendation does.
+    /// Whether a rebalance recommendation leads to a replacement.
     #[must_use]
     pub fn on_rebalance(self) -> bool {
         matches!(self, Self::Rebalance | Self::Both)
     }
 
-    /// Whether a scheduled change does.
+    /// Whether a scheduled change leads to a replacement.
     #[must_use]
     pub fn on_scheduled_change(self) -> bool {
         matches!(self, Self::Scheduled | Self::Both)
     }
 }
 
-/// A day: time for a replacement that finds no capacity at first, and for a person.
+/// A day leaves time for a replacement that finds no capacity at first, and for a person to act.
 const REPLACE_AHEAD: Duration = Duration::from_hours(24);
-/// What SQS takes where nothing else is set.
+/// The default of SQS.
 const QUEUE_KEEPS: Duration = Duration::from_hours(96);
-/// The Terraform module's.
+/// The default of the Terraform module.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How much is logged: a level and all that are worse.
+/// How much is logged: a level and all more severe ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     /// Everything.
     Trace,
-    /// What is only of use to who mends decamp.
+    /// Details for debugging decamp.
     Debug,
     /// Decisions and outcomes.
     Info,
-    /// What was carried on with all the same.
+    /// Problems that decamp works around.
     Warn,
-    /// What a person should act on.
+    /// Problems that a person should act on.
     Error,
 }
 
@@ -144,10 +144,11 @@ const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("fatal", LogLevel::Error),
 ];
 
-/// The allow-lists. An empty list allows all. An empty list of groups allows what a person names, and observes the rest.
+/// The allow-lists. An empty list allows everything, except that with an empty list of groups decamp changes only groups that a
+/// person names and observes all others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Auto Scaling groups, by name; a `*` at the end stands for any rest. `DECAMP_GROUPS`.
+    /// Auto Scaling groups, by name; a `*` at the end matches any rest. `DECAMP_GROUPS`.
     pub groups: Vec<Arc<str>>,
     /// AWS accounts, twelve digits each. `DECAMP_ACCOUNTS`.
     pub accounts: Vec<Arc<str>>,
@@ -155,7 +156,7 @@ pub struct Allowed {
     pub regions: Vec<Arc<str>>,
 }
 
-/// A setting that makes no sense, in a sentence that says what to change.
+/// An invalid setting, described by a sentence that says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(
@@ -164,25 +165,25 @@ pub struct Refused(
 );
 
 impl Allowed {
-    /// Whether a group of this name may be touched.
+    /// Whether a group of this name is allowed.
     #[must_use]
     pub fn group(&self, name: &str) -> bool {
         self.groups.is_empty() || self.groups.iter().any(|allowed| is_named_by(allowed, name))
     }
 
-    /// The groups by name; none, if all are allowed or a name has a star: then all groups have to be asked for.
+    /// The allowed groups by name; empty if all are allowed or a name has a star, so that all groups have to be listed.
     #[must_use]
     pub fn named_groups(&self) -> &[Arc<str>] {
         if self.groups.iter().all(|group| !group.ends_with('*')) { &self.groups } else { &[] }
     }
 
-    /// Whether things of this account may be touched.
+    /// Whether this account is allowed.
     #[must_use]
     pub fn account(&self, account: &str) -> bool {
         self.accounts.is_empty() || self.accounts.iter().any(|allowed| **allowed == *account)
     }
 
-    /// Whether things in this Region may be touched.
+    /// Whether this Region is allowed.
     #[must_use]
     pub fn region(&self, region: &str) -> bool {
         self.regions.is_empty() || self.regions.iter().any(|allowed| **allowed == *region)
@@ -190,13 +191,13 @@ impl Allowed {
 }
 
 impl Settings {
-    /// Whether the service and the function only look at instances that events and sweeps report, and write nothing (ADR 0013).
+    /// Whether the service and the function write nothing and only observe the instances that events and sweeps report (ADR 0013).
     #[must_use]
     pub fn only_observes(&self) -> bool {
         self.mode == Mode::Observe || self.allowed.groups.is_empty()
     }
 
-    /// What a person should do about that, if nobody has asked to observe.
+    /// The advice for a person, if decamp observes although the mode is `act`.
     #[must_use]
     pub fn names_no_group(&self) -> Option<&'static str> {
         (self.mode == Mode::Act && self.allowed.groups.is_empty()).then_some(
@@ -205,7 +206,7 @@ impl Settings {
         )
     }
 
-    /// The policy for a group: that of all, but for whether its cluster registers services in Consul.
+    /// The policy of a group: the shared one, except for whether its cluster registers services in Consul.
     #[must_use]
     pub fn policy_of(&self, group: &str) -> Cow<'_, Policy> {
         self.clusters.policy(group, &self.policy).map_or(Cow::Borrowed(&self.policy), Cow::Owned)
@@ -215,18 +216,18 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// The first setting that makes no sense.
+    /// Returns the first invalid setting.
     pub fn from_environment() -> Result<Self, Refused> {
         let all = environment();
         let names: Vec<&str> = all.keys().map(String::as_str).collect();
         Self::read(&|name| all.get(name).cloned(), &names)
     }
 
-    /// Reads settings from wherever `get` finds them; `names` are all that are set, so that a misspelt one is noticed.
+    /// Reads settings through `get`. `names` are all variables that are set, so that a misspelt one is noticed.
     ///
     /// # Errors
     ///
-    /// The first setting that makes no sense.
+    /// Returns the first invalid setting.
     pub fn read(get: &dyn Fn(&str) -> Option<String>, names: &[&str]) -> Result<Self, Refused> {
         Self::read_with(get, names, &[], Unknown::Refused)
     }
@@ -237,7 +238,7 @@ impl Settings {
         clusters: &[clusters::Written],
         unknown: Unknown,
     ) -> Result<Self, Refused> {
-        let mut warnings = table::judge_unknown(names, unknown)?;
+        let mut warnings = table::check_unknown(names, unknown)?;
         let reader = Reader::new(get);
         let mode = reader.choice("DECAMP_MODE", &[("act", Mode::Act), ("observe", Mode::Observe)])?.unwrap_or(Mode::Act);
         let replaces = [
@@ -273,7 +274,7 @@ impl Settings {
         let document = reader.text("DECAMP_CONFIG").map(|text| Stored::read("DECAMP_CONFIG", &text)).transpose()?;
         let clusters = clusters::read(get, clusters, policy.consul, &mut warnings)?;
         allowed.groups = clusters.narrow(allowed.groups, unknown, &mut warnings)?;
-        policy::fits(&reader, &policy, connection::timeout(&reader)?)?;
+        policy::check_fit(&reader, &policy, connection::timeout(&reader)?)?;
         let serve = serve::read(&reader)?;
         let logging = logging::read(&reader)?;
         let aws = aws::read(&reader)?;
@@ -296,7 +297,7 @@ impl Settings {
     }
 }
 
-/// The process's environment, as far as it is text.
+/// The process's environment variables that are valid text.
 fn environment() -> HashMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }

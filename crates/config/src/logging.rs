@@ -1,18 +1,18 @@
-//! How the command line logs: how much, and in which form.
+//! The logging of the command line: level and format.
 
 use super::reader::Reader;
 use super::{LogLevel, Refused};
 
-/// How the command line logs.
+/// The logging of the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Logging {
-    /// How much, where it was said; else a command's own default. `DECAMP_LOG`.
+    /// The level; `None`: the command's own default. `DECAMP_LOG`.
     pub level: Option<LogLevel>,
-    /// In which form. `DECAMP_LOG_FORMAT`.
+    /// The format. `DECAMP_LOG_FORMAT`.
     pub format: LogFormat,
 }
 
-/// The form of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.

@@ -1,16 +1,16 @@
-//! Networks of addresses, as `10.0.0.0/16` writes them.
+//! Networks of addresses, written as in `10.0.0.0/16`.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// All addresses that begin alike.
+/// All addresses with the same prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
     bits: u8,
 }
 
-/// A text that is no network.
+/// The error for a text that is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no address or network; write one such as 10.0.0.9, 10.0.0.0/16 or fd00::/8")]
 pub struct NoNetwork;
@@ -21,15 +21,15 @@ impl Network {
     pub fn has(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(ours), IpAddr::V4(other)) => {
-                begin_alike(u128::from(ours.to_bits()) << 96, u128::from(other.to_bits()) << 96, self.bits)
+                same_prefix(u128::from(ours.to_bits()) << 96, u128::from(other.to_bits()) << 96, self.bits)
             }
-            (IpAddr::V6(ours), IpAddr::V6(other)) => begin_alike(ours.to_bits(), other.to_bits(), self.bits),
+            (IpAddr::V6(ours), IpAddr::V6(other)) => same_prefix(ours.to_bits(), other.to_bits(), self.bits),
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
 }
 
-fn begin_alike(one: u128, other: u128, bits: u8) -> bool {
+fn same_prefix(one: u128, other: u128, bits: u8) -> bool {
     bits == 0 || (one ^ other) >> (128 - u32::from(bits)) == 0
 }
 
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_the_addresses_that_begin_alike() {
+    fn a_network_has_the_addresses_with_its_prefix() {
         for (network, address) in [
             ("10.0.0.0/16", "10.0.255.1"),
             ("10.0.0.9", "10.0.0.9"),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_network_is_refused_with_how_to_write_one() {
+    fn an_invalid_network_is_refused_with_how_to_write_one() {
         for text in ["", "10.0.0.0/33", "10.0.0/16", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/", "an-alb"] {
             assert_eq!(text.parse::<Network>(), Err(NoNetwork), "{text}");
         }

@@ -1,4 +1,5 @@
-//! Who is notified: each receiver has an address and a kind, and a secret where it verifies signatures; in the settings' file alone.
+//! Settings of the receivers of notifications: each has an address, a kind, and a secret if it verifies signatures. They are only
+//! in the file.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use super::webhooks::named;
 use super::{Notify, NotifyKind, Refused};
 
 impl Notify {
-    /// Whether anything may be sent to this address: over TLS, or within this machine; and without a password in it.
+    /// Whether this address is safe to send to: over TLS or within this machine, and without a password in it.
     #[must_use]
     pub fn may_be_sent_to(url: &str) -> bool {
         let Ok(uri) = url.parse::<Uri>() else { return false };
@@ -27,7 +28,7 @@ impl Notify {
     }
 }
 
-/// Reads `[notify.NAME]`. No text of it is repeated: addresses are secrets as well.
+/// Reads `[notify.NAME]`. Errors never repeat its text, because addresses are secrets too.
 pub(super) fn read(value: Value) -> Result<BTreeMap<Arc<str>, Notify>, Refused> {
     let Value::Table(all) = value else {
         return Err(Refused("notify: write a table for each, such as [notify.team]".to_owned()));
@@ -65,7 +66,7 @@ fn one(name: &str, value: Value) -> Result<Notify, Refused> {
     }
 }
 
-/// Where an address or a secret comes from, by the three keys that may say so.
+/// The source of an address or a secret, from the three keys that may set it.
 fn source(name: &str, table: &Table, keys: [&str; 3]) -> Result<TokenSource, Refused> {
     let text = |key: &str| table.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
     match keys.map(text) {
@@ -101,11 +102,11 @@ mod tests {
         let all = of(&text).expect("it makes sense");
         assert_eq!(all["ops"].kind, NotifyKind::Webhook);
         assert_eq!(all["team"].url, TokenSource::File("/secrets/slack".into()));
-        assert!(!format!("{all:?}").contains("example.org"), "an address is shown to nobody");
+        assert!(!format!("{all:?}").contains("example.org"), "an address is never shown");
     }
 
     #[test]
-    fn nothing_is_sent_in_the_clear_but_within_this_machine() {
+    fn nothing_is_sent_unencrypted_except_within_this_machine() {
         for url in [
             "https://example.org/in",
             "https://[2001:db8::1]:8443/x",
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_and_not_repeated() {
+    fn invalid_tables_are_refused_and_not_repeated() {
         let url = "url = \"https://canary.example\"";
         let cases = [
             ("kind = \"webhook\"".to_owned(), "set one of url"),

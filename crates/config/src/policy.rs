@@ -1,4 +1,4 @@
-//! Reads the rules' settings, and refuses those that cannot work together.
+//! Reads the settings of the rules, and refuses those that cannot work together.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::reader::Reader;
 use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, OnCancel, Policy};
 use decamp_core::time::plain;
 
-/// A lifecycle action ends after 48 hours, or 100 times its heartbeat time-out, whatever anybody does.
+/// The longest lifecycle action. It ends after 48 hours, or 100 times its heartbeat time-out, even with heartbeats.
 const LONGEST_HOOK: Duration = Duration::from_hours(48);
 
 pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
@@ -48,7 +48,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
     })
 }
 
-/// What is done about services that were registered by hand, and about which of them.
+/// Reads what to do about services that were registered by hand, and about which of them.
 fn by_hand(from: &Reader<'_>) -> Result<ByHand, Refused> {
     let waits = from.choice("DECAMP_BY_HAND", &[("name", false), ("wait", true)])?.unwrap_or(false);
     let names = from.list("DECAMP_BY_HAND_SERVICES");
@@ -62,8 +62,8 @@ fn by_hand(from: &Reader<'_>) -> Result<ByHand, Refused> {
     }
 }
 
-/// Refuses what can never work: a departure without time, or one that cannot land its last call.
-pub(super) fn fits(from: &Reader<'_>, policy: &Policy, call: Duration) -> Result<(), Refused> {
+/// Refuses a policy that cannot work: a departure without time, or one whose last call would come too late.
+pub(super) fn check_fit(from: &Reader<'_>, policy: &Policy, call: Duration) -> Result<(), Refused> {
     let (whole, reserve) = (policy.max_departure, policy.reserve);
     if LONGEST_HOOK < whole {
         return Err(Refused(format!(
@@ -86,7 +86,7 @@ pub(super) fn fits(from: &Reader<'_>, policy: &Policy, call: Duration) -> Result
             plain(call)
         )));
     }
-    // A wait that was left at its default is bounded by `end` anyway (ADR 0001); one that was set and cannot be had is a mistake.
+    // A default wait is bounded by `end` anyway (ADR 0001). A wait that was set and does not fit is a mistake.
     let waits = [
         ("DECAMP_NO_NODE_WAIT", policy.no_node_wait),
         ("DECAMP_AGENT_DEAD_WAIT", policy.agent_dead_wait),

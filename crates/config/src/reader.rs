@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Refused, duration, table};
 
-/// Where settings are read from.
+/// A source of settings.
 pub(super) struct Reader<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -17,13 +17,13 @@ impl<'a> Reader<'a> {
         Self { get }
     }
 
-    /// The text of a setting; set to nothing is not set.
+    /// The text of a setting; `None` if it is not set or empty.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         debug_assert!(table::setting(name).is_some(), "{name} is read but not in the table of settings");
         (self.get)(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    /// A span of time.
+    /// A duration.
     pub(super) fn span(&self, name: &str, default: Duration) -> Result<Duration, Refused> {
         match self.text(name) {
             None => Ok(default),
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Yes or no.
+    /// A boolean.
     pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, Refused> {
         let answers = [("true", true), ("false", false), ("1", true), ("0", false), ("yes", true), ("no", false)];
         Ok(self.choice(name, &answers)?.unwrap_or(default))
@@ -45,13 +45,13 @@ impl<'a> Reader<'a> {
         chosen.map(Some).ok_or_else(|| Refused(format!("{name}: {text:?} is none of {}", words())))
     }
 
-    /// A list with commas.
+    /// A comma-separated list.
     pub(super) fn list(&self, name: &str) -> Vec<Arc<str>> {
         let text = self.text(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(Arc::from).collect()
     }
 
-    /// A list of things with a grammar.
+    /// A comma-separated list of values with a grammar.
     pub(super) fn list_of<T>(&self, name: &str) -> Result<Vec<T>, Refused>
     where
         T: FromStr,

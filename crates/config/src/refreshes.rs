@@ -1,4 +1,5 @@
-//! Refreshes that the service starts: on which runs of HCP Terraform, of which groups, with which preferences. In the file alone (ADR 0028).
+//! Settings of the refreshes that the service starts: for which runs of HCP Terraform, of which groups, with which preferences.
+//! They are only in the file (ADR 0028).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::webhooks::{only, secrets};
 use super::{Refused, Terraform, duration};
 use decamp_core::refresh::Preferences;
 
-/// Reads `[refresh]`: the preferences of every refresh that is started here. Matching instances are always skipped.
+/// Reads `[refresh]`: the preferences of all refreshes that the service starts. Matching instances are always skipped.
 pub(super) fn preferences(value: Value) -> Result<Preferences, Refused> {
     let refuse = |what: String| Refused(format!("refresh: {what}"));
     let Value::Table(table) = value else { return Err(refuse("write a table".to_owned())) };
@@ -45,7 +46,7 @@ pub(super) fn preferences(value: Value) -> Result<Preferences, Refused> {
     Ok(preferences)
 }
 
-/// Reads `[terraform]`: who signs, and which groups belong to which workspace.
+/// Reads `[terraform]`: the signing secrets, and the groups of each workspace.
 pub(super) fn terraform(value: Value) -> Result<Terraform, Refused> {
     let Value::Table(mut table) = value else { return Err(Refused("terraform: write a table".to_owned())) };
     only("terraform", &table, &["secret", "secret_file", "secret_stored", "workspaces"])?;
@@ -83,7 +84,7 @@ fn groups_of(value: &Value) -> Result<Vec<Arc<str>>, Refused> {
     })
 }
 
-/// Whether this names one group: a star would name whatever comes.
+/// Whether this names exactly one group. A star would match any future group.
 pub(super) fn group_is_named(group: &str) -> bool {
     !group.trim().is_empty() && !group.contains('*') && group.len() <= 255
 }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_and_not_repeated() {
+    fn invalid_tables_are_refused_and_not_repeated() {
         let workspaces = "\n[workspaces]\n\"acme/web\" = \"web\"";
         let cases = [
             ("secret = \"canary\"".to_owned(), "names at least one"),

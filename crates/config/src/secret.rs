@@ -1,4 +1,4 @@
-//! Secrets, and where a token comes from. A secret is wiped from memory when it is dropped, and never printed.
+//! Secrets and their sources. A secret is wiped from memory when it is dropped, and is never printed.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,20 +13,20 @@ use super::reader::Reader;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes over a text, without the white space around it (files and secret stores end in a newline).
+    /// A secret from a text, without surrounding white space (files and secret stores end in a newline).
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         let text = Zeroizing::new(text.into());
         Self(Zeroizing::new(text.trim().to_owned()))
     }
 
-    /// The secret itself, for the request and nothing else.
+    /// The secret itself, only for the request.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The secrets in it that sign: one a line, for they may have any character in them.
+    /// The signing secrets in it, one a line, because they may contain any other character.
     pub fn lines(&self) -> impl Iterator<Item = Self> {
         self.expose().lines().map(str::trim).filter(|line| !line.is_empty()).map(Self::new)
     }
@@ -41,7 +41,7 @@ impl Secret {
         (24..=64).contains(&key.len()).then_some(key)
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.0.is_empty()
@@ -54,26 +54,26 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where a token comes from.
+/// The source of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TokenSource {
-    /// There is none: ACLs are off, or the anonymous token does.
+    /// There is none: ACLs are off, or the anonymous token is enough.
     #[default]
     None,
     /// The text itself.
     Literal(Secret),
-    /// A file, read again after a refusal: its writer may have rotated it.
+    /// A file. It is read again after a refusal, because it may have been rotated.
     File(PathBuf),
     /// A parameter or secret in AWS, fetched when it is first needed.
     Stored(Stored),
 }
 
 impl TokenSource {
-    /// What is set, as far as it is on this machine: a secret that is kept in AWS is not fetched.
+    /// The secret, if it is on this machine. A secret that is kept in AWS is not fetched.
     ///
     /// # Errors
     ///
-    /// Its file cannot be read, or has nothing in it.
+    /// Returns an error if its file cannot be read or is empty.
     pub fn at_hand(&self, name: &str) -> Result<Option<Secret>, Refused> {
         match self {
             Self::None | Self::Stored(_) => Ok(None),
@@ -111,7 +111,7 @@ impl Stored {
             (Some("secretsmanager"), _) => Ok(Self::SecretsManager(text.to_owned())),
             (None, Some(("ssm", name))) if !name.is_empty() => Ok(Self::Ssm(name.to_owned())),
             (None, Some(("secretsmanager", name))) if !name.is_empty() => Ok(Self::SecretsManager(name.to_owned())),
-            // The text is not repeated: it may be the token itself, in the wrong variable.
+            // The error does not repeat the text, which may be the token itself in the wrong variable.
             _ => Err(Refused(format!("{variable}: write ssm:NAME, secretsmanager:NAME, or an ARN of one of them"))),
         }
     }
@@ -126,7 +126,7 @@ impl fmt::Display for Stored {
     }
 }
 
-/// Where a secret comes from, by the three variables that may say so.
+/// The source of a secret, from the three variables that may set it.
 pub(super) fn source(from: &Reader<'_>, literal: &str, file: &str, stored: &str) -> Result<TokenSource, Refused> {
     match (from.text(literal), from.text(file), from.text(stored)) {
         (None, None, None) => Ok(TokenSource::None),

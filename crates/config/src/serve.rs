@@ -1,4 +1,4 @@
-//! How `decamp serve` listens, whom it believes, and how much it takes on.
+//! Settings of `decamp serve`: its listeners, authentication and limits.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,60 +13,60 @@ use super::reader::Reader;
 use super::secret::{TokenSource, source};
 use decamp_core::refresh::Preferences;
 
-/// The most departures that one replica has in hand (ADR 0030).
+/// The most departures that one replica has in progress (ADR 0030).
 const MOST_DEPARTURES: u32 = 10_000;
 
-/// What `decamp serve` needs beside what every departure needs.
+/// The settings of `decamp serve` beside those of every departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {
-    /// Where events are taken in. `DECAMP_WEBHOOKS_LISTEN`.
+    /// The listener for events. `DECAMP_WEBHOOKS_LISTEN`.
     pub webhooks: Listen,
-    /// Where the page, the API and the metrics are. `DECAMP_ADMIN_LISTEN`.
+    /// The listener for the page, the API and the metrics. `DECAMP_ADMIN_LISTEN`.
     pub admin: Listen,
-    /// Names that a request may be addressed to, beside those of loopback. `DECAMP_HOSTS`.
+    /// The host names that requests may use, besides those of loopback. `DECAMP_HOSTS`.
     pub hosts: Vec<Arc<str>>,
-    /// What opens the admin listener. `DECAMP_ADMIN_TOKEN` and its kin.
+    /// The token of the admin listener. `DECAMP_ADMIN_TOKEN`, `_FILE` and `_SECRET`.
     pub admin_token: TokenSource,
-    /// The keys that `POST /v1/events` asks for, with commas or one a line. `DECAMP_EVENTS_KEY` and its kin.
+    /// The keys that `POST /v1/events` requires, separated by commas or lines. `DECAMP_EVENTS_KEY`, `_FILE` and `_SECRET`.
     pub events_key: TokenSource,
-    /// The header that carries one. `DECAMP_EVENTS_HEADER`.
+    /// The header that carries a key. `DECAMP_EVENTS_HEADER`.
     pub events_header: String,
-    /// Queues that are consumed, as ARNs. `DECAMP_QUEUES`.
+    /// The queues to consume, as ARNs. `DECAMP_QUEUES`.
     pub queues: Vec<Arc<str>>,
-    /// How long a message is hidden at a time while it is held; then another replica may have it. `DECAMP_QUEUE_HIDDEN`.
+    /// How long a held message is hidden at a time. After that, another replica may receive it. `DECAMP_QUEUE_HIDDEN`.
     pub queue_hidden: Duration,
-    /// SNS topics that are believed, as ARNs. `DECAMP_SNS_TOPICS`.
+    /// The SNS topics whose messages are accepted, as ARNs. `DECAMP_SNS_TOPICS`.
     pub topics: Vec<Arc<str>>,
-    /// Whether SNS's first signature version (SHA-1) is believed too. `DECAMP_SNS_SIGNATURE_1`.
+    /// Whether SNS's first signature version (SHA-1) is accepted too. `DECAMP_SNS_SIGNATURE_1`.
     pub signature_1: bool,
-    /// The only authorities that are believed for SNS's signing certificate. `DECAMP_SNS_CACERT`.
+    /// The only authorities trusted for SNS's signing certificate. `DECAMP_SNS_CACERT`.
     pub sns_ca: Option<PathBuf>,
-    /// The files of SNS's signing certificates that are fetched at the start. `DECAMP_SNS_CERTIFICATES`.
+    /// The files of SNS's signing certificates to fetch at the start. `DECAMP_SNS_CERTIFICATES`.
     pub sns_certificates: Vec<Arc<str>>,
-    /// How often everything that waits is looked after, by the service or by the schedule of the Lambda. `DECAMP_SWEEP`.
+    /// The time between two sweeps of the service, or between two scheduled sweeps of the Lambda. `DECAMP_SWEEP`.
     pub sweep_every: Duration,
-    /// How many departures are in hand at most. `DECAMP_MOST_DEPARTURES`.
+    /// The most departures in progress. `DECAMP_MOST_DEPARTURES`.
     pub most_departures: usize,
-    /// How many requests a second one source may make. `DECAMP_SOURCE_RATE`.
+    /// The most requests a second of one source. `DECAMP_SOURCE_RATE`.
     pub source_rate: u32,
-    /// Proxies whose X-Forwarded-For is believed. `DECAMP_TRUSTED_PROXIES`.
+    /// The proxies whose X-Forwarded-For is trusted. `DECAMP_TRUSTED_PROXIES`.
     pub proxies: Vec<Network>,
-    /// Signed webhooks by name, from the settings' file alone.
+    /// Signed webhooks by name, only from the settings' file.
     pub signed: BTreeMap<Arc<str>, Webhook>,
-    /// Whose runs start a refresh, from the settings' file alone.
+    /// The Terraform workspaces whose runs start a refresh, only from the settings' file.
     pub terraform: Option<Terraform>,
-    /// How refreshes go that are started here, from the settings' file alone.
+    /// The preferences of refreshes that are started here, only from the settings' file.
     pub refresh: Preferences,
-    /// Who is notified, by name, from the settings' file alone.
+    /// The receivers of notifications by name, only from the settings' file.
     pub notify: BTreeMap<Arc<str>, Notify>,
-    /// How long a departure may wait for one thing until that counts as a stall. `DECAMP_STALLED_AFTER`.
+    /// How long a departure may wait for one thing before it counts as stalled. `DECAMP_STALLED_AFTER`.
     pub stalled_after: Duration,
-    /// Where traces go; `None`: there are none. `DECAMP_TRACES`.
+    /// The collector of traces; `None`: there are no traces. `DECAMP_TRACES`.
     pub traces: Option<Traces>,
 }
 
 impl Serve {
-    /// Every group that may be refreshed from outside.
+    /// Every group whose refresh a request can start.
     pub fn refreshed_groups(&self) -> impl Iterator<Item = &Arc<str>> {
         let by_runs = self.terraform.iter().flat_map(|terraform| terraform.workspaces.values().flatten());
         by_runs.chain(self.signed.values().filter_map(|webhook| webhook.action.group()))
@@ -78,34 +78,34 @@ impl Serve {
 pub struct Traces {
     /// Its address, without `/v1/traces`.
     pub url: String,
-    /// A header that it asks for, with its value. `DECAMP_TRACES_HEADER` and its kin.
+    /// A header that it requires, with its value. `DECAMP_TRACES_HEADER`, `_FILE` and `_SECRET`.
     pub header: TokenSource,
 }
 
-/// Somebody who is notified of departures.
+/// A receiver of notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notify {
-    /// What it understands.
+    /// The format that it understands.
     pub kind: NotifyKind,
-    /// Its address. Slack's is a secret, so all are treated as such.
+    /// Its address. Slack's is a secret, so all addresses are treated as secrets.
     pub url: TokenSource,
-    /// With which secrets notifications are signed; several are a rotation.
+    /// The secrets that sign notifications; several are a rotation.
     pub secrets: TokenSource,
 }
 
-/// What a receiver of notifications understands.
+/// The format that a receiver of notifications understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotifyKind {
     /// JSON, signed by the Standard Webhooks specification.
     Webhook,
-    /// A text, as Slack's incoming webhooks take it.
+    /// A text for Slack's incoming webhooks.
     Slack,
 }
 
 /// The runs of HCP Terraform or Terraform Enterprise that start a refresh (ADR 0028).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terraform {
-    /// What its notifications are signed with; several are a rotation.
+    /// The secrets that sign its notifications; several are a rotation.
     pub secrets: TokenSource,
     /// The groups that belong to a workspace, by `ORGANIZATION/WORKSPACE`.
     pub workspaces: BTreeMap<Arc<str>, Vec<Arc<str>>>,
@@ -116,7 +116,7 @@ pub struct Terraform {
 pub struct Webhook {
     /// How it is signed.
     pub scheme: WebhookScheme,
-    /// With which secrets; several are a rotation.
+    /// The signing secrets; several are a rotation.
     pub secrets: TokenSource,
     /// What it does.
     pub action: WebhookAction,
@@ -125,14 +125,14 @@ pub struct Webhook {
 /// What a webhook does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookAction {
-    /// It makes us look sooner, and nothing more.
+    /// It starts a sweep.
     Look,
     /// It starts a refresh of this group.
     Refresh(Arc<str>),
 }
 
 impl WebhookAction {
-    /// The group that it refreshes.
+    /// The group that it refreshes, if it does.
     #[must_use]
     pub fn group(&self) -> Option<&Arc<str>> {
         match self {
@@ -214,11 +214,11 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Serve, Refused> {
 }
 
 impl Serve {
-    /// Refuses what may be set, and must not be served. What is only doubtful comes back as sentences.
+    /// Refuses settings that are valid but unsafe to serve. Returns warnings about doubtful ones.
     ///
     /// # Errors
     ///
-    /// The first thing that must not be, with what to change.
+    /// Returns the first unsafe setting, with what to change.
     pub fn check(&self) -> Result<Vec<String>, Refused> {
         let mut warnings = Vec::new();
         if !self.admin.is_loopback() {
@@ -273,14 +273,14 @@ impl Serve {
 }
 
 impl Listen {
-    /// Whether only this machine reaches it.
+    /// Whether only this machine can reach it.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.address.ip().is_loopback()
     }
 }
 
-/// Whether a Host header can say this, once its port is off.
+/// Whether this can be a Host header without its port.
 fn is_a_name(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok() || host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
@@ -301,7 +301,8 @@ fn listen(from: &Reader<'_>, which: &str, usual: &str) -> Result<Listen, Refused
     Ok(Listen { address, tls })
 }
 
-/// Where traces go. They tell names of the cluster, so that plain HTTP is for a collector nearby; no secret goes over it.
+/// Reads the collector of traces. Traces contain names of the cluster, so plain HTTP is for a collector nearby. No secret is sent
+/// over plain HTTP.
 fn traces(from: &Reader<'_>) -> Result<Option<Traces>, Refused> {
     let header = source(from, "DECAMP_TRACES_HEADER", "DECAMP_TRACES_HEADER_FILE", "DECAMP_TRACES_HEADER_SECRET")?;
     let Some(url) = from.text("DECAMP_TRACES") else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Every setting, as data: the table that the documentation and `--help` show, and the list that a misspelt name is compared with.
+//! Every setting as data: the table in the documentation and in `--help`, and the list that misspelt names are compared with.
 
 use super::Refused;
 
@@ -7,11 +7,11 @@ use super::Refused;
 pub struct Setting {
     /// Its variable.
     pub name: &'static str,
-    /// What it is written in.
+    /// Its form or unit.
     pub unit: &'static str,
-    /// What it is if it is not set.
+    /// Its value if it is not set.
     pub default: &'static str,
-    /// What it means, in a sentence.
+    /// Its meaning, in a sentence.
     pub meaning: &'static str,
 }
 
@@ -21,7 +21,7 @@ macro_rules! settings {
     };
 }
 
-/// All of them, in the order a reader wants them.
+/// All settings, in the order a reader needs them.
 pub const TABLE: &[Setting] = settings![
     "DECAMP_MODE", "act, observe", "act", "`observe` looks, decides and logs, and writes nothing.";
     "DECAMP_GROUPS", "names, separated by commas", "", "The Auto Scaling groups that decamp may change. A * at the end matches any rest. Empty: the Lambda and the service only observe.";
@@ -151,18 +151,18 @@ pub fn setting(name: &str) -> Option<&'static Setting> {
     TABLE.iter().find(|row| row.name == name)
 }
 
-/// What becomes of a `DECAMP_` variable that is none of ours.
+/// How to treat an unknown `DECAMP_` variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// A person who misspelt it is told at once.
+    /// Refuse it, so that a person who misspelt a name notices at once.
     Refused,
     #[cfg_attr(not(feature = "document"), expect(dead_code, reason = "only the function's settings are read so"))]
-    /// A function goes on: its code may be older or newer than its environment while it is upgraded.
+    /// Warn and continue. A function's code may be older or newer than its environment during an upgrade.
     Warned,
 }
 
-/// Refuses a `DECAMP_` variable that is none of ours, with the one that was probably meant; or answers a sentence for each.
-pub(super) fn judge_unknown(names: &[&str], unknown: Unknown) -> Result<Vec<String>, Refused> {
+/// Refuses an unknown `DECAMP_` variable, with the name that was probably meant, or returns a warning for each.
+pub(super) fn check_unknown(names: &[&str], unknown: Unknown) -> Result<Vec<String>, Refused> {
     let mut all: Vec<&&str> = names.iter().filter(|name| name.starts_with("DECAMP_") && setting(name).is_none()).collect();
     all.sort_unstable();
     match (all.first(), unknown) {
@@ -173,7 +173,7 @@ pub(super) fn judge_unknown(names: &[&str], unknown: Unknown) -> Result<Vec<Stri
     }
 }
 
-/// The sentence for a setting that this version does not know, and goes on without.
+/// The warning for an unknown setting that is ignored.
 pub(super) fn unknown(name: &str) -> String {
     format!(
         "{name} is not a setting of this version of decamp, and is ignored; if it is misspelt, {} may be meant",
@@ -181,14 +181,14 @@ pub(super) fn unknown(name: &str) -> String {
     )
 }
 
-/// The setting that was probably meant: Nomad's or Consul's if it begins so, else one of decamp's own.
+/// The setting that was probably meant: one of Nomad's or Consul's if it has their prefix, else one of decamp's.
 pub(super) fn nearest(name: &str) -> &'static str {
     let start = ["NOMAD_", "CONSUL_"].into_iter().find(|start| name.starts_with(start)).unwrap_or("DECAMP_");
     let alike = TABLE.iter().map(|row| row.name).filter(|known| known.starts_with(start));
     alike.min_by_key(|known| distance(name, known)).unwrap_or("DECAMP_MODE")
 }
 
-/// How many letters have to be put in, left out or changed to make one of the other.
+/// The edit distance: how many letters have to be inserted, removed or changed to make one text from the other.
 #[must_use]
 pub fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();

@@ -1,4 +1,5 @@
-//! Settings: each row of the table is read, the defaults are those it names, and nonsense is refused with what to change.
+//! Tests of the settings: each row of the table is read, the defaults match it, and invalid settings are refused with what to
+//! change.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ fn only(set: &[(&str, &str)]) -> Cluster {
 }
 
 #[test]
-fn nothing_set_is_the_default_policy() {
+fn without_any_setting_the_policy_is_the_default() {
     let settings = read(&[]).expect("nothing is wrong with nothing");
     assert_eq!(settings.policy, Policy::default());
     assert_eq!(settings.mode, Mode::Act);
@@ -113,7 +114,7 @@ fn each_setting_of_the_policy_arrives_where_it_belongs() {
 }
 
 #[test]
-fn nonsense_is_refused_with_what_to_change() {
+fn invalid_settings_are_refused_with_what_to_change() {
     let foreign = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("DECAMP_BY_HAND_SERVICES", "traefik")], "set DECAMP_BY_HAND=wait, or unset it"),
@@ -171,7 +172,7 @@ fn no_secret_is_in_what_settings_print() {
 }
 
 #[test]
-fn addresses_are_taken_as_their_own_tools_take_them() {
+fn addresses_are_read_as_the_vendors_tools_read_them() {
     let consul = |set: &[(&str, &str)]| only(set).consul.expect("it is on").addresses;
     assert_eq!(consul(&[("CONSUL_HTTP_ADDR", "c:8500")]), ["http://c:8500"]);
     assert_eq!(consul(&[("CONSUL_HTTP_ADDR", "c:8501"), ("CONSUL_HTTP_SSL", "true")]), ["https://c:8501"]);
@@ -179,7 +180,7 @@ fn addresses_are_taken_as_their_own_tools_take_them() {
 }
 
 #[test]
-fn a_token_in_the_clear_is_warned_of_except_on_loopback() {
+fn a_token_over_plain_http_is_a_warning_except_on_loopback() {
     let warned = |address: &str| {
         let settings = read(&[("NOMAD_ADDR", address), ("NOMAD_TOKEN", "t"), ("DECAMP_GROUPS", "web")]).expect("it makes sense");
         !settings.warnings.is_empty()
@@ -190,16 +191,16 @@ fn a_token_in_the_clear_is_warned_of_except_on_loopback() {
 }
 
 #[test]
-fn an_allow_list_lets_through_what_it_names() {
+fn an_allow_list_allows_the_names_in_it() {
     let allowed = Allowed { groups: vec!["web".into(), "batch-*".into()], ..Allowed::default() };
-    for (name, through) in [("web", true), ("web2", false), ("batch-a", true), ("batch", false), ("", false)] {
-        assert_eq!(allowed.group(name), through, "{name}");
+    for (name, is_allowed) in [("web", true), ("web2", false), ("batch-a", true), ("batch", false), ("", false)] {
+        assert_eq!(allowed.group(name), is_allowed, "{name}");
     }
     assert!(allowed.account("123456789012") && allowed.region("eu-west-1"));
 }
 
 #[test]
-fn certificates_in_files_and_in_aws_go_together() {
+fn certificates_in_files_and_in_aws_can_be_combined() {
     let set =
         [("NOMAD_CACERT_SECRET", "ssm:/ca"), ("NOMAD_CLIENT_CERT", "/c.pem"), ("NOMAD_CLIENT_KEY_SECRET", "secretsmanager:key")];
     let tls = only(&set).nomad.tls;
@@ -209,11 +210,11 @@ fn certificates_in_files_and_in_aws_go_together() {
 }
 
 #[test]
-fn a_function_goes_on_with_a_setting_that_it_does_not_know_and_a_person_does_not() {
+fn an_unknown_setting_is_a_warning_for_a_function_and_an_error_for_a_person() {
     let set = [("DECAMP_RESERV", "45s"), ("DECAMP_GROUPS", "web")];
     let names = set.map(|(name, _)| name);
     let get = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
-    let warnings = table::judge_unknown(&names, table::Unknown::Warned).expect("it goes on");
+    let warnings = table::check_unknown(&names, table::Unknown::Warned).expect("it is a warning");
     assert!(warnings[0].contains("DECAMP_RESERV is not a setting of this version") && warnings[0].contains("DECAMP_RESERVE may"));
     assert!(Settings::read(&get, &names).is_err());
 }

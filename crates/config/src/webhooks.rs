@@ -1,4 +1,4 @@
-//! Named webhooks: each is bound to one scheme, its secrets and one action, in the settings' file alone (ADR 0029).
+//! Settings of named webhooks: each has one scheme, its secrets and one action. They are only in the file (ADR 0029).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::refreshes::group_is_named;
 use super::secret::{Secret, Stored, TokenSource};
 use super::{Refused, Webhook, WebhookAction, WebhookScheme};
 
-/// Reads `[webhooks.NAME]`. No text of it is repeated: it may hold secrets.
+/// Reads `[webhooks.NAME]`. Errors never repeat its text, because it may have secrets.
 pub(super) fn read(value: Value) -> Result<BTreeMap<Arc<str>, Webhook>, Refused> {
     let Value::Table(all) = value else {
         return Err(Refused("webhooks: write a table for each, such as [webhooks.deploy]".to_owned()));
@@ -17,7 +17,7 @@ pub(super) fn read(value: Value) -> Result<BTreeMap<Arc<str>, Webhook>, Refused>
     all.into_iter().map(|(name, value)| Ok((named("webhooks", &name)?, one(&name, value)?))).collect()
 }
 
-/// The name of a table of this kind.
+/// Checks the name of a table of this kind.
 pub(super) fn named(kind: &str, name: &str) -> Result<Arc<str>, Refused> {
     let fits = !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
     if fits { Ok(name.into()) } else { Err(Refused(format!("{kind}: a name has letters, digits, - and _, 64 at most"))) }
@@ -36,7 +36,7 @@ fn one(name: &str, value: Value) -> Result<Webhook, Refused> {
     let action = match (text(&table, "action"), text(&table, "group")) {
         (Some("look"), None) => WebhookAction::Look,
         (Some("look"), Some(_)) => return refuse("a webhook that looks has no group; take it out"),
-        // GitHub signs the body alone: what somebody recorded would start another refresh whenever it is sent again.
+        // GitHub signs only the body, so a recorded webhook that is sent again would start another refresh.
         (Some("refresh"), _) if scheme == WebhookScheme::GitHub => return refuse("only the scheme standard may refresh"),
         (Some("refresh"), Some(group)) if group_is_named(group) => WebhookAction::Refresh(group.into()),
         (Some("refresh"), _) => return refuse("group names the one Auto Scaling group that is refreshed"),
@@ -45,7 +45,7 @@ fn one(name: &str, value: Value) -> Result<Webhook, Refused> {
     Ok(Webhook { scheme, secrets: secrets(&place, &table)?, action })
 }
 
-/// Where the secrets of a table come from.
+/// The source of a table's secrets.
 pub(super) fn secrets(place: &str, table: &Table) -> Result<TokenSource, Refused> {
     match (text(table, "secret"), text(table, "secret_file"), text(table, "secret_stored")) {
         (Some(secret), None, None) => Ok(TokenSource::Literal(Secret::new(secret))),
@@ -55,7 +55,7 @@ pub(super) fn secrets(place: &str, table: &Table) -> Result<TokenSource, Refused
     }
 }
 
-/// Refuses a table with other keys than these. An unknown key is not repeated: it may be a secret in the wrong place.
+/// Refuses a table with other keys than these. The error does not repeat an unknown key, which may be a misplaced secret.
 pub(super) fn only(place: &str, table: &Table, known: &[&str]) -> Result<(), Refused> {
     if table.keys().all(|key| known.contains(&key.as_str())) {
         return Ok(());
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_and_not_repeated() {
+    fn invalid_tables_are_refused_and_not_repeated() {
         let cases = [
             ("[webhooks.a]\nscheme = \"canary\"\naction = \"look\"\nsecret = \"canary\"", "standard, github"),
             ("[webhooks.a]\nscheme = \"github\"\naction = \"canary\"\nsecret = \"canary\"", "none of look, refresh"),

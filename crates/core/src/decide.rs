@@ -1,37 +1,39 @@
-//! Thinking: what is seen goes in, the next step and its reason come out. No I/O, no clock, no `.await`.
+//! The rules: a snapshot goes in, the next action and its reason come out. No I/O, no clock, no `.await`.
 
 mod acl;
 mod action;
 mod balancers;
 mod beginnings;
-mod beside;
-mod blind;
 mod blocker;
 mod budget;
 mod by_hand;
+mod case;
 mod connections;
+mod consul_outage;
 mod departure;
-mod doubts;
+mod descriptions;
+mod duplicate_nodes;
+mod ending;
+mod findings;
 mod last_target;
-mod leaving;
-mod losses;
-mod lost;
-mod missing;
+mod lifecycle_hook;
+mod lost_agent;
+mod missing_node;
 mod nodes;
+mod observed;
 mod outcome;
+mod overlap;
+mod ownership;
 mod policy;
+mod proposal;
 mod reason;
 mod registrations;
-mod scope;
-mod sight;
+mod remaining;
 pub mod snapshot;
-mod sources;
-mod step;
 mod traefik;
-mod twins;
+mod traffic_sources;
+mod uncertain_targets;
 mod unlisted;
-mod whose;
-mod words;
 
 pub use self::acl::{AclNamespace, AclRules, sight_of};
 pub use self::action::*;
@@ -39,299 +41,184 @@ pub use self::beginnings::{keeps_notes, last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
 pub use self::budget::{Budget, Misfit, UNREADABLE_DELAY, guard, may_send_for, needed, our_hook};
 pub use self::departure::*;
-pub use self::leaving::last_heartbeat;
-pub use self::losses::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
+pub use self::descriptions::{ActionKind, EffectKind};
+pub use self::duplicate_nodes::{Twin, set_aside};
+pub use self::findings::{Finding, Layer, Loss, foreseen_losses, ingress_forgets};
+pub use self::lifecycle_hook::last_heartbeat;
+pub use self::observed::*;
 pub use self::outcome::*;
+pub use self::ownership::{addresses_to_ask, targets_of};
 pub use self::policy::*;
 pub use self::reason::*;
-pub use self::sight::*;
 pub use self::snapshot::*;
 pub use self::traefik::{Follows, Traefik};
-pub use self::twins::{Twin, set_aside};
-pub use self::whose::{targets_of, whose_to_ask};
-pub use self::words::{ActionKind, EffectKind};
 
-use self::scope::Scope;
-use self::step::{Step, decide_among};
+/// The names before the last renaming, until every crate uses the new ones.
+pub use self::{observed::Observed as Sight, snapshot::Observation as Showing};
+
+use self::case::Case;
+use self::proposal::{Merged, Order, Proposal, decide_among, merge};
 use crate::time::Time;
-use std::time::Duration;
 
-/// Room for the wishes of all concerns.
-const MOST_STEPS: usize = 14;
-/// How old the last look at the load balancers may be: a registration that is waited for long may outlast it.
-const STALE: Duration = Duration::from_secs(60);
-/// Right before completion the node is read once more, unless Nomad answered this recently: work that landed late would show.
-const LAST_ANSWER: Duration = Duration::from_secs(1);
-/// At the end of the time all is read once more that is older.
-const LAST_LOOK: Duration = Duration::from_secs(5);
+/// Room for the proposals of all concerns.
+const MOST_PROPOSALS: usize = 14;
 
-/// The next step of a departure, and why.
+/// Decides the next action of a departure, and says why.
 ///
-/// Total: every snapshot has an answer. The concerns stand in the order of a departure; each says what it wants, all writes
-/// together come before all looks, and those before the shortest wait.
+/// Every snapshot has an answer. The concerns are asked in the order of a departure. Each returns a proposal, and
+/// [`merge`](proposal::merge) makes one decision of them.
 #[must_use]
 pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
-    let scope = &Scope::new(departure, seen, policy);
-    let budget = &Budget::of(departure, seen, policy);
-    if let Some(decision) = leaving::ended(scope, budget, now) {
-        return decision;
-    }
-    let heartbeat = leaving::heartbeat(scope, budget, now);
-    let confirmed = leaving::confirmed(scope, budget, now);
-    if let Step::Look(mut parts, reason) = confirmed {
-        // The first round of looks: Nomad does not depend on what Auto Scaling answers.
-        if seen.nomad.at().is_none() && seen.nomad.blind().is_none() {
-            parts.extend([Part::Nomad, Part::NomadSight]);
-        }
-        return among(seen, [heartbeat, Step::Look(parts, reason)], now);
-    }
-    if !confirmed.is_satisfied() {
-        // What a drain stops goes on stopping while Auto Scaling is out of sight.
-        let (watched, news) = (blind::watched(scope, false, now), watches_nomad(seen));
-        return among(seen, [at_the_end(scope, budget, now), confirmed, watched, news, heartbeat], now);
-    }
-    if leaving::which_is_not_said(scope) {
-        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook };
-    }
-    let interrupted = matches!(departure.cause, Cause::Interruption { .. });
-    if !interrupted && !leaving::is_ours(scope) {
-        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs };
-    }
-    if budget.end <= now {
-        return among(seen, [at_the_end(scope, budget, now)], now);
-    }
-    let held = leaving::held(scope, budget, now);
-    if !held.is_satisfied() {
-        return among(seen, [held, heartbeat], now);
-    }
-    let comes_back = leaving::comes_back(scope, budget);
-    if !comes_back.is_satisfied() {
-        // Since when is the one thing that the next worker has to know.
-        let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
-        let balancing = balancers::balancing(scope, budget, now);
-        let note = if may_write { beginnings::write_down(scope, budget, &balancing, now) } else { Step::Satisfied };
-        return among(seen, [note, comes_back, heartbeat], now);
-    }
-    walk_out(scope, budget, heartbeat, now)
+    let case = &Case::new(departure, seen, policy, now);
+    next(case).decision
 }
 
-/// The departure proper: everything that is done for an instance that is leaving by a hook of ours.
-fn walk_out(scope: &Scope<'_>, budget: &Budget, heartbeat: Step, now: Time) -> Decision {
-    let seen = scope.seen;
-    let sight = nodes::sight(scope, now);
-    if scope.policy.refuse_without_sight {
-        if let Some(NomadSight::Short(missing)) = seen.nomad_sight.now() {
-            let outcome = Outcome::Refused { why: missing.clone() };
-            return Decision { action: Action::End(outcome), reason: Reason::NoSight(missing.clone()) };
+/// Every reason of the decision that [`decide`] makes, its own first.
+#[must_use]
+pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Reason> {
+    let case = &Case::new(departure, seen, policy, now);
+    let Merged { decision, mut others } = next(case);
+    others.insert(0, decision.reason);
+    others
+}
+
+/// Checks whether the departure has ended, whether the instance leaves by a hook of ours, and whether its group is held. Then the departure
+/// proper begins.
+fn next(case: &Case<'_>) -> Merged {
+    let seen = case.seen;
+    if let Some(decision) = lifecycle_hook::ended(case) {
+        return decision.into();
+    }
+    let heartbeat = lifecycle_hook::heartbeat(case);
+    let confirmed = lifecycle_hook::confirmed(case);
+    if confirmed.is_look() {
+        let first_round = merge(Order::InTurn, [confirmed, nomad_at_first(case)]);
+        return decide_among(case, [heartbeat, first_round]);
+    }
+    if !confirmed.is_settled() {
+        // A drain goes on stopping allocations while Auto Scaling cannot be read.
+        let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
+        return decide_among(case, [ending::time_is_up(case), confirmed, watched, news, heartbeat]);
+    }
+    if lifecycle_hook::hook_is_ambiguous(case) {
+        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
+    }
+    let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
+    if !interrupted && !lifecycle_hook::is_ours(case) {
+        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs }.into();
+    }
+    if case.budget.end <= case.now {
+        return decide_among(case, [ending::time_is_up(case)]);
+    }
+    let held = lifecycle_hook::held(case);
+    if !held.is_settled() {
+        return decide_among(case, [held, heartbeat]);
+    }
+    let replaces_root_volume = lifecycle_hook::replaces_root_volume(case);
+    if !replaces_root_volume.is_settled() {
+        // The next worker has to know only when the departure began.
+        let note = if nodes::may_write(case) {
+            let balancing = balancers::balancing(case);
+            beginnings::write_down(case, &balancing)
+        } else {
+            Proposal::DoesNotApply
+        };
+        return decide_among(case, [note, replaces_root_volume, heartbeat]);
+    }
+    let token = nodes::token(case);
+    if case.policy.refuse_without_sight {
+        if let Some(why) = nodes::token_never_suffices(case) {
+            let outcome = Outcome::Refused { why: why.clone() };
+            return Decision { action: Action::End(outcome), reason: Reason::NoSight(why) }.into();
         }
         if seen.nomad_sight.at().is_none() {
-            // A token that Nomad refuses, fetched anew as well, will not see more by waiting.
-            if let Some(Unseen::Denied(why)) = seen.nomad_sight.blind().map(|blind| &blind.why) {
-                let outcome = Outcome::Refused { why: why.clone() };
-                return Decision { action: Action::End(outcome), reason: Reason::NoSight(why.clone()) };
-            }
-            return among(seen, [sight, heartbeat], now);
+            return decide_among(case, [token, heartbeat]);
         }
     }
-    let may_write = matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
-    let mut balancing = balancers::balancing(scope, budget, now);
-    let kept_off = nodes::keep_work_off(scope, budget, may_write, now);
-    let mut steps = Vec::with_capacity(MOST_STEPS);
-    let settled = kept_off.is_satisfied() && sight.is_satisfied();
-    steps.extend([std::mem::replace(&mut balancing.step, Step::Satisfied), kept_off, sight]);
-    // A round of looks lasts as long as its slowest: one at Consul must not hold up a deregistration, which does not need it.
-    let leaving_balancers = matches!(steps.first(), Some(Step::Look(..) | Step::Do(..)));
+    depart(case, token, heartbeat)
+}
+
+/// The part of the first round of looks that does not depend on Auto Scaling's answer.
+fn nomad_at_first(case: &Case<'_>) -> Proposal {
+    let nomad = &case.seen.nomad;
+    if nomad.at().is_some() || nomad.blind().is_some() {
+        return Proposal::DoesNotApply;
+    }
+    Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::MustLook)
+}
+
+/// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.
+fn depart(case: &Case<'_>, token: Proposal, heartbeat: Proposal) -> Merged {
+    let seen = case.seen;
+    let may_write = nodes::may_write(case);
+    let mut balancing = balancers::balancing(case);
+    let ineligible = nodes::make_ineligible(case, may_write);
+    let settled = ineligible.is_settled() && token.is_settled();
+    let mut proposals = Vec::with_capacity(MOST_PROPOSALS);
+    proposals.extend([std::mem::replace(&mut balancing.proposal, Proposal::DoesNotApply), ineligible, token]);
+    // A round of looks takes as long as its slowest answer. A deregistration does not need Consul, so it must not wait for Consul.
+    let leaving_balancers = matches!(proposals.first(), Some(Proposal::Look(..) | Proposal::Write(..)));
     if seen.consul.at().is_none() && !leaving_balancers {
-        // The control look (ADR 0011): what is registered is seen before anything is stopped.
-        steps.push(nodes::discovery_out_of_sight(scope, false, now));
-        // Behind another worker's drain a purge may have taken what declares its services, and left what it had registered: one look
-        // tells, if it can be had.
-        let tried = seen.consul.blind().is_some() || scope.declares(Provider::Consul);
-        if scope.policy.consul && !tried && scope.was_drained_before_us() {
-            steps.push(Step::Look(vec![Part::Consul], Reason::MustLook));
-        }
+        proposals.extend(control_look(case));
     }
-    let no_node = missing::no_node(scope, budget);
+    let no_node = missing_node::no_node(case);
     let mut over = no_node;
     if may_write && !no_node {
-        let draining = nodes::draining(scope, budget, &balancing, now);
-        steps.push(draining);
-        let begun = !seen.history.drains.is_empty() || scope.nodes().iter().any(|node| node.drain.is_some());
+        proposals.push(nodes::draining(case, &balancing));
+        let begun = !seen.history.drains.is_empty() || case.nodes().iter().any(|node| node.drain.is_some());
         if balancing.released || begun {
-            let left = nodes::over(scope, budget, now);
-            over = left.is_satisfied();
-            steps.push(left);
+            let left = nodes::all_stopped(case);
+            over = left.is_settled();
+            proposals.push(left);
         }
-        // A drain that is complete is not shown to the next worker as one that has begun, and what it told to stop may still be stopping.
-        // Where all is over, the last look of all is at Consul too.
-        let watched = blind::watched(scope, !(over && balancing.released && settled), now);
-        // That it cannot be seen names the wait, whatever else is waited for; but for Nomad, which would tell what stops.
+        // The next worker cannot tell a drain that is complete from one that never began, and allocations may still be stopping. Once all
+        // are over, the last look includes Consul.
+        let watched = consul_outage::watched(case, !(over && balancing.released && settled));
+        // An outage of Consul names the wait, unless Nomad cannot be read either: then nobody knows what stops.
         let names_it = seen.consul.blind().is_some() && seen.nomad.blind().is_none();
-        let place = if names_it { 0 } else { steps.len() };
-        steps.insert(place, watched);
-        let force_at = budget.forced_from(balancing.release);
-        if now < force_at {
-            steps.push(Step::wait(force_at, Reason::TimeIsShort));
+        let place = if names_it { 0 } else { proposals.len() };
+        proposals.insert(place, watched);
+        let force_at = case.budget.forced_from(balancing.release);
+        if case.now < force_at {
+            proposals.push(Proposal::wait(force_at, Reason::TimeIsShort));
         }
     }
-    // Last, so that a step is named by what it does and a wait by what it waits for.
+    // These come last, so that another write or wait gives the reason.
     if may_write {
-        steps.push(beginnings::write_down(scope, budget, &balancing, now));
+        proposals.push(beginnings::write_down(case, &balancing));
     }
-    steps.push(heartbeat);
-    steps.extend([watches_nomad(seen), Step::wait(budget.end, Reason::TimeIsUp)]);
-    let satisfied = steps.iter().all(|step| !matches!(step, Step::Do(..) | Step::Look(..)));
-    if !(satisfied && balancing.released) {
-        return among(seen, steps, now);
-    }
-    if let Some(until) = nodes::agent_dead_until(scope, budget).filter(|_| scope.all_left().next().is_some()) {
-        // First, so that a wait is named by what it waits for.
-        steps.insert(0, lost::given_up(scope, budget, until, now));
-        return among(seen, steps, now);
-    }
-    if settled && over {
-        let finish = finish(scope, budget, balancing.release, no_node, now);
-        if finish.is_satisfied() {
-            let reason = if no_node { Reason::NoNodeYet } else { Reason::NothingLeft };
-            return Decision { action: Action::End(Outcome::Interrupted), reason };
+    proposals.extend([heartbeat, watches_nomad(seen), Proposal::wait(case.budget.end, Reason::TimeIsUp)]);
+    let only_waits = proposals.iter().all(|proposal| !matches!(proposal, Proposal::Write(..) | Proposal::Look(..)));
+    if only_waits && balancing.released {
+        // First, so that the last looks give the reason of a wait.
+        if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_remaining().next().is_some()) {
+            proposals.insert(0, lost_agent::give_up(case, until));
+        } else if settled && over {
+            let finish = ending::finish(case, balancing.release, no_node);
+            if finish == Proposal::Done {
+                let reason = if no_node { Reason::NoNodeYet } else { Reason::NothingLeft };
+                return Decision { action: Action::End(Outcome::Interrupted), reason }.into();
+            }
+            proposals.insert(0, finish);
         }
-        // First, so that a wait is named by what is left to see.
-        steps.insert(0, finish);
     }
-    among(seen, steps, now)
+    decide_among(case, proposals)
 }
 
-/// Another worker's drain is seen as soon as it begins, whatever this one waits for: what it stops is to be watched.
-fn watches_nomad(seen: &Snapshot) -> Step {
+/// The control look at Consul (ADR 0011), which shows what is registered before anything is stopped.
+fn control_look(case: &Case<'_>) -> [Proposal; 2] {
+    let discovery = nodes::read_discovery(case, false);
+    // After another worker's drain, a purge may have removed the job that declares a service, but not its registration. One successful look
+    // at Consul shows that.
+    let tried = case.seen.consul.blind().is_some() || case.declares(Provider::Consul);
+    let once = case.policy.consul && !tried && case.was_drained_before_us();
+    [discovery, if once { Proposal::look(vec![Part::Consul], Reason::MustLook) } else { Proposal::DoesNotApply }]
+}
+
+/// Watches Nomad during every wait, so that another worker's drain is seen as soon as it begins.
+fn watches_nomad(seen: &Snapshot) -> Proposal {
     if seen.nomad.now().is_none_or(|nomad| nomad.nodes.is_empty()) {
-        return Step::Satisfied;
+        return Proposal::DoesNotApply;
     }
-    Step::Wait { until: Time::NEVER, watch: vec![Part::Nomad], reason: Reason::TimeIsUp }
-}
-
-/// Everything is over: discovery, one last look at all of it, and the completion.
-fn finish(scope: &Scope<'_>, budget: &Budget, release: Time, no_node: bool, now: Time) -> Step {
-    let seen = scope.seen;
-    let vanished = scope.vanished().map(|vanished| vanished.until);
-    let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
-    let discovery = registrations::discovery(scope, over_at, now);
-    let mut parts = Vec::new();
-    let stale = balancers::seen_before(scope, over_at.max(release).max(now - STALE));
-    if !stale.is_empty() {
-        parts.push(Part::TargetGroups { groups: stale, attributes_again: false });
-    }
-    match discovery.step {
-        Step::Satisfied => {}
-        Step::Look(more, _) => parts.extend(more),
-        waiting @ (Step::Wait { .. } | Step::Do(..)) if parts.is_empty() => return waiting,
-        Step::Wait { .. } | Step::Do(..) => {}
-    }
-    // Other systems may answer seconds after Nomad: then it is asked again, alone.
-    let heard = seen.history.nomad_heard.filter(|_| seen.nomad.fresh_at().is_some());
-    if heard.is_none_or(|at| at + LAST_ANSWER < now) {
-        parts.push(Part::Nomad);
-    }
-    if !parts.is_empty() {
-        return Step::Look(parts, Reason::MustConfirm);
-    }
-    if matches!(scope.departure.cause, Cause::Interruption { .. }) {
-        return Step::Satisfied;
-    }
-    let proved = discovery.proved && is_proved(scope, budget);
-    let (verdict, reason) = verdict(scope, no_node, proved, blind::stopped_unseen(scope, budget, now));
-    leaving::complete(scope, LifecycleResult::Continue, verdict, reason, now)
-}
-
-/// Whether nothing that was seen, now or by an earlier run, speaks against what is not seen any more (ADR 0011, 0009).
-fn is_proved(scope: &Scope<'_>, budget: &Budget) -> bool {
-    let in_groups =
-        scope.unknown_targets().next().is_none() && !doubts::lists_nothing(scope, budget) && sources::are_all_handled(scope);
-    in_groups && unlisted::never_listed(scope).next().is_none() && !unlisted::was_noted(scope)
-}
-
-/// How a departure ends in which nothing is left, and what is said of that: nobody says that what could not be seen is gone.
-fn verdict(scope: &Scope<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
-    if no_node {
-        (Outcome::NoNode, Reason::NoNodeYet)
-    } else if !proved || unseen.is_some() || scope.row_is_gone() {
-        (Outcome::Unconfirmed { unseen }, Reason::NoneKnownToRun)
-    } else if was_forced(scope) {
-        (Outcome::Forced, Reason::NothingLeft)
-    } else {
-        (Outcome::Departed { waiting_for: None }, Reason::NothingLeft)
-    }
-}
-
-/// Whether allocations were cut short: by a deadline that was seen to pass, or by a forced drain of ours.
-fn was_forced(scope: &Scope<'_>) -> bool {
-    scope.seen.history.cut_by_deadline
-        || scope.seen.history.has_forced()
-        || scope.own_marks().any(|meta| meta.phase == Phase::Forced)
-}
-
-/// The one end (ADR 0001): decamp itself completes the action, by `on_timeout`.
-fn at_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
-    // What may be another tool's is not completed on a guess: the hook's own end comes if Auto Scaling does not (ADR 0013).
-    if now < budget.end || leaving::which_is_not_seen(scope) {
-        return Step::Satisfied;
-    }
-    let confirming = confirming_the_end(scope, budget, now);
-    if !confirming.is_satisfied() {
-        return confirming;
-    }
-    // A list is a proof only to a token that could have seen more (ADR 0011).
-    let over = matches!(scope.seen.nomad_sight.last(), Some(NomadSight::Full))
-        && scope.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
-        && scope.all_left().next().is_none()
-        && scope.vanished().is_none_or(|vanished| vanished.until <= now);
-    // Which load balancers there are is the group's to say.
-    let released = scope.seen.group.last().is_some() && balancers::balancing(scope, budget, now).released;
-    // What may still be sent to is not nothing (ADR 0009).
-    let unseen = blind::stopped_unseen(scope, budget, now);
-    let proved = is_proved(scope, budget) && unseen.is_none();
-    let verdict = match (over && released, proved && was_forced(scope)) {
-        _ if missing::is_nowhere(scope) && released => Outcome::NoNode,
-        (true, true) => Outcome::Forced,
-        (true, false) => Outcome::Unconfirmed { unseen },
-        // Nobody could stop its processes, or watch them.
-        (false, _) if scope.seen.history.agents_dead_since.is_some() && scope.all_left().next().is_some() => Outcome::AgentDead,
-        (false, _) => Outcome::TimedOut,
-    };
-    leaving::complete(scope, scope.policy.on_timeout, verdict, Reason::TimeIsUp, now)
-}
-
-/// What an outcome says is looked at once more right before it is said, whatever the outcome is. What cannot be seen holds up nothing.
-fn confirming_the_end(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
-    fn is_old<T>(sight: &Sight<T>, time: Time) -> bool {
-        let tried = sight.blind().map(|blind| blind.tried);
-        sight.fresh_at().max(tried) < Some(time)
-    }
-    let seen = scope.seen;
-    let recent = now - LAST_LOOK;
-    // Once: the answers may be slow, and the completion has to land.
-    if budget.end + LAST_LOOK < now || seen.history.failures(EffectKind::Complete).is_some() {
-        return Step::Satisfied;
-    }
-    let mut parts = Vec::new();
-    if is_old(&seen.nomad, recent) {
-        parts.push(Part::Nomad);
-    }
-    if scope.policy.consul && scope.declares(Provider::Consul) && is_old(&seen.consul, recent) {
-        parts.push(Part::Consul);
-    }
-    let mut old = balancers::seen_before(scope, recent);
-    old.retain(|(arn, _)| seen.balancers.iter().any(|b| b.arn == *arn && is_old(&b.sight, recent)));
-    if !old.is_empty() {
-        parts.push(Part::TargetGroups { groups: old, attributes_again: false });
-    }
-    if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
-}
-
-/// The concerns' wishes as one decision. If none has any, something has to be seen again.
-fn among(seen: &Snapshot, steps: impl IntoIterator<Item = Step>, now: Time) -> Decision {
-    let decision = decide_among(&seen.late, steps);
-    decision.unwrap_or(Decision {
-        action: Action::Wait { until: now + Duration::from_secs(5), watch: Vec::new() },
-        reason: Reason::MustLook,
-    })
+    Proposal::watch(Time::NEVER, Part::Nomad, Reason::TimeIsUp)
 }

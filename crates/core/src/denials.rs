@@ -1,18 +1,19 @@
-//! Denials: calls that a departure needs and may not make. Unlike an outage, one ends only when a person changes a policy (ADR 0019).
+//! Denials: calls that a departure needs and that are denied. An outage ends by itself. A denial ends only when a person changes a policy
+//! (ADR 0019).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::decide::{EffectKind, Refusal, Sight, Snapshot, Unseen};
+use crate::decide::{EffectKind, Observed, Refusal, Snapshot, Unseen};
 use crate::time::Time;
 
-/// A denial that lasts is told again after this.
+/// A denial that lasts is reported again after this time.
 const AGAIN_AFTER: Duration = Duration::from_hours(1);
-/// Groups and calls that are remembered; names of groups come from events.
+/// How many pairs of group and call are remembered. Names of groups come from events, so their number needs a limit.
 const MOST_REMEMBERED: usize = 10_000;
 
-/// A call that was denied when it was last made.
+/// A call that was denied the last time it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {
     /// The call, for metrics and searches.
@@ -40,7 +41,7 @@ impl Denial {
     ];
 }
 
-/// What is denied now: by the last look at each part, and by the last write of each kind.
+/// The calls that are denied now, by the last look at each part and the last write of each kind.
 #[must_use]
 pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     let mut all = Vec::new();
@@ -55,7 +56,7 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     for (kind, row) in &seen.history.failures {
         if let Refusal::Denied(why) = &row.why {
             let call = match kind {
-                // Without the notes a warm process remembers.
+                // Not needed: without notes a warm process remembers.
                 EffectKind::Note => continue,
                 EffectKind::Heartbeat
                 | EffectKind::MakeIneligible
@@ -69,7 +70,7 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     all
 }
 
-fn look<T>(all: &mut Vec<Denial>, call: &'static str, sight: &Sight<T>) {
+fn look<T>(all: &mut Vec<Denial>, call: &'static str, sight: &Observed<T>) {
     if let Some(Unseen::Denied(why)) = sight.blind().map(|blind| &blind.why)
         && !all.iter().any(|denial| denial.call == call)
     {
@@ -77,24 +78,24 @@ fn look<T>(all: &mut Vec<Denial>, call: &'static str, sight: &Sight<T>) {
     }
 }
 
-/// Which denials were told, and when: one memory for all departures of a process.
+/// Which denials were reported, and when. All departures of a process share it.
 #[derive(Debug, Default)]
 pub struct Denials(Mutex<HashMap<(Arc<str>, &'static str), Time>>);
 
 impl Denials {
-    /// The denials that are to be told now for a departure of this group: at the first occurrence, and once an hour.
+    /// The denials to report now for a departure of this group: each when it first occurs, and then once an hour.
     #[must_use]
     pub fn news(&self, asg: &Arc<str>, seen: &Snapshot, now: Time) -> Vec<Denial> {
         let denied = denied_now(seen);
         if denied.is_empty() {
             return denied;
         }
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if MOST_REMEMBERED <= told.len() {
-            told.clear();
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if MOST_REMEMBERED <= reported.len() {
+            reported.clear();
         }
         let mut is_news = |denial: &Denial| {
-            let last = told.entry((Arc::clone(asg), denial.call)).or_default();
+            let last = reported.entry((Arc::clone(asg), denial.call)).or_default();
             let news = last.0 == 0 || *last + AGAIN_AFTER <= now;
             if news {
                 *last = now;

@@ -1,4 +1,4 @@
-//! The names AWS, Nomad and Consul give to things, each checked by its grammar before it can enter a URL or a filter.
+//! Names that AWS, Nomad and Consul give to things. Each is checked against its grammar before it can enter a URL or a filter.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-/// A name that does not fit its grammar. The text itself is not repeated: it may come from an event.
+/// A name that does not fit its grammar. The error does not repeat the text, because it may come from an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {expected}")]
 pub struct BadName {
-    /// What was expected, with an article.
+    /// The expected form, with an article.
     pub expected: &'static str,
 }
 
@@ -23,7 +23,7 @@ pub struct InstanceId {
 }
 
 impl InstanceId {
-    /// The id with 17 digits that spells this number.
+    /// The id whose 17 digits spell this number.
     #[must_use]
     pub fn from_number(digits: u64) -> Self {
         Self { digits: u128::from(digits), long: true }
@@ -54,7 +54,7 @@ impl FromStr for InstanceId {
 
 impl fmt::Display for InstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By hand: an id is written for every decision about a drain.
+        // Formatted by hand for speed: each decision about a drain writes an id.
         let mut text = *b"i-00000000000000000";
         let length = if self.long { text.len() } else { "i-00000000".len() };
         let mut digits = self.digits;
@@ -97,7 +97,7 @@ uuid_name!(
     AllocationId, "a Nomad allocation id (a full UUID)"
 );
 
-/// The canonical form only: 8-4-4-4-12 lower-case hexadecimal digits.
+/// Accepts only the canonical form: 8-4-4-4-12 lower-case hexadecimal digits.
 fn parse_uuid(text: &str) -> Option<u128> {
     let bytes = text.as_bytes();
     if bytes.len() != 36 {
@@ -129,21 +129,20 @@ fn write_uuid(id: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-/// The ARN of a target group, or of a Classic Load Balancer, which has its instances itself. It carries its Region and account, so a
-/// foreign one is told by sight.
+/// The ARN of a target group, or of a Classic Load Balancer, which holds its instances itself. The ARN shows its Region and account.
 #[expect(clippy::derived_hash_with_manual_eq, reason = "what is one text is equal, and has one hash")]
 #[derive(Clone, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetGroupArn(Arc<str>);
 
 impl PartialEq for TargetGroupArn {
-    /// Clones of one are sooner told than texts are compared, as all ARNs of an account begin alike.
+    /// Compares pointers first: all ARNs of an account begin with the same text.
     fn eq(&self, other: &Self) -> bool {
         self.is_clone_of(other) || self.0 == other.0
     }
 }
 
 impl TargetGroupArn {
-    /// Whether both are clones of one.
+    /// Whether both are clones of the same ARN.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -155,13 +154,13 @@ impl TargetGroupArn {
         &self.0
     }
 
-    /// Whether it is a Classic Load Balancer's.
+    /// Whether it names a Classic Load Balancer.
     #[must_use]
     pub fn is_classic(&self) -> bool {
         self.0.splitn(6, ':').nth(5).is_some_and(|resource| resource.starts_with("loadbalancer/"))
     }
 
-    /// The group's own name, for people.
+    /// The group's name, for people.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.split('/').nth(1).unwrap_or(&self.0)
@@ -201,7 +200,7 @@ impl FromStr for TargetGroupArn {
             && account.bytes().all(|b| b.is_ascii_digit())
             && match path.next() {
                 Some("targetgroup") => path.next().is_some_and(plain) && path.next().is_some_and(plain),
-                // Those of the other load balancers have more parts: they are no groups.
+                // ARNs of other load balancers have more parts. They are no target groups.
                 Some("loadbalancer") => path.next().is_some_and(plain),
                 Some(_) | None => false,
             }
@@ -216,14 +215,14 @@ impl fmt::Display for TargetGroupArn {
     }
 }
 
-/// What a target is registered by: an instance id or an address. Lambda functions and load balancers as targets are never ours.
+/// The id under which a target is registered: an instance id or an address. A Lambda function or a load balancer is never ours.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetId {
     /// A target of type `instance`.
     Instance(InstanceId),
     /// A target of type `ip`.
     Ip(IpAddr),
-    /// A Lambda function, a load balancer, or a form that AWS has added since.
+    /// A Lambda function, a load balancer, or a newer form of AWS.
     Other(Arc<str>),
 }
 
@@ -251,12 +250,12 @@ impl fmt::Display for TargetId {
     }
 }
 
-/// A lifecycle action's token. It is a capability (who has it can complete the action), so only its hash is ever shown.
+/// A lifecycle action's token. Whoever has the token can complete the action, so only its hash is shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ActionToken(Arc<str>);
 
 impl ActionToken {
-    /// The token itself, for the API call and nothing else.
+    /// The token itself, for API calls only.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -279,13 +278,13 @@ impl fmt::Display for ActionToken {
     }
 }
 
-/// Twelve hexadecimal digits of SHA-256 over the parts: enough to tell things apart, too few to give one away.
+/// The first twelve hexadecimal digits of SHA-256 over the parts: enough to distinguish values, too few to reveal one.
 #[must_use]
 pub fn short_hash(parts: &[&str]) -> String {
     hex(&hash(parts)[..6])
 }
 
-/// SHA-256 over the parts, each with an end of its own.
+/// SHA-256 over the parts. A zero byte ends each part.
 #[must_use]
 pub fn hash(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -300,7 +299,7 @@ pub fn hash(parts: &[&str]) -> [u8; 32] {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('0');
-    // Not by a formatter: every decision about a drain asks for it.
+    // Formatted by hand for speed: each decision about a drain needs it.
     let mut digits = String::with_capacity(bytes.len() * 2);
     digits.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
     digits

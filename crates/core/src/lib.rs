@@ -1,17 +1,22 @@
 //! The rules of a departure, the snapshot that they read, and the loop that follows them.
 //!
-//! Nothing here knows a clock, a socket or a runtime: [`decide`] is a pure function, and [`world::World`] is the only way out.
+//! This crate has no clock, no sockets and no runtime. [`decide`] is a pure function, and [`world::World`] is the only interface to the
+//! outside.
 
 pub mod decide;
 pub mod denials;
-pub mod fit;
+pub mod describe;
 pub mod ids;
+pub mod lambda_budget;
 pub mod metrics;
+pub mod proactive_replacement;
 pub mod refresh;
-pub mod replacing;
 pub mod run;
 pub mod runbook;
 pub mod sweep;
-pub mod telling;
 pub mod time;
 pub mod world;
+
+// The names before the last renaming, until every crate uses the new ones.
+pub use self::describe as telling;
+pub use self::proactive_replacement as replacing;

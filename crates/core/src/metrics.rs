@@ -1,4 +1,4 @@
-//! The metrics that decamp reports of itself, each named once: for whoever writes them, and for the alarms that compare themselves.
+//! The metrics that decamp reports about itself. Each is named once, for the code that writes it and for the alarms.
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! An instance refresh in our words: what it is asked for, and how it stands.
+//! An instance refresh: its preferences and its status.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,27 +8,27 @@ use serde::Serialize;
 use crate::decide::Refusal;
 use crate::time::Time;
 
-/// The longest pause that AWS takes at a checkpoint, and the longest that it bakes.
+/// The longest pause that AWS allows at a checkpoint, and the longest bake time.
 const LONGEST_PAUSE: Duration = Duration::from_hours(48);
 
-/// What a refresh is asked for. What is `None` is left to AWS, or to the group's maintenance policy.
+/// The preferences of a refresh. AWS, or the group's maintenance policy, decides those that are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preferences {
-    /// `MinHealthyPercentage`: healthy instances never go below this share of what is desired.
+    /// `MinHealthyPercentage`: the least share of the desired capacity that stays healthy.
     pub min_healthy: Option<u32>,
-    /// `MaxHealthyPercentage`: nor all of them above this one.
+    /// `MaxHealthyPercentage`: the largest share of the desired capacity that runs.
     pub max_healthy: Option<u32>,
-    /// `InstanceWarmup`: how long a new instance serves until it counts.
+    /// `InstanceWarmup`: how long a new instance serves before it counts.
     pub warm_up: Option<Duration>,
-    /// `CheckpointPercentages`, ascending: it pauses when this share is replaced.
+    /// `CheckpointPercentages`, ascending: the refresh pauses when this share is replaced.
     pub checkpoints: Vec<u32>,
-    /// `CheckpointDelay`: how long it pauses there.
+    /// `CheckpointDelay`: how long it pauses at a checkpoint.
     pub checkpoint_delay: Option<Duration>,
     /// `BakeTime`: how long it waits at the end.
     pub bake: Option<Duration>,
-    /// `SkipMatching`: instances that are as they should be already are left alone.
+    /// `SkipMatching`: keep instances that already match.
     pub skip_matching: bool,
-    /// `AutoRollback`: a refresh that fails is taken back.
+    /// `AutoRollback`: roll a failed refresh back.
     pub auto_rollback: bool,
 }
 
@@ -41,7 +41,7 @@ impl Default for Preferences {
             checkpoints: Vec::new(),
             checkpoint_delay: None,
             bake: None,
-            // Whoever is told twice that something changed must not replace what is new already.
+            // A second event about the same change must not replace new instances again.
             skip_matching: true,
             auto_rollback: false,
         }
@@ -49,21 +49,21 @@ impl Default for Preferences {
 }
 
 impl Preferences {
-    /// Whether AWS takes them.
+    /// Checks whether AWS accepts these preferences.
     ///
     /// # Errors
     ///
-    /// What to change, in a sentence.
+    /// A sentence that says what to change.
     pub fn check(&self) -> Result<(), String> {
         let (least, most) = (self.min_healthy.unwrap_or(90), self.max_healthy.unwrap_or(100));
         if 100 < least {
-            return Err(format!("at least {least} % cannot be healthy; write 0 to 100"));
+            return Err(format!("a minimum of {least} % is not possible; write 0 to 100"));
         }
         if !(100..=200).contains(&most) {
-            return Err(format!("at most {most} % makes no sense; write 100 to 200"));
+            return Err(format!("a maximum of {most} % is not possible; write 100 to 200"));
         }
         if self.max_healthy.is_some() && self.min_healthy.is_none() {
-            return Err("the most healthy is only taken together with the least; write both".to_owned());
+            return Err("a maximum needs a minimum; write both".to_owned());
         }
         if 100 < most.saturating_sub(least) {
             return Err(format!("from {least} to {most} % is too wide; let them differ by 100 at most"));
@@ -85,7 +85,7 @@ impl Preferences {
 
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// How a refresh stands, as AWS names it.
+        /// The status of a refresh, as AWS names it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         pub enum Status {
             $($(#[$doc])* $name,)*
@@ -107,38 +107,38 @@ macro_rules! statuses {
 }
 
 statuses! {
-    /// It was asked for, and has not begun.
+    /// It has not begun.
     Pending,
     /// It replaces instances.
     InProgress,
-    /// All are replaced; it waits whether that was well.
+    /// All instances are replaced, and it waits for its bake time.
     Baking,
-    /// It is over, and everything is new.
+    /// It has ended, and every instance is new.
     Successful,
-    /// It gave up.
+    /// It failed.
     Failed,
-    /// It was told to stop, and waits for what is under way.
+    /// It was cancelled, and waits for replacements that have begun.
     Cancelling,
-    /// It was stopped. What was replaced stays so.
+    /// It was cancelled. Replaced instances stay.
     Cancelled,
-    /// It takes back what it did.
+    /// It rolls back.
     RollbackInProgress,
-    /// It could not take it back.
+    /// The rollback failed.
     RollbackFailed,
-    /// It took it back.
+    /// It rolled back.
     RollbackSuccessful,
     /// A status that this version does not know.
     Unknown,
 }
 
 impl Status {
-    /// The status of this name.
+    /// Finds a status by its name.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self::ALL.iter().copied().find(|status| status.name() == name).unwrap_or(Self::Unknown)
     }
 
-    /// Whether nothing more comes of it. What is not known may still be under way.
+    /// Whether it has ended. An unknown status may not have.
     #[must_use]
     pub fn is_over(self) -> bool {
         match self {
@@ -149,7 +149,7 @@ impl Status {
         }
     }
 
-    /// Whether it will still replace what is not as it should be. What is not known is not relied on.
+    /// Whether it will still replace outdated instances. An unknown status does not count as such.
     #[must_use]
     pub fn goes_forward(self) -> bool {
         match self {
@@ -165,70 +165,70 @@ impl Status {
         }
     }
 
-    /// What it means, in words.
+    /// A description.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Pending => "it has not begun",
             Self::InProgress => "it replaces instances",
-            Self::Baking => "all are replaced, and it waits whether that was well",
+            Self::Baking => "all instances are replaced, and it waits for its bake time",
             Self::Successful => "every instance is as it should be",
             Self::Failed => "it gave up",
-            Self::Cancelling => "it was told to stop, and waits for what is under way",
+            Self::Cancelling => "it is being cancelled, and waits for replacements that have begun",
             Self::Cancelled => "it was stopped, and what was replaced stays so",
-            Self::RollbackInProgress => "it takes back what it did",
-            Self::RollbackFailed => "it could not take back what it did",
-            Self::RollbackSuccessful => "it took back what it did",
+            Self::RollbackInProgress => "it rolls back",
+            Self::RollbackFailed => "its rollback failed",
+            Self::RollbackSuccessful => "it rolled back",
             Self::Unknown => "it is in a status that this version does not know",
         }
     }
 }
 
-/// A refresh as it stands.
+/// A refresh and its status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refresh {
     /// Its id.
     pub id: Arc<str>,
     /// Its Auto Scaling group.
     pub group: Arc<str>,
-    /// How it stands.
+    /// Its status.
     pub status: Status,
     /// Why, in AWS's words.
     pub why: Option<Arc<str>>,
     /// When it began.
     pub began: Option<Time>,
-    /// When it was over.
+    /// When it ended.
     pub ended: Option<Time>,
-    /// How much of it is done.
+    /// How much of it is complete.
     pub percentage: Option<u32>,
     /// Instances that are still to be replaced.
     pub to_update: Option<u32>,
 }
 
-/// The one that is under way, else the one that began last. AWS lists the newest first, and tells the second that each began.
+/// The refresh that is in progress, else the one that began last. AWS lists the newest first, and reports the beginning in whole seconds.
 #[must_use]
 pub fn newest(all: Vec<Refresh>) -> Option<Refresh> {
-    // Of two that began in the same second, the first that is listed.
+    // Of two that began in the same second, the first in the list is the newer one.
     all.into_iter().rev().max_by_key(|refresh| (!refresh.status.is_over(), refresh.began))
 }
 
 /// Why a refresh was not started, cancelled or rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
-    /// `InstanceRefreshInProgress`: one refresh of a group at a time.
+    /// `InstanceRefreshInProgress`: a group has one refresh at a time.
     #[error("a refresh of the group is under way")]
     UnderWay,
-    /// The one that is under way is being cancelled or taken back: it replaces nothing more, and leaves no room for another yet.
+    /// A refresh is in progress, and is being cancelled or rolled back. It replaces no more instances, and no other refresh can start yet.
     #[error("a refresh of the group is under way and {name}: {meaning}", name = .0.name(), meaning = .0.meaning())]
     BeingUndone(
-        /// How it stands.
+        /// Its status.
         Status,
     ),
     /// `ActiveInstanceRefreshNotFound`.
     #[error("no refresh of the group is under way")]
     NoneUnderWay,
-    /// `IrreversibleInstanceRefresh`: it was not started with a version to go back from.
-    #[error("the refresh cannot be taken back")]
+    /// `IrreversibleInstanceRefresh`: it was started without a version to roll back to.
+    #[error("the refresh cannot be rolled back")]
     Irreversible,
     /// Anything else.
     #[error("{0}")]

@@ -1,11 +1,11 @@
-//! Where the runbook stands: the address of the section that ends an alarm. Sections are named by the words that decamp prints.
+//! Links to the runbook. Each section is named after a word that decamp prints.
 
 use crate::decide::{Loss, Outcome, Reason};
 
-/// The book's pages, in the repository that the package names.
+/// Where the pages are, in the repository that the package names.
 const PAGES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/");
 
-/// The page to begin with.
+/// The first page.
 pub const FIRST: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/runbook.md");
 
 /// A page by its name.
@@ -14,25 +14,25 @@ pub fn page(name: &str) -> String {
     format!("{PAGES}{name}.md")
 }
 
-/// What to do about an outcome.
+/// The section about an outcome.
 #[must_use]
 pub fn of_outcome(outcome: &Outcome) -> String {
     section("outcomes", outcome.word())
 }
 
-/// What to do about what a departure waits for.
+/// The section about a reason.
 #[must_use]
 pub fn of_reason(reason: &Reason) -> String {
     section("reasons", reason.word())
 }
 
-/// What to do about a finding.
+/// The section about a finding.
 #[must_use]
 pub fn of_finding(loss: Loss) -> String {
     section("findings", loss.word())
 }
 
-/// A section by its word, of a page by its name.
+/// A section of a page.
 #[must_use]
 pub fn section(page: &str, word: &str) -> String {
     format!("{PAGES}{page}.md#{word}")
@@ -42,7 +42,7 @@ pub fn section(page: &str, word: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The headings of a page, by their anchors.
+    /// The headings of a page, as anchors.
     fn headings(page: &str) -> Vec<String> {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(format!("{page}.md"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));

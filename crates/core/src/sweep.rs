@@ -1,4 +1,4 @@
-//! Which of many waiting instances a sweep heartbeats, and when in its pass it comes to each: fair without a memory (ADR 0018).
+//! Which waiting instances a sweep sends heartbeats for, and in which order it visits them. It is fair without storing anything (ADR 0018).
 
 use std::time::Duration;
 
@@ -7,42 +7,43 @@ use serde::Serialize;
 use crate::ids::{InstanceId, hash};
 use crate::time::Time;
 
-/// So few are looked at all at once.
+/// Up to this many instances are all visited at once.
 const AT_ONCE: u64 = 20;
-/// Between two instances at most: a sweep over few does not have to last its whole pass.
+/// The longest pause between two instances. A sweep over few instances need not take its whole pass.
 const WIDEST: Duration = Duration::from_millis(250);
-/// The golden ratio's part behind the point, of 2^64: its multiples keep apart better than those of any other number.
+/// The fractional part of the golden ratio, times 2^64. Its multiples are spread more evenly than those of any other number.
 const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// One sweep: every process that sweeps in the same period gives it the same number.
+/// One sweep. All processes that sweep in the same period give it the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Sweep {
-    /// How many periods have gone by since 1970.
+    /// The number of periods since 1970.
     number: u64,
-    /// Between two sweeps.
+    /// The time between two sweeps.
     #[serde(skip)]
     period: Duration,
     /// How many instances wait.
     waiting: u64,
-    /// How many heartbeats a sweep may send, by the process's own rate.
+    /// How many heartbeats a sweep may send at the process's rate.
     most: u64,
 }
 
 impl Sweep {
-    /// The sweep that begins now over so many instances. `per_second` is how many calls of Auto Scaling this process makes at most.
+    /// The sweep that begins now over this many instances. `per_second` is the most calls that this process makes to Auto Scaling.
     #[must_use]
     pub fn begin(now: Time, period: Duration, waiting: usize, per_second: u32) -> Self {
         let period = period.max(Duration::from_secs(1));
         let seconds = period.as_secs();
-        // A quarter of the calls is left for looks.
+        // A quarter of the calls is kept for looks.
         let most = seconds.saturating_mul(u64::from(per_second)) * 3 / 4;
         Self { number: now.0 / 1_000 / seconds, period, waiting: waiting as u64, most: most.max(1) }
     }
 
-    /// Whether this sweep heartbeats an instance, whose hook has this time-out.
+    /// Whether this sweep sends a heartbeat for an instance whose hook has this time-out.
     ///
-    /// As many sweeps as fit into a third of the time-out share the instances by their hashes. Where each had to send more heartbeats
-    /// than it may, as many share them as fit into half of it: later than planned is better than refused.
+    /// The instances are divided by their hashes among all sweeps that fit into a third of the time-out. If each sweep then had more
+    /// heartbeats than it may send, they are divided among all sweeps that fit into half of the time-out: a late heartbeat is better than a
+    /// rejected one.
     #[must_use]
     pub fn heartbeats(&self, instance: InstanceId, timeout: Duration) -> bool {
         let fit = |span: Duration| (span.as_secs() / self.period.as_secs().max(1)).max(1);
@@ -51,15 +52,15 @@ impl Sweep {
         spread(instance) % shared_by == self.number % shared_by
     }
 
-    /// In which order the instances are come to. The order turns with each sweep, by the golden ratio of a whole turn: an instance that came
-    /// last in one sweep, and was cut off by the sweep's end, is far from the last place when it is heartbeaten next, whether that is in the
-    /// next sweep or in the sixtieth from it.
+    /// The instance's place in the order. The order turns with each sweep by the golden ratio of a full turn. An instance that came last,
+    /// and was cut off by the end of the sweep, is therefore far from the last place at its next heartbeat, be that in the next sweep or in
+    /// the sixtieth.
     #[must_use]
     pub fn place(&self, instance: InstanceId) -> u64 {
         spread(instance).wrapping_add(self.number.wrapping_mul(GOLDEN_RATIO))
     }
 
-    /// How long after the first of them the one at this place is come to, in a pass of this length.
+    /// How long after the first instance the one at this place is visited, in a pass of this length.
     #[must_use]
     pub fn starts_after(&self, place: usize, pass: Duration) -> Duration {
         if self.waiting <= AT_ONCE {
@@ -70,7 +71,7 @@ impl Sweep {
     }
 }
 
-/// A number that spreads instances evenly, the same in every process.
+/// A number that spreads instances evenly. Every process computes the same.
 fn spread(instance: InstanceId) -> u64 {
     let bytes = hash(&[&instance.to_string()]);
     bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn each_instance_is_heartbeaten_once_in_a_third_of_its_time_out_whoever_sweeps() {
+    fn each_instance_gets_one_heartbeat_in_a_third_of_its_time_out() {
         for instance in (0..500).map(InstanceId::from_number) {
             let due: Vec<bool> = sweeps(500, 20).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
             assert!(due.chunks(5).all(|third| third.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_too_many_each_is_still_heartbeaten_in_half_of_its_time_out() {
+    fn with_too_many_instances_each_still_gets_a_heartbeat_in_half_of_its_time_out() {
         for instance in (0..500).map(InstanceId::from_number) {
             let due: Vec<bool> = sweeps(5_000, 21).map(|sweep| sweep.heartbeats(instance, TIMEOUT)).collect();
             assert!(due.chunks(7).all(|half| half.iter().filter(|due| **due).count() == 1), "{instance}: {due:?}");
@@ -120,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_cut_off_twice_in_a_row() {
-        // Each hook with how many of the last of 1,000 instances a sweep does not come to.
+    fn no_instance_is_cut_off_twice_in_a_row() {
+        // For each hook, how many of the last of 1,000 instances a sweep does not reach.
         let all: Vec<InstanceId> = (0..1_000).map(InstanceId::from_number).collect();
         let cut_off = |sweep: &Sweep, last: usize| -> std::collections::BTreeSet<InstanceId> {
             let mut order = all.clone();
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_is_spent_evenly_and_few_are_not_waited_for() {
+    fn a_pass_is_spread_evenly_and_few_instances_are_visited_at_once() {
         let [few, some, many] = [20, 40, 5_000].map(|waiting| Sweep::begin(Time(1_800_000_000_000), MINUTE, waiting, 15));
         let pass = Duration::from_secs(50);
         assert_eq!(few.starts_after(19, pass), Duration::ZERO);

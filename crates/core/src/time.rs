@@ -1,4 +1,4 @@
-//! A point in time, in milliseconds, as the servers' own clocks tell it.
+//! A point in time in milliseconds, by the servers' clocks.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -9,16 +9,16 @@ use std::time::Duration;
 pub struct Time(pub u64);
 
 impl Time {
-    /// The end of time: what never comes.
+    /// A time that never comes.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// How long from `earlier` to here; zero if `earlier` is later.
+    /// The time from `earlier` to this one, or zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// This time, `span` earlier; not before 1970.
+    /// This time less `span`, not before 1970.
     #[must_use]
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
@@ -31,8 +31,8 @@ impl Time {
         u64::try_from(stamp.as_millisecond()).ok().map(Self)
     }
 
-    /// Reads a time as mail and AWS Health write it: `Wed, 4 Mar 2026 05:06:07 GMT`. The day of the week is not compared with the
-    /// date: samples of AWS's own have a wrong one.
+    /// Reads a time as mail and AWS Health write it: `Wed, 4 Mar 2026 05:06:07 GMT`. The day of the week is not compared with the date,
+    /// because it is wrong in some of AWS's own samples.
     #[must_use]
     pub fn read_mail(text: &str) -> Option<Self> {
         static MAIL: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
@@ -74,7 +74,7 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A span for people: `850ms`, `12s`, `4m 10s`, `2h`.
+/// Formats a duration for people: `850ms`, `12s`, `4m 10s`, `2h`.
 #[must_use]
 pub fn plain(span: Duration) -> String {
     let seconds = span.as_secs();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_reads_as_people_say_it() {
+    fn a_duration_reads_as_people_say_it() {
         let cases = [(0, "0s"), (850, "850ms"), (12_000, "12s"), (250_000, "4m 10s"), (7_200_000, "2h"), (300_000, "5m")];
         for (ms, text) in cases {
             assert_eq!(plain(Duration::from_millis(ms)), text);

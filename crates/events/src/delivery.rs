@@ -1,4 +1,4 @@
-//! The wrappings: an SQS batch, SNS records, an SNS message in a queue.
+//! Opens the wrappings: an SQS batch, SNS records, an SNS message in a queue.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use super::rejection::{Ours, Rejection};
 use super::{MOST_RECORDS, Reader};
 use decamp_core::time::Time;
 
-/// An SQS message as Lambda hands it to us: what is needed to hand it back.
+/// An SQS message as Lambda delivers it: the fields that are needed to hand it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its id, which names it in the answer.
+    /// Its id, which identifies it in the answer.
     pub id: Arc<str>,
-    /// What changes its visibility.
+    /// The handle that changes its visibility.
     pub receipt: ReceiptHandle,
-    /// The ARN of its queue, in one of our Regions: a signed call is made to where it says.
+    /// The ARN of its queue, in one of our Regions. Signed calls go to this queue.
     pub queue: Arc<str>,
-    /// How often it was received, this time included. 1 if SQS did not say.
+    /// How often it was received, including this time. 1 if SQS did not say.
     pub receives: u32,
-    /// When the queue took it in, if SQS said so.
+    /// When it was sent to the queue, if SQS said so.
     pub sent: Option<Time>,
 }
 
-/// A receipt handle. Who has it can delete the message, so it is never shown.
+/// A receipt handle. It allows to delete the message, so it is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceiptHandle(Arc<str>);
 
@@ -42,7 +42,7 @@ impl fmt::Debug for ReceiptHandle {
 }
 
 impl Reader<'_> {
-    /// A batch of records, each on its own: one that is bad never holds up the others.
+    /// Reads a batch of records. A bad record does not affect the others.
     pub(super) fn batch(&mut self, object: &Object<'_>, wrappings: u8) -> Result<(), Rejection> {
         let records = object.array("Records", MOST_RECORDS)?.ok_or(Rejection::Missing { field: "Records" })?;
         if records.is_empty() {
@@ -54,7 +54,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A record: what it names as its message and Region holds for it alone.
+    /// Reads a record. Its message and Region apply to it alone.
     pub(super) fn lone_record(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
         let (message, region_is_named) = (self.message.clone(), self.region_is_named);
         let result = self.record(text, wrappings);
@@ -63,7 +63,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What `aws sqs receive-message` prints. It names no queue, so none of its messages can be handed back.
+    /// Reads the output of `aws sqs receive-message`. It names no queue, so its messages cannot be handed back.
     pub(super) fn received(&mut self, object: &Object<'_>, wrappings: u8) -> Result<(), Rejection> {
         let messages = object.array("Messages", MOST_RECORDS)?.ok_or(Rejection::Missing { field: "Messages" })?;
         if messages.is_empty() {
@@ -87,7 +87,7 @@ impl Reader<'_> {
         let source = record.text("eventSource")?;
         match source {
             Some(source) if source == "aws:sqs" => {
-                // A message in a message was forwarded: the outer one is ours to hand back.
+                // A message inside a message was forwarded. The outer one is handed back.
                 if self.message.is_none() {
                     self.message = Some(Arc::new(Message::read(&record, self.ours)?));
                 }
@@ -104,7 +104,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What SNS delivered. Auto Scaling and EventBridge write to topics of their own Region only.
+    /// Reads a message of SNS. Auto Scaling and EventBridge only write to topics in their own Region.
     pub(super) fn topic(&mut self, message: &Object<'_>, wrappings: u8) -> Result<(), Rejection> {
         super::only(message, "TopicArn", "a message of SNS and another event at once")?;
         let kind = message.text("Type")?;

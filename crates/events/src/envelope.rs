@@ -1,4 +1,4 @@
-//! EventBridge's envelope, and what the services that tell of instances put into it.
+//! Reads EventBridge's envelope and the details of the services that report on instances.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use super::rejection::{Ours, Rejection};
 use super::{Informational, Told, health};
 use decamp_core::ids::InstanceId;
 
-/// From EC2's warning to the end of a spot instance.
+/// The time from EC2's warning to the end of a spot instance.
 const WARNING: Duration = Duration::from_mins(2);
 
-/// The most resources that an envelope names.
+/// The most resources of an envelope.
 const MOST_RESOURCES: usize = 100;
 
-/// Reads an envelope. Only AWS can send as `aws.…`: the source is the proof that nobody made the event up.
+/// Reads an envelope. Only AWS can send as `aws.…`, so the source proves that the event is not forged.
 pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
     let (account, region) = (envelope.required("account")?, envelope.required("region")?);
     let (source, kind) = (envelope.required("source")?, envelope.required("detail-type")?);
     if (source.as_ref(), kind.as_ref()) == ("aws.health", "AWS Health Event") {
-        // It may be delivered elsewhere than where it affects anything.
+        // It may be delivered to another Region or account than it affects.
         return health::read(envelope, ours);
     }
     ours.account(&account)?;
@@ -27,7 +27,7 @@ pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<T
     Ok(vec![Ok(one(envelope, &source, &kind, ours)?)])
 }
 
-/// An event that tells one thing.
+/// An envelope with one event.
 fn one(envelope: &Object<'_>, source: &str, kind: &str, ours: Ours<'_>) -> Result<Told, Rejection> {
     match (source, kind) {
         ("aws.autoscaling", "EC2 Instance-terminate Lifecycle Action") => action(envelope, Transition::Terminating, ours),
@@ -57,11 +57,11 @@ pub(super) fn detail<'a>(envelope: &Object<'a>) -> Result<Object<'a>, Rejection>
     envelope.object("detail")?.ok_or(Rejection::Missing { field: "detail" })
 }
 
-/// A lifecycle action: the envelope and its detail must say the same.
+/// A lifecycle action. The envelope and its detail must agree.
 fn action(envelope: &Object<'_>, transition: Transition, ours: Ours<'_>) -> Result<Told, Rejection> {
     let detail = detail(envelope)?;
-    let said = Transition::read(&detail)?;
-    if said.is_some_and(|said| said != transition) {
+    let stated = Transition::read(&detail)?;
+    if stated.is_some_and(|stated| stated != transition) {
         return Err(Rejection::Contradiction("its detail-type and its transition"));
     }
     let group = detail.required("AutoScalingGroupName")?;

@@ -1,4 +1,4 @@
-//! AWS Health's events: which instances a change to come is about, and when it comes.
+//! Reads the events of AWS Health: which instances a scheduled change affects, and when.
 
 use super::json::{Fields, Object, string};
 use super::rejection::{Ours, Rejection};
@@ -7,10 +7,10 @@ use decamp_core::ids::InstanceId;
 use decamp_core::replacing::Window;
 use decamp_core::time::Time;
 
-/// The most entities that a health event names. Longer lists come in pages, each an event of its own.
+/// The most entities of a health event. Longer lists come in pages, each as an event.
 const MOST_ENTITIES: usize = 1_000;
 
-/// Reads a health event. Each entity stands by itself: a bad one is refused by name, and its neighbours are read.
+/// Reads a health event. A bad entity is rejected without affecting the others.
 pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
     let detail = super::envelope::detail(envelope)?;
     about(envelope, &detail, ours)?;
@@ -34,8 +34,8 @@ pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<T
     Ok(bad)
 }
 
-/// Refuses what is not about our account and Region. The envelope names those that the event was delivered to: with a view of an
-/// organization, or from the Region that stands in for another, the affected ones differ.
+/// Rejects an event about another account or Region. The envelope names the account and Region of delivery. The affected ones
+/// differ for an organization's view and when a backup Region delivers.
 fn about(envelope: &Object<'_>, detail: &Object<'_>, ours: Ours<'_>) -> Result<(), Rejection> {
     let account = detail.text("affectedAccount")?.map_or_else(|| envelope.required("account"), Ok)?;
     let region = detail.text("eventRegion")?.map_or_else(|| envelope.required("region"), Ok)?;
@@ -43,7 +43,7 @@ fn about(envelope: &Object<'_>, detail: &Object<'_>, ours: Ours<'_>) -> Result<(
     ours.region(&region)
 }
 
-/// Whether it tells of a change of EC2 that is still to come.
+/// Whether it reports a change of EC2 that is still to come.
 fn is_to_come(detail: &Object<'_>) -> Result<bool, Rejection> {
     let is = |field, value: &str| Ok::<_, Rejection>(detail.text(field)?.is_some_and(|text| text.eq_ignore_ascii_case(value)));
     let code = detail.text("eventTypeCode")?.unwrap_or_default().to_ascii_uppercase();
@@ -52,16 +52,16 @@ fn is_to_come(detail: &Object<'_>) -> Result<bool, Rejection> {
     Ok(is("service", "EC2")? && is("eventTypeCategory", "scheduledChange")? && !is("statusCode", "closed")? && !called_off)
 }
 
-/// Something that the event is about.
+/// One affected entity.
 struct Entity {
     value: String,
-    /// Its own state, where the event has one.
+    /// Its own state, if the event has one.
     status: Option<String>,
-    /// The account that it belongs to, where the entity names one.
+    /// The account that it belongs to, if the entity names one.
     account: Option<String>,
 }
 
-/// What the event is about: its entities, or the resources of the envelope where it lists no entities.
+/// The affected entities, or the resources of the envelope if the event lists no entities.
 fn entities(envelope: &Object<'_>, detail: &Object<'_>) -> Result<Vec<Result<Entity, Rejection>>, Rejection> {
     let field = "affectedEntities";
     let listed = detail.array(field, MOST_ENTITIES)?.unwrap_or_default();
@@ -88,9 +88,9 @@ fn entity(text: &str, field: &'static str) -> Result<Entity, Rejection> {
 }
 
 impl Entity {
-    /// The instance that it is. `None`: another thing, or one that the change no longer affects.
+    /// The instance of this entity. `None`: it is not an instance, or the change no longer affects it.
     fn instance(&self, ours: Ours<'_>) -> Result<Option<InstanceId>, Rejection> {
-        // IMPAIRED, PENDING, UNKNOWN, and what AWS may add, are affected.
+        // IMPAIRED, PENDING, UNKNOWN and statuses that AWS may add mean affected.
         let is_over = |status: &String| ["RESOLVED", "UNIMPAIRED"].iter().any(|over| status.eq_ignore_ascii_case(over));
         if self.status.as_ref().is_some_and(is_over) {
             return Ok(None);
@@ -121,8 +121,8 @@ fn id(text: &str) -> Result<InstanceId, Rejection> {
     text.parse().map_err(Rejection::bad("entityValue"))
 }
 
-/// A time as health events write it (`Wed, 4 Mar 2026 05:06:07 GMT`) or as all other events do. One that cannot be read is not
-/// known, and no reason to miss the change.
+/// A time as health events write it (`Wed, 4 Mar 2026 05:06:07 GMT`) or as all other events do. A time that cannot be read counts
+/// as unknown, so that the change is not missed.
 fn time(detail: &Object<'_>, field: &'static str) -> Result<Option<Time>, Rejection> {
     Ok(detail.text(field)?.and_then(|text| Time::read(&text).or_else(|| Time::read_mail(&text))))
 }

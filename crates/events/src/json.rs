@@ -1,4 +1,4 @@
-//! One JSON object at a time, field by field and in place: nothing is built that was not asked for, however large or deep the text.
+//! Reads one JSON object at a time, field by field and in place. Nothing else is allocated, however large or deep the text is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 
 use super::rejection::Rejection;
 
-/// How deep an event may nest. Real ones nest six deep at most.
+/// The deepest nesting of an event. Real ones nest at most six deep.
 pub(super) const MOST_DEPTH: usize = 32;
 
-/// How many fields an object may have that is read. Real ones have fifteen at most, beside what AWS may add.
+/// The most fields of an object. Real ones have at most fifteen, and AWS may add some.
 const MOST_FIELDS: usize = 256;
 
-/// Where a text field can be read from: JSON, or lines of `Key: Value`.
+/// A source of text fields: JSON, or lines of `Key: Value`.
 pub(super) trait Fields {
     /// The text of a field. Absent, null and empty are all `None`.
     fn text(&self, field: &'static str) -> Result<Option<Cow<'_, str>>, Rejection>;
@@ -26,12 +26,12 @@ pub(super) trait Fields {
     }
 }
 
-/// A JSON object whose fields are still text.
+/// A JSON object whose fields are not parsed yet.
 #[derive(Debug)]
 pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Object<'a> {
-    /// Reads an object's fields, none of their insides.
+    /// Reads an object's fields without parsing their values.
     pub(super) fn read(text: &'a str) -> Result<Self, Rejection> {
         if !text.trim_start().starts_with('{') {
             return Err(Rejection::Unknown { shape: shape(text) });
@@ -40,12 +40,12 @@ impl<'a> Object<'a> {
         entries.map(Self).ok_or(Rejection::TooMany { what: "fields in an object", most: MOST_FIELDS })
     }
 
-    /// Whether the object names this field at all.
+    /// Whether the object has this field.
     pub(super) fn has(&self, field: &str) -> bool {
         self.0.iter().any(|(key, _)| key == field)
     }
 
-    /// A field's text as JSON. One that is given twice is refused: nobody can say which of the two was meant.
+    /// A field's value as JSON text. A duplicate field is rejected, because it is unclear which one is meant.
     fn raw(&self, field: &'static str) -> Result<Option<&'a str>, Rejection> {
         let mut found = self.0.iter().filter(|(key, _)| key == field);
         match (found.next(), found.next()) {
@@ -73,7 +73,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The kinds of all fields: the names that AWS uses by name, the others by number.
+    /// Describes the fields: those that AWS uses by name, the others by their number.
     pub(super) fn shape(&self) -> String {
         let mut known: Vec<&str> = KNOWN.iter().copied().filter(|name| self.has(name)).collect();
         let others = self.0.iter().filter(|(key, _)| !KNOWN.contains(&key.as_ref())).count();
@@ -99,7 +99,7 @@ impl Fields for Object<'_> {
     }
 }
 
-/// The names that may be told of an event that is not known: AWS's own.
+/// The field names that a rejection may repeat: AWS's own.
 const KNOWN: [&str; 18] = [
     "version",
     "id",
@@ -126,7 +126,7 @@ pub(super) fn string(value: &str) -> Option<Cow<'_, str>> {
     value.trim_start().starts_with('"').then(|| serde_json::from_str::<Text<'_>>(value).ok())?.map(|text| text.0)
 }
 
-/// The elements of an array, each still text.
+/// The elements of an array, each as JSON text.
 pub(super) fn elements(text: &str, most: usize) -> Result<Vec<&str>, Rejection> {
     struct Elements(usize);
     impl<'a> Visitor<'a> for Elements {
@@ -151,7 +151,7 @@ pub(super) fn elements(text: &str, most: usize) -> Result<Vec<&str>, Rejection> 
     all.ok_or(Rejection::TooMany { what: "elements in an array", most })
 }
 
-/// What kind of JSON value a text is, without a word of it.
+/// The kind of JSON value of a text, without repeating any of it.
 pub(super) fn shape(text: &str) -> String {
     let kind = match text.trim_start().bytes().next() {
         Some(b'{') => return Object::read(text).map_or_else(|_| "an object".to_owned(), |object| object.shape()),
@@ -166,7 +166,7 @@ pub(super) fn shape(text: &str) -> String {
     kind.to_owned()
 }
 
-/// How deep a valid JSON text nests. One pass over its bytes, no memory.
+/// How deep a valid JSON text nests. One pass over its bytes, without allocation.
 pub(super) fn depth(text: &str) -> usize {
     let (mut deepest, mut now, mut in_string, mut escaped) = (0_usize, 0_usize, false, false);
     for byte in text.bytes() {
@@ -185,11 +185,11 @@ pub(super) fn depth(text: &str) -> usize {
     deepest
 }
 
-/// A string that is borrowed where it holds no escapes.
+/// A string that is borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// An object's entries in order, or nothing if there are more than can be meant.
+/// An object's entries in order; `None` if there are too many.
 struct Entries<'a>(Option<Vec<(Cow<'a, str>, &'a RawValue)>>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_never_repeats_a_name_that_is_not_of_aws() {
+    fn a_shape_never_repeats_a_name_that_is_not_aws_own() {
         assert_eq!(shape(r#"{"canary":1,"source":"canary"}"#), "an object with source, 1 other field");
         assert_eq!(shape("canary"), "plain text");
     }

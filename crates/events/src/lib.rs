@@ -1,6 +1,8 @@
-//! What AWS tells, in every shape it comes in: EventBridge, Auto Scaling's own notifications, SNS and SQS around either, batches.
+//! Reads the events of AWS in every form: EventBridge events, Auto Scaling's own notifications, either of them inside SNS or SQS
+//! messages, and batches.
 //!
-//! An event is a hint. Reading one decides nothing but whether it is about something of ours; the live look does the rest.
+//! An event is only a hint. Reading it decides whether it is about something of ours. The look at the live systems decides
+//! everything else.
 
 mod delivery;
 mod envelope;
@@ -24,33 +26,34 @@ use decamp_core::ids::InstanceId;
 use decamp_core::replacing::Window;
 use decamp_core::time::Time;
 
-/// The largest event of one thing: what SQS, SNS and EventBridge carry of Auto Scaling's is far smaller.
+/// The largest single event. Auto Scaling's events in SQS, SNS and EventBridge are far smaller.
 pub const MOST_BYTES: usize = 256 * 1024;
 
-/// The largest batch: what Lambda takes in one invocation, and room for its escapes.
+/// The largest batch: the limit of a Lambda invocation, with room for JSON escapes.
 pub const MOST_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most records that a batch can hold (SQS with a batching window).
+/// The most records of a batch (SQS with a batching window).
 const MOST_RECORDS: usize = 10_000;
 
-/// The most events that one array holds.
+/// The most events of an array.
 const MOST_EVENTS: usize = 100;
 
-/// How many wrappings are opened: a batch, a message of SNS in it, an array in that, and one to spare.
+/// How many wrappings are opened: a batch, an SNS message in it, an array in that, and one to spare.
 const MOST_WRAPPINGS: u8 = 4;
 
-/// One thing that was told, and the message that told it.
+/// One event, and the message that carried it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The SQS message that it came in. Several records may share one.
+    /// The SQS message that carried it. Several records may share one.
     pub message: Option<Arc<Message>>,
-    /// What it says, or what is wrong with it.
+    /// The event, or why it was rejected.
     pub told: Result<Told, Rejection>,
-    /// Whether the Regions are listed, and neither it nor its wrappings name one: then what Auto Scaling shows in our own decides.
+    /// Whether neither the event nor its wrappings name a Region although the settings list Regions. Auto Scaling in our own Region
+    /// then decides.
     pub names_no_region: bool,
 }
 
-/// What an event says.
+/// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Told {
@@ -63,7 +66,7 @@ pub enum Told {
         /// Its group.
         asg: Arc<str>,
     },
-    /// EC2 takes a spot instance back. Its group is not told; only a live look says whether it is one of ours.
+    /// EC2 takes a spot instance back. The event does not name the group. Only a look says whether the instance is one of ours.
     Interruption {
         /// The instance.
         instance: InstanceId,
@@ -75,36 +78,36 @@ pub enum Told {
         /// The instance.
         instance: InstanceId,
     },
-    /// AWS means to retire or restart the machines under these instances.
+    /// AWS has scheduled a retirement or restart of the machines under these instances.
     ScheduledChange {
         /// The instances.
         instances: Vec<InstanceId>,
-        /// When, as far as it is known.
+        /// When, as far as that is known.
         window: Window,
     },
-    /// Time to look after everything that waits.
+    /// A sweep is due.
     Sweep,
-    /// Auto Scaling tries whether its notifications arrive.
+    /// Auto Scaling tests its notifications.
     Test,
-    /// Something that happened, about which nothing is to be done.
+    /// An event that needs nothing.
     Informational(Informational),
 }
 
-/// Things that are told and need nothing.
+/// Events that need nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Informational {
-    /// A launch, termination or detachment is over or has failed.
+    /// A launch, termination or detachment has succeeded or failed.
     GroupActivity,
-    /// An instance refresh moved on.
+    /// An instance refresh made progress.
     InstanceRefresh,
     /// An instance changed its state.
     StateChange,
-    /// A health event that is not a change to come for an EC2 instance.
+    /// A health event other than a scheduled change of an EC2 instance.
     Health,
     /// A lifecycle transition that this version does not know.
     OtherTransition,
-    /// Another event of a service that tells us of some.
+    /// Another event of a service whose events decamp knows.
     Other,
 }
 
@@ -115,15 +118,16 @@ impl Told {
         if let Self::Informational(of) = self { of.into() } else { self.into() }
     }
 
-    /// All words that there are.
+    /// All words.
     pub fn words() -> impl Iterator<Item = &'static str> {
         Self::VARIANTS.iter().filter(|word| **word != "informational").chain(Informational::VARIANTS).copied()
     }
 }
 
-/// Reads whatever AWS invoked us with. At least one record comes out; a bad one says so and leaves its neighbours alone.
+/// Reads the payload of an invocation or request. It returns at least one record. A bad record is rejected without affecting its
+/// neighbours.
 ///
-/// `hooks` are the terminating lifecycle hooks that are ours; an empty list is all of them, like every list of `allowed`.
+/// `hooks` are the terminating lifecycle hooks that are ours. An empty list means all of them, like every list of `allowed`.
 #[must_use]
 pub fn read(event: &[u8], allowed: &Allowed, hooks: &[Arc<str>]) -> Vec<Record> {
     let mut reader = Reader { ours: Ours { allowed, hooks }, records: Vec::new(), message: None, region_is_named: false };
@@ -136,11 +140,11 @@ pub fn read(event: &[u8], allowed: &Allowed, hooks: &[Arc<str>]) -> Vec<Record> 
     reader.records
 }
 
-/// The largest event that is looked through for the words of a check.
+/// The largest event that is searched for a request to check.
 const LARGEST_CHECK: usize = 4 * 1024;
 
-/// Whether a person asks the Lambda what it reaches, by `{"decamp":"check"}`. In a message or a batch it asks for nothing: nobody would
-/// read the answer.
+/// Whether a person asks the Lambda to check what it reaches, with `{"decamp":"check"}`. It is ignored in a message or a batch,
+/// because nobody would read the answer.
 #[must_use]
 pub fn asks_for_a_check(event: &[u8]) -> bool {
     let text = Some(event).filter(|event| event.len() <= LARGEST_CHECK).and_then(|event| str::from_utf8(event).ok());
@@ -148,13 +152,13 @@ pub fn asks_for_a_check(event: &[u8]) -> bool {
     object.is_some_and(|object| object.text("decamp").is_ok_and(|word| word.as_deref() == Some("check")))
 }
 
-/// Walks through the wrappings and keeps what it finds.
+/// Opens the wrappings and collects the records.
 struct Reader<'a> {
     ours: Ours<'a>,
     records: Vec<Record>,
     /// The message that is being read.
     message: Option<Arc<Message>>,
-    /// Whether a queue or topic around it named a Region of ours: Auto Scaling notifies only within its own.
+    /// Whether a queue or topic around it named a Region of ours. Auto Scaling notifies only within its own Region.
     region_is_named: bool,
 }
 
@@ -165,7 +169,7 @@ impl Reader<'_> {
         self.event(text, MOST_WRAPPINGS)
     }
 
-    /// Reads one event, or the wrapping that it is.
+    /// Reads one event or wrapping.
     fn event(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
         let Some(inner) = wrappings.checked_sub(1) else {
             return Err(Rejection::TooMany { what: "wrappings around an event", most: MOST_WRAPPINGS.into() });
@@ -174,7 +178,7 @@ impl Reader<'_> {
             return self.array(text, inner);
         }
         if let Some(body) = string(text) {
-            // A pipe or a person passed on the body of a message alone, as the text that it is.
+            // A pipe or a person forwarded only the body of a message, as a JSON string.
             return self.body(&body, inner);
         }
         let object = Object::read(text)?;
@@ -199,13 +203,13 @@ impl Reader<'_> {
         if object.has("TopicArn") {
             return self.topic(&object, inner);
         }
-        for told in self.told(&object)? {
+        for told in self.parse(&object)? {
             self.push(told, object.has("region"));
         }
         Ok(())
     }
 
-    /// An array: of events, or of records as EventBridge Pipes hand them on, with nothing around them.
+    /// An array of events, or of records as EventBridge Pipes forward them, without a wrapping.
     fn array(&mut self, text: &str, wrappings: u8) -> Result<(), Rejection> {
         let all = elements(text, MOST_RECORDS)?;
         let first = all.first().ok_or_else(|| Rejection::Unknown { shape: "an empty array".to_owned() })?;
@@ -220,8 +224,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// One event without wrappings.
-    fn told(&self, object: &Object<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
+    /// Reads one event without wrappings.
+    fn parse(&self, object: &Object<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
         if object.has("detail-type") {
             if object.has("LifecycleTransition") || object.has("Event") {
                 return Err(Rejection::Contradiction("an EventBridge event and a notification at once"));
@@ -238,7 +242,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What a queue or topic carried: JSON, or the lines of an e-mail.
+    /// Reads the body of a queue's or topic's message: JSON, or lines as in an e-mail.
     fn body(&mut self, body: &str, wrappings: u8) -> Result<(), Rejection> {
         let body = unmarked(body);
         if MOST_BYTES < body.len() {
@@ -258,7 +262,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Keeps what was wrong with the part that was just read.
+    /// Keeps the rejection of the part that was just read.
     fn keep(&mut self, result: Result<(), Rejection>) {
         if let Err(rejection) = result {
             self.push(Err(rejection), true);
@@ -272,12 +276,12 @@ impl Reader<'_> {
     }
 }
 
-/// A text without the mark that some editors put before UTF-8.
+/// A text without the byte order mark that some editors put before UTF-8.
 fn unmarked(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Whether it is a record of a batch that stands by itself.
+/// Whether it is a record of a batch, without the batch.
 fn is_record(object: &Object<'_>) -> bool {
     object.has("eventSource") && object.has("body") || object.has("EventSource") && object.has("Sns")
 }

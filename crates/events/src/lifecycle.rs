@@ -1,4 +1,4 @@
-//! A lifecycle action as an event tells of it: the same fields in EventBridge's `detail` and in Auto Scaling's own notifications.
+//! Reads a lifecycle action: the same fields in EventBridge's `detail` and in Auto Scaling's own notifications.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use decamp_core::decide::{Cause, Departure, LifecycleAction};
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
-/// Which way an instance goes.
+/// The direction of a lifecycle transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transition {
     Terminating,
     Launching,
-    /// Added by AWS since.
+    /// A transition that this version does not know.
     Other,
 }
 
 impl Transition {
-    /// Reads `LifecycleTransition`, where it is.
+    /// Reads `LifecycleTransition`, if it is there.
     pub(super) fn read(fields: &impl Fields) -> Result<Option<Self>, Rejection> {
         Ok(fields.text("LifecycleTransition")?.map(|text| match text.as_ref() {
             "autoscaling:EC2_INSTANCE_TERMINATING" => Self::Terminating,
@@ -29,7 +29,7 @@ impl Transition {
     }
 }
 
-/// Reads the action that `fields` tell of. Token, hook and time may be missing: the action is then found by its instance.
+/// Reads the action in `fields`. Token, hook and time may be missing. The action is then found by its instance.
 pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<Time>, ours: Ours<'_>) -> Result<Told, Rejection> {
     if transition == Transition::Other {
         return Ok(Told::Informational(Informational::OtherTransition));
@@ -42,7 +42,7 @@ pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<T
     let token = token.map_err(Rejection::bad("LifecycleActionToken"))?;
     let destination = fields.text("Destination")?;
     if transition == Transition::Launching {
-        // A pool takes in what was launched, or gives it to the group.
+        // A launch ends in the warm pool or in the group.
         let away = destination.is_some_and(|place| place == "EC2");
         return if away {
             Err(Rejection::Contradiction("a launch that ends in EC2"))
@@ -50,7 +50,7 @@ pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<T
             Ok(Told::Arrival { instance, asg })
         };
     }
-    // An instance whose root volume is replaced leaves the group for the group.
+    // An instance whose root volume is replaced goes from the group to the group.
     let comes_back = fields.text("Action")?.is_some_and(|action| action == "ReplaceRootVolume")
         || fields.text("Origin")?.is_some_and(|origin| origin == "AutoScalingGroup");
     if destination.as_deref() == Some("AutoScalingGroup") && !comes_back {
@@ -64,18 +64,19 @@ pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<T
     Ok(Told::Departure(Departure { instance, asg, cause: Cause::Lifecycle(action) }))
 }
 
-/// An instance's id, of the grammar that may enter a URL or a filter.
+/// An instance's id, in a grammar that is safe in URLs and filters.
 pub(super) fn instance_id(fields: &impl Fields, field: &'static str) -> Result<InstanceId, Rejection> {
     fields.required(field)?.parse().map_err(Rejection::bad(field))
 }
 
-/// A time that must be readable if it is there.
+/// A time, which must be valid if it is there.
 pub(super) fn time(fields: &impl Fields, field: &'static str) -> Result<Option<Time>, Rejection> {
     let Some(text) = fields.text(field)? else { return Ok(None) };
     Time::read(&text).map(Some).ok_or(Rejection::Bad { field, expected: "a time such as 2026-01-31T12:00:00Z" })
 }
 
-/// Auto Scaling's groups may be named by nearly anything of up to 255 characters, but not by what would break a log line or an ARN.
+/// A group's name. Auto Scaling allows nearly any characters, up to 255. Control characters, which would break a log line or an
+/// ARN, are rejected.
 fn group_name(fields: &impl Fields) -> Result<Arc<str>, Rejection> {
     let field = "AutoScalingGroupName";
     let name = fields.required(field)?;
@@ -85,7 +86,7 @@ fn group_name(fields: &impl Fields) -> Result<Arc<str>, Rejection> {
     Ok(name.as_ref().into())
 }
 
-/// A hook's name: `[A-Za-z0-9\-_\/]+`, 255 at most, says its API.
+/// A hook's name: `[A-Za-z0-9\-_\/]+`, at most 255 characters, as its API says.
 fn hook_name(fields: &impl Fields) -> Result<Option<Arc<str>>, Rejection> {
     let field = "LifecycleHookName";
     let Some(name) = fields.text(field)? else { return Ok(None) };

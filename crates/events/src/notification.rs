@@ -1,4 +1,5 @@
-//! Auto Scaling's own notifications: of a hook to SNS, SQS or a function, of a group to SNS, and the test of either.
+//! Reads Auto Scaling's own notifications: those of a hook to SNS, SQS or a function, those of a group to SNS, and the tests of
+//! both.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,7 @@ pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejecti
         |text: &Option<Cow<'_, str>>| matches!(text.as_deref(), Some("autoscaling:TEST_NOTIFICATION" | "TEST_NOTIFICATION"));
     match fields.text("AccountId")? {
         Some(account) => ours.account(&account)?,
-        // Unknown is not allowed where a list is set. A test asks for nothing.
+        // If accounts are listed, a notification without one is not allowed. A test does nothing, so it may have none.
         None if !ours.allowed.accounts.is_empty() && !is_test(&event) && !is_test(&transition) => {
             return Err(Rejection::Unnamed("AWS account"));
         }
@@ -37,10 +38,10 @@ pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejecti
     }
 }
 
-/// A notification as SNS writes it for people: a line a field.
+/// A notification as SNS writes it for people: one line for each field.
 pub(super) struct Lines<'a>(Vec<(&'a str, &'a str)>);
 
-/// A notification has a dozen lines.
+/// The most lines that are read. A notification has a dozen.
 const MOST_LINES: usize = 64;
 
 impl<'a> Lines<'a> {

@@ -1,4 +1,4 @@
-//! Why an event is refused: named by its shape, never by what it holds.
+//! Why an event is rejected: described by its shape, never by its content.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use strum::{IntoStaticStr, VariantNames};
 use decamp_config::Allowed;
 use decamp_core::ids::BadName;
 
-/// Why nothing can be done about a record. No text of the record is in it: not in `Display`, not in `Debug`.
+/// Why a record cannot be acted on. Neither `Display` nor `Debug` repeats any text of the record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Rejection {
-    /// Larger than AWS lets an event be.
+    /// Larger than any event of AWS.
     #[error("{bytes} bytes, and an event has at most {most}")]
     TooLarge {
         /// How large it is.
@@ -39,25 +39,25 @@ pub enum Rejection {
     /// Not JSON, or cut off.
     #[error("not valid JSON")]
     NotJson,
-    /// Valid, and nothing that decamp knows.
+    /// Valid JSON, but not an event that decamp knows.
     #[error("not an event that decamp knows: {shape}")]
     Unknown {
-        /// Its kind of value and AWS's own names in it.
+        /// Its kind of value, and AWS's own names in it.
         shape: String,
     },
-    /// A field is not there.
+    /// A required field is missing.
     #[error("`{field}` is missing")]
     Missing {
         /// Which.
         field: &'static str,
     },
-    /// A field is there twice, so nobody can say what it is.
+    /// A field is given twice, so its value is unclear.
     #[error("`{field}` is given twice")]
     Twice {
         /// Which.
         field: &'static str,
     },
-    /// A field holds another type of JSON value.
+    /// A field has the wrong type.
     #[error("`{field}` is not {expected}")]
     WrongType {
         /// Which.
@@ -65,7 +65,7 @@ pub enum Rejection {
         /// What it should be, with an article.
         expected: &'static str,
     },
-    /// A field holds a text that does not fit its grammar.
+    /// A field has a text that does not fit its grammar.
     #[error("`{field}` is not {expected}")]
     #[strum(serialize = "bad-name")]
     Bad {
@@ -74,10 +74,10 @@ pub enum Rejection {
         /// What it should be, with an article.
         expected: &'static str,
     },
-    /// Two parts of it say different things.
+    /// Two parts of it contradict each other.
     #[error("it contradicts itself: {0}")]
     Contradiction(&'static str),
-    /// It does not say what a list of ours has to allow.
+    /// It does not name an account or Region although the settings list the allowed ones.
     #[error("it names no {0}, and only those of a list are allowed")]
     Unnamed(&'static str),
     /// It is about something that is not ours.
@@ -85,7 +85,7 @@ pub enum Rejection {
     Foreign(Foreign),
 }
 
-/// Which allow-list an event is not in.
+/// The allow-list that an event is not in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, IntoStaticStr, VariantNames)]
 #[strum(prefix = "foreign-", serialize_all = "kebab-case")]
 pub enum Foreign {
@@ -98,13 +98,13 @@ pub enum Foreign {
     /// Of an Auto Scaling group that is not in the list.
     #[error("of an Auto Scaling group that is not in the list")]
     Group,
-    /// Of another lifecycle hook of one of our groups. An everyday thing where a group has several.
+    /// Of another lifecycle hook of one of our groups. Common if a group has several.
     #[error("of a lifecycle hook that is not in the list")]
     Hook,
 }
 
 impl Rejection {
-    /// A field whose text does not fit its grammar.
+    /// Rejects a field whose text does not fit its grammar.
     pub(super) fn bad(field: &'static str) -> impl FnOnce(BadName) -> Self {
         move |BadName { expected }| Self::Bad { field, expected }
     }
@@ -115,19 +115,20 @@ impl Rejection {
         if let Self::Foreign(of) = self { of.into() } else { self.into() }
     }
 
-    /// All words that there are.
+    /// All words.
     pub fn words() -> impl Iterator<Item = &'static str> {
         Self::VARIANTS.iter().filter(|word| **word != "foreign").chain(Foreign::VARIANTS).copied()
     }
 
-    /// Whether nobody needs to do anything about it: a hook of somebody else on a group of ours tells of itself by the same rule.
+    /// Whether it is expected and needs no attention: the same EventBridge rule also sends the events of other tools' hooks on our
+    /// groups.
     #[must_use]
     pub fn is_everyday(&self) -> bool {
         matches!(self, Self::Foreign(Foreign::Hook))
     }
 }
 
-/// What events may be about, and of what anything is refused that is not in a list.
+/// The allow-lists for events.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ours<'a> {
     pub(super) allowed: &'a Allowed,

@@ -1,12 +1,12 @@
-//! Every shape that AWS tells of something in, and every way that one can be wrong, read as samples.
+//! Tests with samples of every form of event, and of every way in which one can be wrong.
 
 use std::path::Path;
 
 use decamp_config::Allowed;
 use decamp_events::{Record, Told, read};
 
-mod said;
-use said::line;
+mod record_lines;
+use record_lines::line;
 
 fn ours() -> Allowed {
     Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: vec!["workers".into()] }
@@ -17,8 +17,8 @@ fn sample(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// What was read, a line a record.
-fn told(name: &str) -> Vec<String> {
+/// The records of a sample, one line each.
+fn lines_of(name: &str) -> Vec<String> {
     read(&sample(name), &ours(), &["decamp".into()]).iter().map(line).collect()
 }
 
@@ -27,15 +27,15 @@ const WHOLE: &str = "departure: i-0123456789abcdef0 of workers, decamp, 11112222
 #[test]
 fn the_same_departure_is_read_from_every_shape_that_carries_it() {
     for name in ["eventbridge-terminate", "raw-terminate", "sns-records", "sns-records-lines"] {
-        assert_eq!(told(name), [WHOLE], "{name}");
+        assert_eq!(lines_of(name), [WHOLE], "{name}");
     }
     for name in ["sqs-eventbridge", "sqs-raw", "sqs-sns", "sqs-sns-eventbridge", "sqs-sns-lines"] {
-        assert_eq!(told(name), [format!("[00000000-0000-0000-0000-000000000001 x1] {WHOLE}")], "{name}");
+        assert_eq!(lines_of(name), [format!("[00000000-0000-0000-0000-000000000001 x1] {WHOLE}")], "{name}");
     }
 }
 
 #[test]
-fn everything_else_that_aws_tells_is_known_for_what_it_is() {
+fn every_other_event_of_aws_is_recognized() {
     let instance = "i-0123456789abcdef0";
     let cases = [
         (
@@ -43,7 +43,7 @@ fn everything_else_that_aws_tells_is_known_for_what_it_is() {
             format!("departure: {instance} of workers, any hook, no token, since 2026-03-04T05:06:07Z"),
         ),
         ("eventbridge-terminate-warm-pool", format!("{WHOLE}, to the warm pool")),
-        // A replacement of the root volume: what the instance is in says so, and no event.
+        // A replacement of the root volume. Only the state of the instance shows that, not the event.
         ("eventbridge-terminate-root-volume", WHOLE.to_owned()),
         ("eventbridge-launch", format!("arrival: {instance} of workers")),
         ("eventbridge-terminate-successful", "group-activity".to_owned()),
@@ -63,14 +63,14 @@ fn everything_else_that_aws_tells_is_known_for_what_it_is() {
         ("sweep-by-hand", "sweep".to_owned()),
     ];
     for (name, expected) in cases {
-        assert_eq!(told(name), [expected], "{name}");
+        assert_eq!(lines_of(name), [expected], "{name}");
     }
-    assert_eq!(told("eventbridge-array"), [WHOLE, "group-activity"]);
+    assert_eq!(lines_of("eventbridge-array"), [WHOLE, "group-activity"]);
 }
 
 #[test]
 fn a_poisoned_record_leaves_its_neighbours_alone() {
-    let all = told("sqs-batch");
+    let all = lines_of("sqs-batch");
     let expected = [WHOLE, "not-json: not valid JSON", "test", "group-activity", WHOLE];
     assert_eq!(all.len(), expected.len());
     for (number, (line, expected)) in all.iter().zip(expected).enumerate() {
@@ -79,7 +79,7 @@ fn a_poisoned_record_leaves_its_neighbours_alone() {
 }
 
 #[test]
-fn what_is_foreign_malformed_or_contradictory_is_refused_by_name() {
+fn foreign_malformed_and_contradictory_events_are_rejected_by_name() {
     let cases = [
         ("other-account", "foreign-account: not ours: of another account"),
         ("other-region", "foreign-region: not ours: of another Region"),
@@ -116,7 +116,7 @@ fn what_is_foreign_malformed_or_contradictory_is_refused_by_name() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events/bad");
     assert_eq!(std::fs::read_dir(samples).unwrap().count(), cases.len(), "every bad sample has its line");
     for (name, expected) in cases {
-        assert_eq!(told(&format!("bad/{name}")), [expected], "{name}");
+        assert_eq!(lines_of(&format!("bad/{name}")), [expected], "{name}");
     }
 }
 
@@ -130,7 +130,7 @@ fn no_rejection_repeats_a_word_of_the_event() {
 }
 
 #[test]
-fn a_queue_that_would_lead_a_signed_call_elsewhere_is_refused() {
+fn a_queue_that_would_direct_a_signed_call_elsewhere_is_rejected() {
     let good = "arn:aws:sqs:eu-west-1:123456789012:decamp";
     let batch = String::from_utf8(sample("sqs-raw")).unwrap();
     for bad in
@@ -148,7 +148,7 @@ fn neither_a_token_nor_a_receipt_handle_is_ever_shown() {
 }
 
 #[test]
-fn what_is_too_large_too_deep_or_too_many_is_refused() {
+fn events_that_are_too_large_too_deep_or_too_many_are_rejected() {
     let of = |text: String| -> Vec<_> { read(text.as_bytes(), &ours(), &["decamp".into()]).iter().map(line).collect() };
     let padding = " ".repeat(256 * 1024);
     assert_eq!(of(format!("{{\"decamp\":\"sweep\"{padding}}}")), ["too-large: 262162 bytes, and an event has at most 262144"]);
@@ -164,15 +164,16 @@ fn what_is_too_large_too_deep_or_too_many_is_refused() {
 }
 
 #[test]
-fn without_lists_every_group_is_heard() {
+fn without_lists_events_of_every_group_are_accepted() {
     let records = read(&sample("bad/other-group"), &Allowed::default(), &[]);
     assert!(matches!(&records[..], [Record { told: Ok(Told::Departure(d)), .. }] if &*d.asg == "payroll"), "{records:?}");
 }
 
 #[test]
-fn a_star_at_the_end_of_a_group_stands_for_any_rest_and_nowhere_else() {
-    for (pattern, heard) in [("pay*", true), ("payroll*", true), ("*", true), ("p*l", false), ("roll*", false), ("pay", false)] {
+fn a_star_matches_any_rest_at_the_end_of_a_group_and_nowhere_else() {
+    for (pattern, accepted) in [("pay*", true), ("payroll*", true), ("*", true), ("p*l", false), ("roll*", false), ("pay", false)]
+    {
         let allowed = Allowed { groups: vec![pattern.into()], ..Allowed::default() };
-        assert_eq!(read(&sample("bad/other-group"), &allowed, &[])[0].told.is_ok(), heard, "{pattern}");
+        assert_eq!(read(&sample("bad/other-group"), &allowed, &[])[0].told.is_ok(), accepted, "{pattern}");
     }
 }

@@ -1,4 +1,4 @@
-//! Properties of the event parser: a departure is the same in every wrapping, and nothing else ever becomes one.
+//! Property tests of the parser: a departure is the same in every wrapping, and nothing else ever becomes one.
 
 use decamp_config::Allowed;
 use decamp_core::decide::{Cause, Departure};
@@ -6,7 +6,7 @@ use decamp_events::{Rejection, Told, read};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// The fields of a lifecycle action, as an event might hold them.
+/// The fields of a lifecycle action, as an event may have them.
 #[derive(Debug, Clone)]
 struct Action {
     instance: String,
@@ -98,7 +98,7 @@ fn queue(body: &str) -> Value {
     json!({"messageId": "m-1", "receiptHandle": "h", "body": body, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:q"})
 }
 
-/// Every shape that AWS would carry this action in.
+/// Every form in which AWS may send this action.
 fn shapes(action: &Action) -> Vec<Value> {
     let mut all = vec![action.raw(), action.envelope(), json!([action.envelope()])];
     let bodies = [action.raw().to_string(), action.envelope().to_string(), action.lines()];
@@ -114,11 +114,11 @@ fn ours() -> Allowed {
     Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: Vec::new() }
 }
 
-fn told(event: &Value) -> Vec<Result<Told, Rejection>> {
+fn events_of(event: &Value) -> Vec<Result<Told, Rejection>> {
     read(event.to_string().as_bytes(), &ours(), &[]).into_iter().map(|record| record.told).collect()
 }
 
-/// Any JSON, with the names and values that AWS uses among it.
+/// Any JSON, including the names and values that AWS uses.
 fn any_json() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
         "Records",
@@ -174,18 +174,18 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
-    fn an_action_is_the_same_in_every_shape(action in action()) {
+    fn an_action_is_the_same_in_every_form(action in action()) {
         for shape in shapes(&action) {
-            let all = told(&shape);
+            let all = events_of(&shape);
             prop_assert_eq!(all.len(), 1);
             match &all[0] {
-                Ok(Told::Departure(Departure { instance, asg, cause: Cause::Lifecycle(told) })) => {
+                Ok(Told::Departure(Departure { instance, asg, cause: Cause::Lifecycle(read) })) => {
                     prop_assert!(action.terminating);
                     prop_assert_eq!(instance.to_string(), action.instance.clone());
                     prop_assert_eq!(&**asg, &*action.group);
-                    prop_assert_eq!(told.hook.as_deref(), action.hook.as_deref());
-                    prop_assert_eq!(told.token.as_ref().map(|token| token.expose()), action.token.as_deref());
-                    prop_assert_eq!(told.to_warm_pool, action.warm);
+                    prop_assert_eq!(read.hook.as_deref(), action.hook.as_deref());
+                    prop_assert_eq!(read.token.as_ref().map(|token| token.expose()), action.token.as_deref());
+                    prop_assert_eq!(read.to_warm_pool, action.warm);
                 }
                 Ok(Told::Arrival { instance, asg }) => {
                     prop_assert!(!action.terminating);
@@ -198,18 +198,18 @@ proptest! {
     }
 
     #[test]
-    fn a_launch_in_a_termination_or_the_other_way_round_is_never_acted_on(action in action()) {
+    fn an_event_whose_two_transitions_differ_is_never_acted_on(action in action()) {
         let mut event = action.envelope();
         let other = Action { terminating: !action.terminating, ..action };
         event["detail"]["LifecycleTransition"] = other.transition().into();
-        prop_assert_eq!(told(&event), [Err(Rejection::Contradiction("its detail-type and its transition"))]);
+        prop_assert_eq!(events_of(&event), [Err(Rejection::Contradiction("its detail-type and its transition"))]);
     }
 
     #[test]
-    fn no_json_panics_and_only_what_says_so_departs(value in any_json()) {
+    fn no_json_panics_and_only_a_termination_becomes_a_departure(value in any_json()) {
         let text = value.to_string();
-        for told in told(&value) {
-            if let Ok(Told::Departure(departure)) = told {
+        for event in events_of(&value) {
+            if let Ok(Told::Departure(departure)) = event {
                 prop_assert!(text.contains("EC2_INSTANCE_TERMINATING") || text.contains("Instance-terminate"));
                 prop_assert!(text.contains(&departure.instance.to_string()));
             }
@@ -217,18 +217,18 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic_and_every_event_has_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn no_bytes_panic_and_every_event_has_a_record(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(!read(&bytes, &ours(), &[]).is_empty());
     }
 
     #[test]
-    fn a_bad_record_never_changes_what_its_neighbours_say(action in action(), bad in any::<String>(), place in 0..3_usize) {
+    fn a_bad_record_never_changes_its_neighbours(action in action(), bad in any::<String>(), place in 0..3_usize) {
         let good = queue(&action.raw().to_string());
         let mut records = vec![good.clone(), good];
         records.insert(place, queue(&bad));
-        let all = told(&json!({ "Records": records }));
-        let alone = told(&json!({"Records": [queue(&action.raw().to_string())]}));
-        let others: Vec<_> = all.iter().enumerate().filter(|(n, _)| *n != place).map(|(_, told)| told.clone()).collect();
+        let all = events_of(&json!({ "Records": records }));
+        let alone = events_of(&json!({"Records": [queue(&action.raw().to_string())]}));
+        let others: Vec<_> = all.iter().enumerate().filter(|(n, _)| *n != place).map(|(_, event)| event.clone()).collect();
         prop_assert_eq!(others, [alone[0].clone(), alone[0].clone()]);
     }
 }

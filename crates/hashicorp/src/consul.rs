@@ -1,5 +1,4 @@
-//! Which services Consul still lists for a node. Read-only: Nomad removes those of allocations, and whoever made them the others; we
-//! only check.
+//! Reads the services that Consul lists for a node. Nomad deregisters those of allocations, and their owners the others.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -19,48 +18,47 @@ use decamp_net::http::{Answer, Failure, may_block};
 use decamp_net::lately::Lately;
 use decamp_net::secrets::Fetch;
 
-/// What the ids of services start with that belong to an allocation; its id follows. Nomad's own agents have other ids, and
-/// stay registered as long as they live.
-const OF_ALLOCATIONS: &str = "_nomad-task-";
+/// Before the allocation's id in the ids of allocations' services. Nomad's own agents have other ids and stay registered while they run.
+const ALLOCATION_PREFIX: &str = "_nomad-task-";
 
-/// What the ids of all services start with that Nomad registers, those of its own agents included (facts/consul.md 1.2 and 1.3).
-const OF_NOMAD: &str = "_nomad-";
+/// The prefix of the ids of all services that Nomad registers, including its own agents (facts/consul.md 1.2 and 1.3).
+const NOMAD_PREFIX: &str = "_nomad-";
 
-/// The service that Consul's servers register themselves.
-const OF_CONSUL: &str = "consul";
+/// The service that Consul's servers register for themselves.
+const CONSUL_SERVICE: &str = "consul";
 
-/// What Consul's community edition answers to whoever asks for a namespace (`agent/http_ce.go`). It has none.
+/// The answer of Consul's community edition to a request with a namespace (`agent/http_ce.go`). It has no namespaces.
 const NO_NAMESPACES: &str = "Consul Enterprise feature";
 
-/// Says that something was left out because the token may not see it. Consul has it since 1.11.
+/// The header that says that the token's ACLs have filtered the answer. Consul has it since 1.11.
 const FILTERED: &str = "x-consul-results-filtered-by-acls";
 
-/// The longest blocking query. A check that turns critical does not wake it, so it is how late that is noticed at most.
+/// The longest blocking query. A check that turns critical does not wake it, so this is the longest time until that is noticed.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// How often Consul has to answer while allocations stop: an ingress that does not hear of a stop loses requests after a few seconds.
+/// How often Consul has to answer while allocations stop. An ingress that is not informed of a stop loses requests after a few seconds.
 pub const CLOSE_WAIT: Duration = Duration::from_millis(2_500);
 
-/// How long between two questions while it is not known yet whether a failure is an outage.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The pause between two requests while it is unknown whether a failure is an outage.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long it is believed that ACLs are off, or on.
-const ACLS_KEPT: Duration = Duration::from_mins(1);
+/// How long it is cached whether ACLs are off.
+const ACLS_CACHED_FOR: Duration = Duration::from_mins(1);
 
-/// No node is asked more often than this.
-const PACE: Duration = Duration::from_millis(250);
+/// The least time between two requests about a node.
+const LEAST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long between two questions where blocking queries are too many, and after a failure.
+/// The pause between two requests when there are too many blocking queries, and after a failure.
 const PAUSE: Duration = Duration::from_millis(2_500);
 
 /// A client of Consul's API.
 pub struct Client {
     http: http::Client,
-    /// Whether these servers are known to say so when they filter an answer.
-    says_so: AtomicBool,
-    /// Whether asking the agent for its version was refused, so that it is not asked again and again.
+    /// Whether these servers are known to report that they filter an answer.
+    reports_filtering: AtomicBool,
+    /// Whether the agent denies its version, so that it is not requested again.
     version_denied: AtomicBool,
-    /// Whether ACLs are off, as was answered a moment ago. Somebody may switch them on.
+    /// Whether ACLs are off. It is cached only for a while, because somebody may enable them.
     acls_off: Lately<(), bool>,
 }
 
@@ -109,35 +107,35 @@ struct AgentConfig {
 }
 
 impl Client {
-    /// A client; nothing is sent yet.
+    /// Makes a client. Nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// If a certificate or key cannot be used.
+    /// A certificate or key cannot be used.
     pub fn new(connection: &Connection, store: Arc<dyn Fetch>) -> Result<Self> {
         Ok(Self {
             http: http::Client::new(connection, "x-consul-token", store)?,
-            says_so: AtomicBool::new(false),
+            reports_filtering: AtomicBool::new(false),
             version_denied: AtomicBool::new(false),
-            acls_off: Lately::for_a(ACLS_KEPT),
+            acls_off: Lately::for_a(ACLS_CACHED_FOR),
         })
     }
 
-    /// Looks at what a node still has registered.
+    /// Reads the registrations of a node.
     ///
     /// # Errors
     ///
-    /// Why it cannot be seen.
+    /// They cannot be read.
     pub async fn look(&self, consul_node: &str) -> Result<Registrations, Unseen> {
         self.look_in(consul_node, &[]).await
     }
 
-    /// The same, in these namespaces as well as in the one that is set (Consul Enterprise). A Consul without namespaces has nothing in
-    /// them; it refuses whoever names one, so that none is sent unless a job declares it.
+    /// The same, in these namespaces (Consul Enterprise) besides the one of the settings. A Consul without namespaces rejects requests that
+    /// name one, so a namespace is sent only if a job declares it. Then it counts as empty.
     ///
     /// # Errors
     ///
-    /// Why it cannot be seen.
+    /// They cannot be read.
     pub async fn look_in(&self, consul_node: &str, namespaces: &[Arc<str>]) -> Result<Registrations, Unseen> {
         let path = services_path(consul_node);
         let services = self.http.get(&path, &[("consistent", "")]);
@@ -145,7 +143,7 @@ impl Client {
         let (services, checks, further) = tokio::join!(services, self.checks(consul_node, None), further);
         let checks = checks?;
         let mut all = self.read(consul_node, &services.map_err(Failure::unseen)?, &checks).await?;
-        // The checks of the node itself are in no namespace, and hold for the services of all.
+        // The checks of the node itself are in no namespace, and apply to the services of all namespaces.
         let of_node: Vec<Check> = checks.into_iter().filter(|check| check.service_id.is_empty()).collect();
         for (answer, own) in further?.into_iter().flatten() {
             let checks: Vec<Check> = own.into_iter().chain(of_node.iter().cloned()).collect();
@@ -154,7 +152,7 @@ impl Client {
         Ok(all)
     }
 
-    /// What a node has in one namespace; `None` where Consul has no namespaces.
+    /// The answers about a node in one namespace; `None` if Consul has no namespaces.
     async fn answers_in(&self, consul_node: &str, namespace: &str) -> Result<Option<(Answer, Vec<Check>)>, Unseen> {
         let path = services_path(consul_node);
         match self.http.get(&path, &[("consistent", ""), ("ns", namespace)]).await {
@@ -164,13 +162,15 @@ impl Client {
         }
     }
 
-    /// Waits until a node has something else registered than `seen`; `None` when the time is up. Not seeing is no news. With `closely` it
-    /// is: from that time on any answer is told, before it one that follows on silence (`blind`), and that none came for [`BRIEF`].
+    /// Waits until the registrations of a node differ from `seen`; `None` when the time is up. A failed request does not end the wait.
+    ///
+    /// With `closely` the wait also ends with any answer from that time on. If `last_look_failed`, it ends with any answer at once,
+    /// otherwise with failures that last for [`BRIEF`].
     pub async fn watch(
         &self,
         consul_node: &str,
         seen: &Registrations,
-        blind: bool,
+        last_look_failed: bool,
         closely: Option<Instant>,
         until: Instant,
     ) -> Option<Result<Registrations, Unseen>> {
@@ -182,32 +182,32 @@ impl Client {
                 let answer = match closely {
                     None => self.newer(consul_node, &mut index, WAIT).await,
                     Some(by) => {
-                        let wait = by.saturating_duration_since(began).clamp(PACE, CLOSE_WAIT);
-                        // A server that hangs refuses nothing.
+                        let wait = by.saturating_duration_since(began).clamp(LEAST_INTERVAL, CLOSE_WAIT);
+                        // A server that hangs never answers with an error.
                         let turn = tokio::time::timeout(wait + BRIEF, self.newer(consul_node, &mut index, wait));
                         turn.await.unwrap_or_else(|_| Err(Unseen::Away("no answer in time".into())))
                     }
                 };
-                let is_due = closely.is_some_and(|by| blind || by <= Instant::now());
+                let is_due = closely.is_some_and(|by| last_look_failed || by <= Instant::now());
                 match answer {
                     Ok(news) if is_due || news != *seen => return Ok(news),
                     Ok(_) => failing = None,
-                    Err(why) if closely.is_some() && !blind => {
+                    Err(why) if closely.is_some() && !last_look_failed => {
                         let first: Instant = *failing.get_or_insert(began);
                         if first + BRIEF <= Instant::now() {
                             return Err(why);
                         }
-                        sleep(AGAIN).await;
+                        sleep(RETRY_PAUSE).await;
                     }
                     Err(_) => sleep(PAUSE).await,
                 }
-                sleep_until(began + PACE).await;
+                sleep_until(began + LEAST_INTERVAL).await;
             }
         };
         tokio::time::timeout_at(until, watch).await.ok()
     }
 
-    /// One turn of a watch, which goes on from `index`; from 0 it answers at once.
+    /// One request of a watch. It waits for a change after `index`, or returns at once if `index` is 0.
     async fn newer(&self, consul_node: &str, index: &mut u64, wait: Duration) -> Result<Registrations, Unseen> {
         let (path, query) = (services_path(consul_node), [("consistent", "")]);
         let answer = match (*index, may_block()) {
@@ -220,7 +220,7 @@ impl Client {
         };
         let answer = answer.map_err(Failure::unseen)?;
         let now = answer.number("x-consul-index").unwrap_or(0);
-        // An index that went back is that of restored servers: whoever waits for the old one waits long.
+        // An index goes back when the servers are restored from a snapshot. Waiting for the old index would take long.
         *index = if now < *index { 0 } else { now };
         let checks = self.checks(consul_node, None).await?;
         self.read(consul_node, &answer, &checks).await
@@ -239,32 +239,32 @@ impl Client {
         let mut read = registrations(consul_node, listed, checks)?;
         let filtered = answer.header(FILTERED).is_some();
         if filtered {
-            self.says_so.store(true, Ordering::Relaxed);
+            self.reports_filtering.store(true, Ordering::Relaxed);
         }
-        let would_say = !filtered && self.http.has_token().await && self.says_so(answer, node.as_ref()).await;
-        // A node that is shown is asked about further: servers that filter would have hidden it from nobody's token.
-        read.whole &= node.is_some() && (would_say || !filtered && self.acls_are_off().await);
+        let is_proved = !filtered && self.http.has_token().await && self.reports_filtering(answer, node.as_ref()).await;
+        // Only if the node is listed does it matter whether ACLs are off.
+        read.whole &= node.is_some() && (is_proved || !filtered && self.acls_are_off().await);
         Ok(read)
     }
 
-    /// Whether it is certain that these servers say so when they filter an answer: since 1.11 they do.
+    /// Whether it is certain that these servers report that they filter an answer, as they do since 1.11.
     ///
-    /// Servers are upgraded before agents, so the version of an agent is one that the servers have at least. The version that a
-    /// node writes on itself proves it where the agent that we ask is at least as new as the header that it sends.
-    async fn says_so(&self, answer: &Answer, node: Option<&Node>) -> bool {
-        if self.says_so.load(Ordering::Relaxed) {
+    /// Servers are upgraded before agents, so they have at least the version of an agent. The version in a node's metadata is a proof if
+    /// the agent that answers is new enough to send the header of its query backend.
+    async fn reports_filtering(&self, answer: &Answer, node: Option<&Node>) -> bool {
+        if self.reports_filtering.load(Ordering::Relaxed) {
             return true;
         }
         let of_node = node.and_then(|node| node.meta.as_ref()?.get("consul-version"));
-        let by_sign = answer.header("x-consul-query-backend").is_some() && of_node.is_some_and(|version| is_1_11(version));
-        let certain = by_sign || self.agent_is_1_11().await;
+        let by_node = answer.header("x-consul-query-backend").is_some() && of_node.is_some_and(|version| is_1_11(version));
+        let certain = by_node || self.agent_is_1_11().await;
         if certain {
-            self.says_so.store(true, Ordering::Relaxed);
+            self.reports_filtering.store(true, Ordering::Relaxed);
         }
         certain
     }
 
-    /// Whether Consul has no ACLs: then nothing can be hidden from anybody.
+    /// Whether Consul's ACLs are off. Then it hides nothing.
     async fn acls_are_off(&self) -> bool {
         if let Some(known) = self.acls_off.get(&()) {
             return known;
@@ -272,7 +272,7 @@ impl Client {
         let off = match self.http.get("/v1/acl/token/self", &[]).await {
             Err(Failure::Status { text, .. }) if text.contains("ACL support disabled") => true,
             Ok(_) | Err(Failure::Status { .. }) => false,
-            // No answer is none to keep.
+            // Without an answer nothing is cached.
             Err(_) => return false,
         };
         self.acls_off.put((), off);
@@ -296,20 +296,19 @@ impl Client {
     }
 }
 
-/// Reads what `GET /v1/catalog/node-services/:node` and `GET /v1/health/node/:node` answer, without the headers that tell whether
-/// the lists were filtered.
+/// Reads the answers to `GET /v1/catalog/node-services/:node` and `GET /v1/health/node/:node`, without their headers.
 ///
 /// # Errors
 ///
-/// If they are not these lists, or another node's.
+/// They are not such lists, or they are about another node.
 pub fn read_registrations(consul_node: &str, services: &[u8], checks: &[u8]) -> Result<Registrations, Unseen> {
     let checks: Vec<Check> = http::read_json(checks).map_err(Failure::unseen)?;
     registrations(consul_node, http::read_json(services).map_err(Failure::unseen)?, &checks)
 }
 
-/// What is listed, in our words. `whole`: the node is known, and whose each registration is could be read.
+/// The registrations in the lists. `whole` means here that the node is listed, and that the owner of each registration could be read.
 fn registrations(consul_node: &str, listed: NodeServices, checks: &[Check]) -> Result<Registrations, Unseen> {
-    // A name may also be the start of a node's id: then it is another node that was answered.
+    // Consul also accepts a prefix of a node's id as the name, so the answer may be about another node.
     if listed.node.as_ref().is_some_and(|node| node.node != consul_node) {
         return Err(Unseen::Away(format!("asked for node {consul_node}, Consul answered with another").into()));
     }
@@ -317,21 +316,21 @@ fn registrations(consul_node: &str, listed: NodeServices, checks: &[Check]) -> R
     let critical = |check: &&Check| check.status == "critical";
     let is_serf = |check: &Check| check.check_id == "serfHealth";
     let of_services: HashSet<&str> = checks.iter().filter(critical).map(|c| c.service_id.as_str()).collect();
-    // A critical check of the node itself (maintenance, for one) takes all of its services out.
+    // A critical check of the node itself, such as maintenance, makes all of its services critical.
     let of_node = checks.iter().filter(critical).any(|c| c.service_id.is_empty());
     let mut services = Vec::new();
     let mut by_hand: Vec<HandRegistration> = Vec::new();
     for service in listed.services.unwrap_or_default() {
         let critical = of_node || of_services.contains(service.id.as_str());
-        let Some(rest) = service.id.strip_prefix(OF_ALLOCATIONS) else {
-            if !service.id.starts_with(OF_NOMAD) && service.service != OF_CONSUL {
+        let Some(rest) = service.id.strip_prefix(ALLOCATION_PREFIX) else {
+            if !service.id.starts_with(NOMAD_PREFIX) && service.service != CONSUL_SERVICE {
                 by_hand.push(HandRegistration { service: service.service.into(), critical });
             }
             continue;
         };
         match rest.get(..36).and_then(|id| id.parse::<AllocationId>().ok()) {
             Some(allocation) => services.push(Registration { allocation, critical, service: service.service.into() }),
-            // Some allocation's, but whose? Then nobody can say that nothing of ours is left.
+            // It belongs to an allocation, but its id is unreadable, so it may be one of this node's.
             None => whole = false,
         }
     }
@@ -341,7 +340,7 @@ fn registrations(consul_node: &str, listed: NodeServices, checks: &[Check]) -> R
     Ok(Registrations { whole, agent_dead, services: services.into(), by_hand: by_hand.into() })
 }
 
-/// Takes in what another namespace has.
+/// Adds the registrations of another namespace.
 fn add(all: &mut Registrations, more: &Registrations) {
     let new = more.services.iter().filter(|one| !all.services.iter().any(|known| known == *one)).cloned();
     let services: Arc<[_]> = all.services.iter().cloned().chain(new).collect();
@@ -363,12 +362,14 @@ fn services_path(consul_node: &str) -> String {
     format!("/v1/catalog/node-services/{}", path_segment(consul_node))
 }
 
-/// A node's name as one segment of a path, whatever is in it.
+/// A node's name, escaped as one segment of a path.
 fn path_segment(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'~');
-    // A dot is written out only where it could be taken for a folder.
-    let dotted = name.chars().all(|c| c == '.');
-    name.bytes().map(|b| if plain(b) || b == b'.' && !dotted { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+    // `.` and `..` would be a folder.
+    let only_dots = name.chars().all(|c| c == '.');
+    name.bytes()
+        .map(|b| if plain(b) || b == b'.' && !only_dots { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -388,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_version_that_is_understood_counts_as_new_enough() {
+    fn a_version_that_cannot_be_read_does_not_count_as_new_enough() {
         for (version, new_enough) in
             [("1.19.2", true), ("1.11.0+ent", true), ("1.10.9", false), ("2.0", true), ("", false), ("v1.19.2", false)]
         {

@@ -1,4 +1,4 @@
-//! Nomad and Consul: what they show of a node, and what is asked of them.
+//! Clients of Nomad and Consul: the facts about a node, and the writes to it.
 
 pub mod consul;
 pub mod discovery;

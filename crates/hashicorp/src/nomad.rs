@@ -1,16 +1,16 @@
-//! Nomad's API: the instance's nodes and allocations, our token's sight, Nomad's own discovery, eligibility and drains.
+//! A client of Nomad's API: the instance's nodes and allocations, the token's capabilities, Nomad's own discovery, eligibility and drains.
 
+mod acl;
 mod allocations;
-mod before;
-mod elsewhere;
+mod drain_meta;
 mod find;
 mod freshness;
 mod ingress;
 mod jobs;
 mod listing;
-mod marks;
+mod node_cache;
+mod other_nodes;
 mod services;
-mod sight;
 mod translate;
 mod watch;
 mod wire;
@@ -35,16 +35,16 @@ use decamp_net::http::{Answer, Failure};
 use decamp_net::lately::Lately;
 use decamp_net::secrets::Fetch;
 
-/// Requests of one look that are under way at the same time.
-const AT_ONCE: usize = 8;
+/// The most concurrent requests of one look.
+const CONCURRENT_REQUESTS: usize = 8;
 
-/// How long the index of a node's allocations is of use. Without it a blocking query goes on from one answer more.
-const INDEX_KEPT: Duration = Duration::from_mins(1);
+/// How long the index of a node's allocations is cached. Without it a blocking query needs one more request.
+const INDEX_CACHED_FOR: Duration = Duration::from_mins(1);
 
-/// How long it is believed that another node has an address.
-const ADDRESSES_KEPT: Duration = Duration::from_mins(1);
+/// How long it is cached that another node has an address.
+const ADDRESSES_CACHED_FOR: Duration = Duration::from_mins(1);
 
-/// What tells our time.
+/// decamp's clock.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// A client of Nomad's API.
@@ -52,53 +52,53 @@ pub struct Client {
     http: http::Client,
     clock: Clock,
     freshness: freshness::Freshness,
-    /// How far our clock is ahead of the servers', in milliseconds; 0 as long as they about agree.
+    /// How far decamp's clock is ahead of the servers', in milliseconds; 0 while they roughly agree.
     ahead: AtomicI64,
-    /// The index of each node's allocations when they were last read: where a blocking query goes on from.
+    /// The index of each node's allocations at the last look. A blocking query waits for a change after it.
     allocations_index: Lately<NodeId, u64>,
-    /// Which node had an address, or ran what has it, when that was last looked for.
+    /// The node that has an address, or runs an allocation that has it, at the last search.
     addresses: Lately<IpAddr, NodeId>,
-    /// Nodes that were read on a cluster whose servers cannot filter.
-    before: before::Before,
-    /// Nodes whose allocations are too many to be read whole.
+    /// Nodes of a cluster whose servers cannot filter.
+    node_cache: node_cache::NodeCache,
+    /// Nodes with too many allocations to read all of them in full.
     lists: allocations::Lists,
 }
 
 impl Client {
-    /// A client; nothing is sent yet. `clock` tells our time, which Nomad's times are corrected into.
+    /// Makes a client. Nothing is sent yet. Nomad's times are converted to `clock`.
     ///
     /// # Errors
     ///
-    /// If a certificate or key cannot be used.
+    /// A certificate or key cannot be used.
     pub fn new(connection: &Connection, store: Arc<dyn Fetch>, clock: Clock) -> Result<Self> {
         Ok(Self {
             http: http::Client::new(connection, "x-nomad-token", store)?,
             clock,
             freshness: freshness::Freshness::default(),
             ahead: AtomicI64::new(0),
-            allocations_index: Lately::for_a(INDEX_KEPT),
-            addresses: Lately::for_a(ADDRESSES_KEPT),
-            before: before::Before::default(),
+            allocations_index: Lately::for_a(INDEX_CACHED_FOR),
+            addresses: Lately::for_a(ADDRESSES_CACHED_FOR),
+            node_cache: node_cache::NodeCache::default(),
             lists: allocations::Lists::default(),
         })
     }
 
-    /// Looks at the instance's nodes and their allocations. With an earlier look its nodes are read without looking for them
-    /// again, as long as all of them are there and heard from.
+    /// Reads the instance's nodes with their allocations. The nodes of an earlier look (`known`) are read without a new search, as long as
+    /// all of them exist and none is lost.
     ///
     /// # Errors
     ///
-    /// Why it cannot be seen. No node at all is not an error: it is an answer without nodes.
+    /// They cannot be read. That there is no node is not an error, but an answer without nodes.
     pub async fn look(&self, instance: InstanceId, known: Option<&Nomad>) -> Result<Nomad, Unseen> {
         if let Some(known) = known.filter(|k| !k.nodes.is_empty() && k.set_aside.is_empty()) {
             let ids: Vec<NodeId> = known.nodes.iter().map(|node| node.id).collect();
             let nodes = self.nodes(&ids).await?;
-            // A node that went away or quiet may have been replaced by another one of the same instance.
+            // A node that was purged or is lost may have been replaced by another node of the same instance.
             if nodes.len() == ids.len() && nodes.iter().all(|node| !node.status.is_lost()) {
                 return Ok(Nomad { nodes, set_aside: Vec::new() });
             }
         }
-        // What an earlier look of this run listed stays in sight although its agent dies: its processes may still run.
+        // A node that an earlier look of this run listed is kept although its agent has died, because its processes may still run.
         let listed = |id: &NodeId| known.is_some_and(|known| known.nodes.iter().any(|node| node.id == *id));
         let mut found = self.find(instance, |id| listed(&id)).await?;
         let (still, set_aside): (Vec<NodeId>, Vec<NodeId>) = found.set_aside.into_iter().partition(listed);
@@ -111,45 +111,45 @@ impl Client {
         Ok(Nomad { nodes, set_aside: found.set_aside })
     }
 
-    /// Looks for the instance's nodes, and confirms each by reading it: a server before 1.3 ignores the filter and lists all.
+    /// Searches for the instance's nodes, and confirms each by reading it: servers before 1.3 ignore the filter and list all nodes.
     async fn find(&self, instance: InstanceId, listed: impl Fn(NodeId) -> bool) -> Result<find::Found, Unseen> {
         let candidates = self.candidates(&find::by_instance_id(&[instance])).await?;
-        let found = find::that_know(instance, &candidates);
+        let found = find::by_fingerprint(instance, &candidates);
         if !found.nodes.is_empty() {
             return Ok(found);
         }
-        let candidates = self.candidates(&find::that_do_not_tell()).await?;
-        let carries = find::that_carries(instance, &candidates, listed)?;
-        Ok(find::Found { nodes: carries.into_iter().collect(), set_aside: Vec::new() })
+        let candidates = self.candidates(&find::without_fingerprint()).await?;
+        let node = find::by_name_or_meta(instance, &candidates, listed)?;
+        Ok(find::Found { nodes: node.into_iter().collect(), set_aside: Vec::new() })
     }
 
-    /// All nodes that the servers list for a filter, read whole. What was read before and has not changed is not read again.
+    /// All nodes that the servers list for a filter, each read in full. A cached node that has not changed is not read again.
     async fn candidates(&self, filter: &str) -> Result<Vec<(NodeId, wire::Node)>, Unseen> {
         let answer = self.http.get("/v1/nodes", &[("filter", filter)]).await.map_err(Failure::unseen)?;
         let stubs: Vec<wire::Stub> = answer.json().map_err(Failure::unseen)?;
-        // No instance has so many nodes: the filter was ignored, and all will be listed again next time.
-        let ignored = AT_ONCE < stubs.len();
+        // No instance has so many nodes, so the servers ignored the filter, and will list all nodes again next time.
+        let ignored = CONCURRENT_REQUESTS < stubs.len();
         if ignored {
-            self.before.forget_all_but(&stubs);
+            self.node_cache.retain(&stubs);
         }
         let read = stubs.iter().map(|stub| async {
             let id: NodeId =
                 stub.id.parse().map_err(|why| Unseen::Away(format!("Nomad lists a node whose id is {why}").into()))?;
-            if let Some(node) = self.before.node(id, stub.modify_index) {
+            if let Some(node) = self.node_cache.get(id, stub.modify_index) {
                 return Ok(Some((id, node)));
             }
             let node = self.node(id).await?.map(|(node, _)| node);
             if let Some(node) = node.as_ref().filter(|_| ignored) {
-                self.before.keep(id, node);
+                self.node_cache.put(id, node);
             }
             Ok(node.map(|node| (id, node)))
         });
-        let read: Vec<Option<_>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
-        // Purged since it was listed: it is no candidate any more.
+        let read: Vec<Option<_>> = stream::iter(read).buffered(CONCURRENT_REQUESTS).try_collect().await?;
+        // A node that was purged since it was listed is no candidate.
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// Reads one node; `None` if Nomad says that there is none of this id.
+    /// Reads one node; `None` if Nomad says that there is no node with this id.
     async fn node(&self, id: NodeId) -> Result<Option<(wire::Node, Answer)>, Unseen> {
         let answer = match self.http.get(&format!("/v1/node/{id}"), &[]).await {
             Ok(answer) => answer,
@@ -166,14 +166,14 @@ impl Client {
         Ok(Some((node, answer)))
     }
 
-    /// Reads nodes with their allocations, leaving out those that are not there.
+    /// Reads nodes with their allocations. Nodes that do not exist are left out.
     async fn nodes(&self, ids: &[NodeId]) -> Result<Vec<Node>, Unseen> {
         let read = ids.iter().map(|&id| self.node_with_allocations(id));
-        let read: Vec<Option<Node>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        let read: Vec<Option<Node>> = stream::iter(read).buffered(CONCURRENT_REQUESTS).try_collect().await?;
         Ok(read.into_iter().flatten().collect())
     }
 
-    /// The node first, then its allocations: an unknown node has an empty list of allocations, and 200 (facts/nomad.md 8.1).
+    /// Reads the node before its allocations: for an unknown node Nomad answers 200 with an empty list of allocations (facts/nomad.md 8.1).
     async fn node_with_allocations(&self, id: NodeId) -> Result<Option<Node>, Unseen> {
         let Some((node, answer)) = self.node(id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
@@ -187,21 +187,21 @@ impl Client {
         ahead
     }
 
-    /// Keeps new work off a node.
+    /// Makes a node ineligible, so that Nomad places no new work on it.
     ///
     /// # Errors
     ///
-    /// Why it did not succeed; it may have worked all the same.
+    /// The write did not succeed, or it is unknown whether it did.
     pub async fn make_ineligible(&self, node: NodeId) -> Result<(), Refusal> {
-        // No `NodeID` in the body: it would win over the path.
+        // The body has no `NodeID`, because that would override the path.
         self.write(node, "eligibility", &json!({ "Eligibility": "ineligible" })).await
     }
 
-    /// Starts a drain, or sends it again: every call moves the deadline to that many seconds from now.
+    /// Starts a drain, or sends it again. Every call moves the deadline to this long from now.
     ///
     /// # Errors
     ///
-    /// Why it did not succeed; it may have worked all the same.
+    /// The write did not succeed, or it is unknown whether it did.
     pub async fn drain(
         &self,
         node: NodeId,
@@ -212,11 +212,12 @@ impl Client {
         self.write(node, "drain", &drain_body(deadline, ignore_system_jobs, meta)).await
     }
 
-    /// Writes down beginnings as dynamic metadata of a node (Nomad 1.5). The servers ask its agent, and show it some seconds later.
+    /// Stores the beginnings of waits as dynamic metadata of a node (Nomad 1.5). The servers pass them to the node's agent, and show them
+    /// some seconds later.
     ///
     /// # Errors
     ///
-    /// Why it did not succeed; it may have worked all the same.
+    /// The write did not succeed, or it is unknown whether it did.
     pub async fn note(&self, node: NodeId, notes: &[Noted]) -> Result<(), Refusal> {
         let meta: BTreeMap<&str, String> = notes.iter().map(|note| (note.what.key(), note.text())).collect();
         let body = json!({ "NodeID": node.to_string(), "Meta": meta });
@@ -224,14 +225,14 @@ impl Client {
         let kept: wire::Metadata = answer.json().map_err(Failure::refusal)?;
         match notes.iter().all(|note| kept.meta.get(note.what.key()) == Some(&note.text())) {
             true => Ok(()),
-            // Whoever answers with something else than Nomad would may not have passed it on.
-            false => Err(Refusal::Rejected("Nomad's answer does not show what was written".into())),
+            // Another answer than Nomad's may come from a proxy that did not pass the request on.
+            false => Err(Refusal::Rejected("Nomad's answer does not contain the written metadata".into())),
         }
     }
 
     async fn write(&self, node: NodeId, what: &str, body: &serde_json::Value) -> Result<(), Refusal> {
         let answer = self.http.put(&format!("/v1/node/{node}/{what}"), body).await.map_err(Failure::refusal)?;
-        // Whoever answers with something else than Nomad would may not have passed it on.
+        // Another answer than Nomad's may come from a proxy that did not pass the request on.
         let written: wire::Written = answer.json().map_err(Failure::refusal)?;
         let header = answer.number("x-nomad-index").unwrap_or(0);
         self.freshness.wrote(node, written.index.max(written.node_modify_index).max(header));
@@ -239,32 +240,33 @@ impl Client {
     }
 }
 
-/// Reads what `GET /v1/node/:id` and `GET /v1/node/:id/allocations` answer.
+/// Reads the answers to `GET /v1/node/:id` and `GET /v1/node/:id/allocations`.
 ///
 /// # Errors
 ///
-/// If they are not a node and a list of allocations.
+/// They are not a node and a list of allocations.
 pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Unseen> {
     let node: wire::Node = http::read_json(node).map_err(Failure::unseen)?;
     let allocations: Vec<wire::Allocation> = http::read_json(allocations).map_err(Failure::unseen)?;
     translate::node(id, &node, &allocations, 0).map_err(Failure::unseen)
 }
 
-/// What a token with this one policy may see, from the answer of `GET /v1/acl/policy/:name`; `None` if Nomad did not parse it.
+/// The capabilities of a token with one policy, from the answer to `GET /v1/acl/policy/:name`; `None` if Nomad did not parse the policy.
 ///
 /// # Errors
 ///
-/// If it is no policy.
+/// The answer is not a policy.
 pub fn read_policy(answer: &[u8]) -> Result<Option<NomadSight>, Unseen> {
     let policy: wire::Policy = http::read_json(answer).map_err(Failure::unseen)?;
     Ok(policy.parsed.map(|rules| sight_of(&[("policy".to_owned(), rules.into())])))
 }
 
-/// Without `DrainSpec` Nomad cancels the drain, without `Deadline` it never ends, and a fraction is refused (facts/nomad.md 2.1 and 2.2).
+/// The body of a drain. Without `DrainSpec` Nomad cancels the drain, without `Deadline` the drain never ends, and Nomad rejects a fraction
+/// (facts/nomad.md 2.1 and 2.2).
 fn drain_body(deadline: WholeSeconds, ignore_system_jobs: bool, meta: &DrainMeta) -> serde_json::Value {
     json!({
         "DrainSpec": { "Deadline": deadline.nanoseconds(), "IgnoreSystemJobs": ignore_system_jobs },
         "MarkEligible": false,
-        "Meta": marks::write(meta),
+        "Meta": drain_meta::write(meta),
     })
 }

@@ -1,6 +1,6 @@
-//! A node of which Nomad still lists 10,000 ended allocations is seen within the time of a call and within 64 MiB.
+//! A node with 10,000 ended allocations is read within the time limit of a call and within 64 MiB.
 //!
-//! A process of its own, because what is measured is the memory of the whole process. The server writes its rows as it goes.
+//! This is a test target of its own, because it measures the memory of the whole process. The server generates its rows while it writes.
 
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,16 +22,16 @@ const ENDED: u128 = 10_000;
 const RUNNING: u128 = 12;
 const MOST_RESIDENT: usize = 64 * 1024;
 
-/// Both tests measure the same process.
+/// Both tests measure the same process, so they must not overlap.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A Nomad with one node.
 #[derive(Default)]
 struct Server {
     version: &'static str,
-    /// The allocation 0 has ended.
+    /// Whether allocation 0 has ended.
     first_ended: AtomicBool,
-    heard: Mutex<Vec<String>>,
+    requests: Mutex<Vec<String>>,
     written: AtomicUsize,
 }
 
@@ -54,7 +54,7 @@ impl Server {
         while let Some(Ok(first)) = lines.next() {
             let path = first.split(' ').nth(1).expect("a path").to_owned();
             while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-            self.heard.lock().expect("no test panics in it").push(path.clone());
+            self.requests.lock().expect("no test panics in it").push(path.clone());
             if self.answer(stream, &path).is_err() {
                 return;
             }
@@ -90,7 +90,7 @@ impl Server {
         }
     }
 
-    /// A list, in chunks of a row each.
+    /// A list, one row per chunk.
     fn list(&self, mut out: BufWriter<&TcpStream>, row: impl Fn(&Self, u128) -> String) -> std::io::Result<()> {
         write!(out, "Transfer-Encoding: chunked\r\n\r\n1\r\n[\r\n")?;
         for number in 0..RUNNING + ENDED {
@@ -118,7 +118,7 @@ impl Server {
         row.to_string()
     }
 
-    /// With its job, whose template makes it as long as jobs are.
+    /// An allocation with its job, whose template gives it a realistic size.
     fn with_job(&self, number: u128) -> String {
         let mut row = self.fields(number);
         let (id, kind) = (row["JobID"].clone(), if number < RUNNING { "service" } else { "batch" });
@@ -129,8 +129,8 @@ impl Server {
         row.to_string()
     }
 
-    fn heard(&self, start: &str) -> usize {
-        self.heard.lock().expect("no test panics in it").iter().filter(|path| path.starts_with(start)).count()
+    fn requests(&self, start: &str) -> usize {
+        self.requests.lock().expect("no test panics in it").iter().filter(|path| path.starts_with(start)).count()
     }
 }
 
@@ -148,14 +148,14 @@ fn client(address: &str, timeout: Duration) -> nomad::Client {
     nomad::Client::new(&connection, Arc::new(NoStore), Arc::new(now)).expect("there is nothing wrong with it")
 }
 
-/// The most memory that this process ever had, in KiB.
+/// The most memory that this process has used, in KiB.
 fn most_resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-fn assert_all_is_seen(look: &Nomad) {
+fn assert_all_are_listed(look: &Nomad) {
     let allocations = &look.nodes[0].allocations;
     assert_eq!(u128::try_from(allocations.len()), Ok(RUNNING + ENDED));
     assert_eq!(allocations.iter().filter(|a| a.client == ClientStatus::Complete).count(), 10_000);
@@ -167,7 +167,7 @@ fn assert_all_is_seen(look: &Nomad) {
 }
 
 #[tokio::test]
-async fn ten_thousand_ended_allocations_are_seen_in_the_time_of_a_call_and_64_mib() {
+async fn ten_thousand_ended_allocations_are_read_in_the_time_of_a_call_and_64_mib() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let server = Arc::new(Server { version: "1.10.5", ..Server::default() });
     let client = client(&server.start(), Duration::from_secs(5));
@@ -175,38 +175,38 @@ async fn ten_thousand_ended_allocations_are_seen_in_the_time_of_a_call_and_64_mi
     let began = Instant::now();
     let look = client.look(instance, None).await.expect("it is there");
     let took = began.elapsed();
-    assert_all_is_seen(&look);
+    assert_all_are_listed(&look);
     assert!(took < Duration::from_secs(5), "{took:?}");
     let written = server.written.load(Ordering::Relaxed);
-    assert!(written < 32 * 1024 * 1024, "the list with its jobs was not given up: {written} bytes");
-    let read = server.heard("/v1/allocation/");
+    assert!(written < 32 * 1024 * 1024, "the whole list with its jobs was read: {written} bytes");
+    let read = server.requests("/v1/allocation/");
     assert!(read <= 12 + 32, "{read} allocations were read");
 
-    // Another look reads stubs alone, and only what has changed.
+    // Another look reads the stubs, and in full only allocations that have changed.
     let again = client.look(instance, Some(&look)).await.expect("it is there");
     assert_eq!(again, look);
     assert_eq!(
-        (server.heard("/v1/node/00000000-0000-0000-0000-000000000007/allocations"), server.heard("/v1/allocation/")),
+        (server.requests("/v1/node/00000000-0000-0000-0000-000000000007/allocations"), server.requests("/v1/allocation/")),
         (1, read)
     );
     server.first_ended.store(true, Ordering::Relaxed);
     let news = client.watch(&look, Instant::now() + Duration::from_secs(10)).await.expect("one ended");
     assert_eq!(news.nodes[0].allocations.iter().filter(|a| a.client == ClientStatus::Running).count(), 11);
-    assert_eq!(server.heard("/v1/allocation/"), read + 1);
+    assert_eq!(server.requests("/v1/allocation/"), read + 1);
     let most = most_resident();
     println!("seen in {took:?}, {read} allocations read, {most} KiB resident at most");
     assert!(most <= MOST_RESIDENT, "{most} KiB");
 }
 
 #[tokio::test]
-async fn servers_that_cannot_filter_send_it_all_and_it_costs_no_more_memory() {
+async fn the_whole_list_of_servers_that_cannot_filter_takes_no_more_memory() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let server = Arc::new(Server { version: "1.1.2", ..Server::default() });
     let client = client(&server.start(), Duration::from_secs(60));
     let look = client.look(INSTANCE.parse().expect("it fits"), None).await.expect("it is there");
-    assert_all_is_seen(&look);
+    assert_all_are_listed(&look);
     assert!(200_000_000 < server.written.load(Ordering::Relaxed));
-    assert_eq!(server.heard("/v1/allocations"), 0);
+    assert_eq!(server.requests("/v1/allocations"), 0);
     let most = most_resident();
     println!("{most} KiB resident at most");
     assert!(most <= MOST_RESIDENT, "{most} KiB");

@@ -1,4 +1,5 @@
-//! One Nomad cluster with its Consul. What one of several cannot do, or may not be told, is no other's affair: each has clients of its own.
+//! One Nomad cluster with its Consul. Each of several clusters has its own clients, so that its outages and refusals do not affect
+//! the others.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use decamp_hashicorp::{consul, discovery, nomad};
 use decamp_net::{Clock, secrets};
 use futures_util::future::{join, join3};
 
-/// How one cluster is asked and told.
+/// The clients of one cluster.
 pub struct Cluster {
     settings: config::Cluster,
     nomad: nomad::Client,
@@ -19,9 +20,9 @@ pub struct Cluster {
 
 impl Cluster {
     pub(super) fn new(settings: &config::Cluster, store: &Arc<dyn secrets::Fetch>, clock: &Arc<Clock>) -> Result<Self> {
-        let tell = Arc::clone(clock);
+        let clock = Arc::clone(clock);
         let clients = || {
-            let nomad = nomad::Client::new(&settings.nomad, Arc::clone(store), Arc::new(move || tell.now()))?;
+            let nomad = nomad::Client::new(&settings.nomad, Arc::clone(store), Arc::new(move || clock.now()))?;
             let consul = settings.consul.as_ref().map(|at| consul::Client::new(at, Arc::clone(store))).transpose()?;
             Ok(Self { settings: settings.clone(), nomad, consul })
         };
@@ -31,13 +32,13 @@ impl Cluster {
         }
     }
 
-    /// Its name in the document of settings; `None`: it is the only one.
+    /// Its name in the document of settings; `None` if it is the only cluster.
     #[must_use]
     pub fn name(&self) -> Option<&Arc<str>> {
         self.settings.name.as_ref()
     }
 
-    /// Whether a group of this name is the cluster's.
+    /// Whether the cluster has a group of this name.
     #[must_use]
     pub fn has(&self, group: &str) -> bool {
         self.settings.has(group)
@@ -55,11 +56,12 @@ impl Cluster {
         self.consul.as_ref()
     }
 
-    /// Nomad and discovery. Only Nomad tells what to ask discovery for, so it is looked at first where both are wanted.
+    /// Looks at Nomad and discovery. If both are wanted, Nomad comes first, because it shows what to look for in discovery.
     pub(super) async fn look(&self, instance: InstanceId, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
         let wanted = |part| parts.contains(&part);
         let before = seen.nomad.last();
-        let sight = async { if wanted(Part::NomadSight) { Some(Showing::NomadSight(self.nomad.sight().await)) } else { None } };
+        let capability =
+            async { if wanted(Part::NomadSight) { Some(Showing::NomadSight(self.nomad.sight().await)) } else { None } };
         let rest = async {
             let nomad = if wanted(Part::Nomad) { Some(self.nomad.look(instance, before).await) } else { None };
             let known = nomad.as_ref().and_then(|look| look.as_ref().ok()).or(before);
@@ -76,15 +78,15 @@ impl Cluster {
             let (consul, services, addresses) = join3(consul, services, addresses).await;
             [nomad.map(Showing::Nomad), consul, services, addresses]
         };
-        let (sight, rest) = join(sight, rest).await;
-        rest.into_iter().flatten().chain(sight).collect()
+        let (capability, rest) = join(capability, rest).await;
+        rest.into_iter().flatten().chain(capability).collect()
     }
 
     async fn look_at_consul(&self, seen: &Snapshot, known: Option<&Nomad>) -> Result<Registrations, Unseen> {
         match &self.consul {
             Some(consul) => {
                 let mut namespaces = seen.consul_namespaces();
-                // What the same round of looks found on the node may declare others.
+                // The allocations that this look found on the node may declare other namespaces.
                 let new = known.map(Nomad::consul_namespaces).unwrap_or_default();
                 namespaces.extend(new.into_iter().filter(|name| !seen.consul_namespaces().contains(name)));
                 discovery::look(consul, known, &namespaces).await

@@ -1,4 +1,4 @@
-//! The real world behind the one seam that the rules know: AWS, Nomad and Consul over HTTP.
+//! The real systems as one `World`: AWS, Nomad and Consul over HTTP.
 
 mod cluster;
 mod world;
@@ -6,7 +6,7 @@ mod world;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use decamp_aws::shared::Crowd;
+use decamp_aws::coalescing::InFlight;
 use decamp_aws::signed::Signed;
 use decamp_aws::{AutoScaling, Aws, Calls, LoadBalancers};
 use decamp_config::{Secret, Settings, Stored};
@@ -19,7 +19,7 @@ pub use self::cluster::Cluster;
 ///
 /// # Errors
 ///
-/// If it cannot be fetched, or there is nothing in it.
+/// Returns an error if it cannot be fetched or is empty.
 pub async fn document(stored: &Stored, aws: &decamp_config::Aws) -> Result<Secret> {
     let signed = Signed::new(&Aws::load(aws, None).await);
     match signed.fetch(stored).await {
@@ -30,7 +30,7 @@ pub async fn document(stored: &Stored, aws: &decamp_config::Aws) -> Result<Secre
     }
 }
 
-/// The real world. One of them serves any number of departures at the same time, and asks on behalf of all.
+/// The real systems as one `World`. It serves any number of departures at the same time, and shares their calls.
 pub struct Live {
     auto_scaling: AutoScaling,
     load_balancers: LoadBalancers,
@@ -38,38 +38,38 @@ pub struct Live {
     signed: Arc<Signed>,
     clock: Arc<Clock>,
     calls: Arc<Calls>,
-    crowd: Arc<Crowd>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Live {
-    /// The world that the settings name. Nothing is sent yet.
+    /// Connects to the systems in the settings. Nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// If a certificate or key cannot be used.
+    /// Returns an error if a certificate or key cannot be used.
     pub async fn connect(settings: &Settings) -> Result<Self> {
         Self::new(settings, &Aws::load(&settings.aws, None).await)
     }
 
-    /// The same with a given access to AWS.
+    /// As `connect`, with given access to AWS.
     ///
     /// # Errors
     ///
-    /// If a certificate or key cannot be used.
+    /// Returns an error if a certificate or key cannot be used.
     pub fn new(settings: &Settings, aws: &Aws) -> Result<Self> {
         let signed = Arc::new(Signed::new(aws));
-        let crowd = Arc::new(Crowd::default());
+        let in_flight = Arc::new(InFlight::default());
         let clock = Arc::clone(aws.clock());
         let store: Arc<dyn secrets::Fetch> = Arc::<Signed>::clone(&signed);
         let clusters = settings.clusters.all().iter().map(|of| Cluster::new(of, &store, &clock)).collect::<Result<_>>()?;
         Ok(Self {
-            auto_scaling: AutoScaling::new(aws, &crowd),
-            load_balancers: LoadBalancers::new(aws, &crowd),
+            auto_scaling: AutoScaling::new(aws, &in_flight),
+            load_balancers: LoadBalancers::new(aws, &in_flight),
             clusters,
             signed,
             clock,
             calls: Arc::clone(aws.calls()),
-            crowd,
+            in_flight,
         })
     }
 
@@ -85,7 +85,7 @@ impl Live {
         &self.load_balancers
     }
 
-    /// The cluster that a group's instances are nodes of; `None`: no cluster in the settings has the group. The allow-list names none of these.
+    /// The cluster of a group's instances; `None` if no cluster in the settings has the group. The allow-list has no such group.
     #[must_use]
     pub fn cluster(&self, group: &str) -> Option<&Cluster> {
         self.clusters.iter().find(|cluster| cluster.has(group))
@@ -97,25 +97,25 @@ impl Live {
         &self.clusters
     }
 
-    /// Where secrets are kept in AWS.
+    /// The store of secrets in AWS.
     #[must_use]
     pub fn store(&self) -> Arc<dyn secrets::Fetch> {
         Arc::<Signed>::clone(&self.signed)
     }
 
-    /// The calls that are signed by hand.
+    /// The client for calls that decamp signs itself.
     #[must_use]
     pub fn signed(&self) -> &Signed {
         &self.signed
     }
 
-    /// The servers' clock.
+    /// The clock, corrected by the servers.
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// How often AWS was called.
+    /// The counts of calls of AWS.
     #[must_use]
     pub fn calls(&self) -> &Calls {
         &self.calls

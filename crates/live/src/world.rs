@@ -1,4 +1,4 @@
-//! The real systems behind the one seam that the rules know.
+//! `World` for the real systems: which adapter answers each look and makes each write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl World for Live {
     }
 
     async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
-        self.crowd.hear(departure.instance);
+        self.in_flight.note(departure.instance);
         let aws = join_all(parts.iter().map(|part| self.look_at_aws(departure, seen, part)));
         let cluster = async {
             match self.cluster(&departure.asg) {
@@ -38,7 +38,7 @@ impl World for Live {
     }
 
     async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
-        self.crowd.hear(departure.instance);
+        self.in_flight.note(departure.instance);
         let until = self.clock.when(until);
         let known = seen.nomad.last();
         let cluster = self.cluster(&departure.asg);
@@ -51,15 +51,16 @@ impl World for Live {
         let consul = async {
             match cluster.and_then(Cluster::consul).filter(|_| watch.contains(&Part::Consul)) {
                 Some(consul) => {
-                    let blind = seen.consul.blind().is_some();
+                    let is_unseen = seen.consul.blind().is_some();
                     let due = || self.clock.when(seen.consul.at().unwrap_or_default() + CLOSE_WAIT);
                     let closely = seen.stops_in_consul().next().map(|_| due());
-                    discovery::watch(consul, known, &seen.consul_namespaces(), seen.consul.last(), blind, closely, until).await
+                    discovery::watch(consul, known, &seen.consul_namespaces(), seen.consul.last(), is_unseen, closely, until)
+                        .await
                 }
                 None => None,
             }
         };
-        // A watch that ends without news says nothing, least of all that the time is up.
+        // A watch that ends without news does not mean that the time is up.
         let nomad = async {
             let news = nomad.await;
             if news.is_none() {
@@ -81,7 +82,7 @@ impl World for Live {
     }
 
     async fn act(&self, departure: &Departure, effect: &Effect) -> Result<(), Refusal> {
-        self.crowd.hear(departure.instance);
+        self.in_flight.note(departure.instance);
         let nomad =
             || self.cluster(&departure.asg).map(Cluster::nomad).ok_or_else(|| Refusal::Rejected(of_no_cluster(&departure.asg)));
         match effect {
@@ -95,7 +96,7 @@ impl World for Live {
             Effect::Complete { of, result, verdict: _ } => {
                 let answer = self.auto_scaling.complete(&departure.asg, departure.instance, of, *result).await;
                 if answer.is_ok() {
-                    self.crowd.leave(departure.instance);
+                    self.in_flight.remove(departure.instance);
                 }
                 answer
             }
@@ -103,7 +104,7 @@ impl World for Live {
     }
 }
 
-/// What no cluster of ours can be asked.
+/// The looks at a group that no cluster has.
 fn unseen(group: &str, parts: &[Part]) -> Vec<Showing> {
     let why = || Unseen::Away(of_no_cluster(group));
     let unseen = |part: &Part| match part {
@@ -132,13 +133,14 @@ impl Replaces for Live {
 }
 
 impl Live {
-    /// One part of AWS; nothing for the parts of others.
+    /// Looks at one part of AWS. Parts of other systems return nothing.
     async fn look_at_aws(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
         match part {
             Part::Lifecycle => vec![Showing::Lifecycle(self.auto_scaling.lifecycle(departure).await)],
             Part::Group { with_activity } => vec![Showing::Group(self.auto_scaling.group(departure, *with_activity).await)],
             Part::TargetGroups { groups, attributes_again } => {
-                let looks = self.load_balancers.look(groups, *attributes_again).await;
+                let groups: Vec<_> = groups.iter().map(|group| (group.arn.clone(), group.attached)).collect();
+                let looks = self.load_balancers.look(&groups, *attributes_again).await;
                 let looks = looks.into_iter().map(|(arn, mut look)| async move {
                     if let Ok(group) = &mut look {
                         self.look_at_zones(departure.instance, group).await;
@@ -155,7 +157,7 @@ impl Live {
         }
     }
 
-    /// Where load balancing does not cross zones: who stands in which zone, of those that are sent to.
+    /// If load balancing does not cross zones: finds the zones of the targets that receive requests.
     async fn look_at_zones(&self, instance: InstanceId, group: &mut TargetGroup) {
         if !matches!(group.zones, Zones::Apart(_)) {
             return;

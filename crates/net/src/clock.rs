@@ -1,4 +1,4 @@
-//! The time by AWS's own clock, learnt from the `Date` of its answers: deadlines are kept by those who enforce them.
+//! The time by AWS's own clock, learnt from the `Date` of its answers, because AWS enforces the deadlines by that clock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use decamp_core::time::Time;
 
-/// A difference below this is the whole second that `Date` is cut to, and the network.
+/// Smaller differences come from the network and from `Date`, which has whole seconds.
 const TOLERANCE: Duration = Duration::from_secs(2);
 
-/// This machine's clock as it stood at the start, carried on by a clock that never jumps, put right by what servers say.
+/// This machine's clock as read at the start, advanced by a monotonic clock and corrected by the servers' `Date`.
 #[derive(Debug)]
 pub struct Clock {
     base: Mutex<Base>,
@@ -41,34 +41,35 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The time, as far as servers were heard.
+    /// The time, as corrected by the servers so far.
     #[must_use]
     pub fn now(&self) -> Time {
         self.lock().now()
     }
 
-    /// How long this clock has been going, whatever servers say of the time.
+    /// How long this clock has been running. Corrections do not change it.
     #[must_use]
     pub fn steady(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// When this process will see that time; now, if it has passed.
+    /// The instant at which this clock reaches a time; now if it has passed.
     #[must_use]
     pub fn when(&self, time: Time) -> Instant {
         let left = time.since(self.now());
         Instant::now().checked_add(left).unwrap_or_else(|| Instant::now() + Duration::from_hours(24 * 365))
     }
 
-    /// Reads this machine's clock again. For a process that was frozen, whose other clock stood still meanwhile.
+    /// Reads this machine's clock again. For a process that was frozen, whose monotonic clock stood still meanwhile.
     pub fn start_again(&self) {
         *self.lock() = Base::read();
     }
 
-    /// Takes in the `Date` of an answer that was asked for at `sent` and arrived at `received`, both by this clock.
+    /// Corrects this clock by the `Date` of an answer to a request that was sent at `sent` and answered at `received`, both by this
+    /// clock.
     ///
-    /// A server writes its `Date` somewhere between the two, cut to the whole second; only a time outside of that, by more than
-    /// the tolerance, says that this clock is wrong.
+    /// A server writes its `Date` between the two, cut to the whole second. This clock is wrong only if the `Date` lies outside by
+    /// more than the tolerance.
     pub fn hear(&self, date: Time, sent: Time, received: Time) {
         let second = Duration::from_secs(1);
         let behind = received + TOLERANCE < date;
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_date_within_the_answers_own_time_changes_nothing() {
+    async fn a_date_between_request_and_answer_changes_nothing() {
         let clock = Clock::default();
         let sent = clock.now();
         tokio::time::advance(Duration::from_secs(9)).await;
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_wrong_by_minutes_is_put_right_either_way() {
+    async fn a_clock_that_is_wrong_by_minutes_is_corrected_in_both_directions() {
         for wrong in [false, true] {
             let clock = Clock::default();
             let here = clock.now();
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_never_comes_is_waited_for_without_an_overflow() {
+    async fn a_time_that_never_comes_does_not_overflow() {
         let clock = Clock::default();
         assert!(Instant::now() < clock.when(Time::NEVER));
         assert_eq!(clock.when(Time(0)), Instant::now());

@@ -1,4 +1,4 @@
-//! One HTTP client for Nomad and Consul: several addresses, bounded in time and size, and every failure told apart.
+//! The HTTP client for Nomad and Consul: several addresses, limits of time and size, and a typed error for every failure.
 
 mod answer;
 mod failure;
@@ -27,26 +27,27 @@ use self::transport::Transport;
 use super::secrets::{Fetch, Token};
 use decamp_config::{Connection, Secret};
 
-/// A body beyond this is not kept. Lists that may be longer are taken in row by row (`Client::get_rows`).
+/// The largest body that is kept. Lists that may be longer are read row by row (`Client::get_rows`).
 const LARGEST_BODY: usize = 32 * 1024 * 1024;
 
-/// Blocking queries of the whole process. Nomad takes 100 connections from one address; many of us share a NAT's (facts/nomad.md 7.1).
+/// The most blocking queries of the whole process. Nomad accepts 100 connections from one address, and several workers may share a
+/// NAT's address (facts/nomad.md 7.1).
 static BLOCKING: Semaphore = Semaphore::const_new(32);
 
-/// Other requests of one client at once. A thousand departures that begin together ask a thousand times: on as many connections Nomad
-/// would refuse most of them, and each holds some 30 KiB here.
+/// The most other requests of one client at once. A thousand departures that begin together make a thousand requests. Nomad would
+/// refuse most of as many connections, and each takes about 30 KiB here.
 const AT_ONCE: usize = 32;
 
-/// Leave to hold one connection open for a blocking query; `None` if too many are held already.
+/// A permit for one blocking query; `None` if too many are in progress.
 pub fn may_block() -> Option<SemaphorePermit<'static>> {
     BLOCKING.try_acquire().ok()
 }
 
-/// Makes a client call through a proxy, but for the hosts, domains and networks in `except`.
+/// Makes a client use a proxy, except for the hosts, domains and networks in `except`.
 ///
 /// # Errors
 ///
-/// If the proxy's address is none.
+/// Returns an error if the proxy's address is invalid.
 pub fn through(builder: reqwest::ClientBuilder, proxy: &str, except: &str) -> Result<reqwest::ClientBuilder> {
     let proxy = reqwest::Proxy::all(proxy).context("use the proxy")?;
     Ok(builder.proxy(proxy.no_proxy(reqwest::NoProxy::from_string(except))))
@@ -59,7 +60,7 @@ pub struct Client {
     addresses: Vec<String>,
     /// The address that answered last.
     good: AtomicUsize,
-    /// Whoever asks waits here until few enough do.
+    /// Limits the requests at once.
     turn: Semaphore,
     token: Token,
     token_header: HeaderName,
@@ -72,7 +73,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If a certificate or key cannot be used.
+    /// Returns an error if a certificate or key cannot be used.
     pub fn new(connection: &Connection, token_header: &'static str, store: Arc<dyn Fetch>) -> Result<Self> {
         Ok(Self {
             http: Transport::new(connection, &store)?,
@@ -95,9 +96,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Why none of them did, or what one of them refused.
+    /// Returns why no address answered, or why one refused.
     pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
-        // All addresses together may take twice as long as one, so that a look ends while it still matters.
+        // All addresses together may take twice as long as one, so that a look does not end too late.
         let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
         let end = Instant::now() + whole;
         let _turn = self.turn(end).await?;
@@ -108,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As `get`, or what the sink refused.
+    /// As `get`, or the sink's error.
     pub async fn get_rows(&self, path: &str, query: &[(&str, &str)], sink: &mut dyn Sink) -> Result<Answer, Failure> {
         let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
         let end = Instant::now() + whole;
@@ -116,7 +117,8 @@ impl Client {
         self.read(path, query, self.timeout, end, self.addresses.len(), Some(sink)).await
     }
 
-    /// Reads once the answer is newer than `index`, or `wait` is over. One address only: the caller asks again.
+    /// A blocking query: answers once the data is newer than `index`, or after `wait`. It tries only one address, because the
+    /// caller repeats it.
     ///
     /// # Errors
     ///
@@ -132,21 +134,21 @@ impl Client {
         let (index, millis) = (index.to_string(), format!("{}ms", wait.as_millis()));
         let mut query = query.to_vec();
         query.extend([("index", index.as_str()), ("wait", millis.as_str())]);
-        // Servers add up to a sixteenth to the wait, so that not all who wait wake at once.
+        // Servers add up to a sixteenth to the wait, so that not all clients wake at once.
         let time = wait + wait / 16 + self.timeout;
         self.read(path, &query, time, Instant::now() + time, 1, sink).await
     }
 
-    /// Writes. Sent to a second address only if the first one certainly did not get it.
+    /// Writes. A second address is tried only if the first one certainly did not receive the request.
     ///
     /// # Errors
     ///
-    /// What was refused; or that nothing is known of what became of it.
+    /// Returns the refusal, or that the result is unknown.
     pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
         self.write(&Method::PUT, path, body).await
     }
 
-    /// As `put`, where the API wants a POST.
+    /// As `put`, for an API that requires POST.
     ///
     /// # Errors
     ///
@@ -178,7 +180,7 @@ impl Client {
                 continue;
             }
             if failure.is_tls() && self.http.renew().await {
-                // A refused handshake is no write; one that the server took and then refused the certificate of is none either.
+                // After a failed handshake, or a certificate that the server refused afterwards, no write was done.
                 continue;
             }
             if failure.is_address() {
@@ -205,7 +207,7 @@ impl Client {
         loop {
             let place = self.good.load(Ordering::Relaxed) % self.addresses.len();
             let left = end.saturating_duration_since(Instant::now());
-            // Boxed, because a request under way is large, and a thousand departures that wait for their turn have none.
+            // Boxed, because a request in flight is large, and a thousand departures may wait here without one.
             let sink = sink.as_mut().map(|sink| &mut **sink as &mut dyn Sink);
             let sent = self.send(place, &Method::GET, path, query, None, token.as_ref(), time.min(left), sink).boxed();
             let failure = match sent.await {
@@ -228,7 +230,7 @@ impl Client {
                 return Err(failure);
             }
             self.good.store(place + 1, Ordering::Relaxed);
-            // A connection that broke while it was idle must not make a look fail: a single address is then tried twice.
+            // An idle connection that broke must not make a look fail, so a single address is tried twice.
             let broke = matches!(failure, Failure::NoAnswer(_));
             if most.max(1 + usize::from(broke)) <= tries || end <= Instant::now() {
                 return Err(failure);
@@ -236,7 +238,7 @@ impl Client {
         }
     }
 
-    /// Waits until few enough others ask.
+    /// Waits until fewer requests are in flight.
     async fn turn(&self, end: Instant) -> Result<SemaphorePermit<'_>, Failure> {
         match timeout_at(end, self.turn.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
@@ -263,7 +265,7 @@ impl Client {
         let address = &self.addresses[place];
         let client = self.http.client().await.map_err(Failure::NoToken)?;
         let mut request = client.request(method.clone(), format!("{address}{path}")).timeout(time);
-        // What one request asks for goes before what is set for all.
+        // The parameters of this request override those of the settings.
         let usual = self.query.iter().filter(|(key, _)| !query.iter().any(|(asked, _)| asked == key));
         request = request.query(&usual.collect::<Vec<_>>()).query(query);
         if let Some(token) = token {

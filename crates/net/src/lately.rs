@@ -1,4 +1,4 @@
-//! What was so a moment ago, by key: forgotten after a while, so that a process that lives for months does not fill up with what is over.
+//! A map whose entries expire, so that a process that runs for months does not fill up with old entries.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Values that are kept for a while after they were last put.
+/// A map that keeps each value for a fixed time after it was last put.
 #[derive(Debug)]
 pub struct Lately<K, V> {
     kept: Duration,
@@ -15,12 +15,12 @@ pub struct Lately<K, V> {
 }
 
 impl<K: Eq + Hash, V> Lately<K, V> {
-    /// Nothing yet; each value will be kept for so long.
+    /// An empty map that keeps each value for this long.
     pub fn for_a(kept: Duration) -> Self {
         Self { kept, all: Mutex::default() }
     }
 
-    /// Keeps a value from now on. A new key makes room: all that is too old goes.
+    /// Puts a value. A new key also removes all expired entries.
     pub fn put(&self, key: K, value: V) {
         let now = Instant::now();
         let mut all = self.lock();
@@ -29,7 +29,7 @@ impl<K: Eq + Hash, V> Lately<K, V> {
         }
     }
 
-    /// A value, as long as it is kept.
+    /// The value of a key, unless it has expired.
     pub fn get(&self, key: &K) -> Option<V>
     where
         V: Clone,
@@ -37,7 +37,7 @@ impl<K: Eq + Hash, V> Lately<K, V> {
         self.lock().get(key).filter(|(put, _)| put.elapsed() < self.kept).map(|(_, value)| value.clone())
     }
 
-    /// The same, and it is kept no longer.
+    /// Removes the value of a key and returns it, unless it has expired.
     pub fn take(&self, key: &K) -> Option<V> {
         self.lock().remove(key).filter(|(put, _)| put.elapsed() < self.kept).map(|(_, value)| value)
     }
@@ -46,7 +46,7 @@ impl<K: Eq + Hash, V> Lately<K, V> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are held, also those that are too old and not gone yet.
+    /// The number of entries, including expired ones that are not removed yet.
     pub fn held(&self) -> usize {
         self.lock().len()
     }
@@ -59,7 +59,7 @@ mod tests {
     const A_MINUTE: Duration = Duration::from_mins(1);
 
     #[tokio::test(start_paused = true)]
-    async fn a_value_is_there_for_a_while_after_it_was_last_put() {
+    async fn a_value_expires_a_fixed_time_after_it_was_last_put() {
         let lately = Lately::for_a(A_MINUTE);
         lately.put("one", 1);
         tokio::time::advance(A_MINUTE / 2).await;
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hundred_thousand_that_came_and_went_leave_only_the_last_behind() {
+    async fn of_a_hundred_thousand_keys_only_the_latest_are_held() {
         let lately = Lately::for_a(A_MINUTE);
         for key in 0..100_000_u32 {
             lately.put(key, ());

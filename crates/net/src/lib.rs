@@ -1,4 +1,4 @@
-//! What every client shares: HTTP with its limits, TLS, secrets, and the servers' clock.
+//! The parts that all clients share: HTTP with its limits, TLS, secrets, and the servers' clock.
 
 pub mod clock;
 pub mod http;

@@ -1,4 +1,4 @@
-//! The token of one system: fetched when it is first needed, kept, and fetched again once when it is refused.
+//! The token of one system: fetched when it is first needed, kept, and fetched again once after it is refused.
 
 #[cfg(test)]
 mod tests;
@@ -12,28 +12,30 @@ use tokio::time::Instant;
 use decamp_config::{Secret, Stored, TokenSource};
 use decamp_core::decide::Unseen;
 
-/// A refused token is fetched again no sooner than this after the last fetch: what was just fetched will not have changed.
+/// The shortest time between the last fetch and one after a refusal. A token that was just fetched has not changed.
 const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// A fetch that failed answers for so long whoever asks next.
-const FAILED_FOR: Duration = Duration::from_secs(1);
-/// A secret that was deleted or emptied, in its file or in AWS, is believed for so long: its writer may be about to write the next one.
-const GONE_FOR: Duration = Duration::from_secs(30);
-/// A file that is compared with is read again after this.
-const FILE_LASTS: Duration = Duration::from_secs(5);
-/// A secret in AWS that is compared with is fetched again after this, as AWS's own extension for Lambda does (SECRETS_MANAGER_TTL, 300 s).
-const STORED_LASTS: Duration = Duration::from_mins(5);
+/// How long the error of a failed fetch is returned without another fetch.
+const FAILURE_KEPT: Duration = Duration::from_secs(1);
+/// How long a secret is still accepted after it was deleted or emptied, in its file or in AWS. Its writer may be about to write the
+/// next one.
+const GONE_AFTER: Duration = Duration::from_secs(30);
+/// How often a file is read again whose secret is compared with those of clients.
+const FILE_MAX_AGE: Duration = Duration::from_secs(5);
+/// How often such a secret is fetched again from AWS. AWS's own extension for Lambda uses the same time (SECRETS_MANAGER_TTL, 300
+/// s).
+const STORED_MAX_AGE: Duration = Duration::from_mins(5);
 
 /// Why a secret that is kept in AWS was not fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotFetched {
-    /// The store answered that there is no such secret, or that it is marked for deletion.
+    /// The store answered that the secret does not exist or is marked for deletion.
     Gone(Arc<str>),
-    /// The store could not be asked, or does not say: that proves nothing about the secret.
+    /// The store was not reached or did not say. That proves nothing about the secret.
     Unseen(Unseen),
 }
 
 impl NotFetched {
-    /// What it means for whoever needs the secret: it is not to be had.
+    /// Converts to `Unseen`, for a caller that needs the secret.
     fn unseen(self) -> Unseen {
         match self {
             Self::Gone(why) => Unseen::Away(why),
@@ -48,7 +50,7 @@ pub trait Fetch: Send + Sync {
     fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>>;
 }
 
-/// For where no token is kept in AWS: every fetch is denied.
+/// A store for settings without secrets in AWS. It denies every fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct NoStore;
 
@@ -58,28 +60,28 @@ impl Fetch for NoStore {
     }
 }
 
-/// The token of one system. Its clones are one token.
+/// The token of one system. Clones share its state.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 
 struct Inner {
     source: TokenSource,
     store: Arc<dyn Fetch>,
-    /// Never held while anything is fetched: whoever has the token already waits for nobody.
+    /// Never locked during a fetch, so that callers get a known token at once.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// What was fetched last, and when.
+    /// The last fetched secret, and when.
     held: Option<(Secret, Instant)>,
-    /// When a fetch was begun last.
+    /// When the last fetch began.
     tried: Option<Instant>,
-    /// Why the last one failed, and when.
+    /// Why the last fetch failed, and when.
     failed: Option<(Unseen, Instant)>,
-    /// Since when nothing is where the one that is held was, and how that shows.
+    /// Since when the held secret is missing where it is kept, and the error that shows it.
     gone: Option<(Instant, Unseen)>,
-    /// The one that is under way: all who want it wait for the same.
+    /// The fetch in progress. All callers wait for the same one.
     under_way: Option<Fetching>,
 }
 
@@ -92,27 +94,27 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
-    /// A token that is fetched when it is first needed.
+    /// A token that is not fetched yet.
     #[must_use]
     pub fn new(source: TokenSource, store: Arc<dyn Fetch>) -> Self {
         Self(Arc::new(Inner { source, store, state: Mutex::default() }))
     }
 
-    /// The token; `None` if there is none, or a blank one.
+    /// The token; `None` if there is none or it is blank.
     ///
     /// # Errors
     ///
-    /// If it could not be fetched, now or a moment ago.
+    /// Returns an error if it could not be fetched, now or within the last second.
     pub async fn get(&self) -> Result<Option<Secret>, Unseen> {
         if self.0.source == TokenSource::None {
             return Ok(None);
         }
         let fetching = {
             let mut state = self.state();
-            // Whoever asks need not be known: AWS is not called for each of them.
-            let again = if self.is_in_a_file() { FAILED_FOR } else { FETCH_AGAIN_AFTER };
+            // Unauthenticated clients can cause this call, so AWS must not be called each time.
+            let again = if self.is_in_a_file() { FAILURE_KEPT } else { FETCH_AGAIN_AFTER };
             if state.is_gone() && state.tried.is_none_or(|at| again <= at.elapsed()) {
-                // It may be back.
+                // The secret may exist again.
                 drop(self.begin(&mut state));
             }
             if let Some((_, why)) = state.gone.as_ref().filter(|_| state.is_gone()) {
@@ -121,7 +123,7 @@ impl Token {
             if let Some((secret, _)) = &state.held {
                 return Ok(Some(secret.clone()).filter(|s| !s.is_blank()));
             }
-            if let Some((why, _)) = state.failed.as_ref().filter(|(_, at)| at.elapsed() < FAILED_FOR) {
+            if let Some((why, _)) = state.failed.as_ref().filter(|(_, at)| at.elapsed() < FAILURE_KEPT) {
                 return Err(why.clone());
             }
             self.begin(&mut state)
@@ -129,17 +131,17 @@ impl Token {
         Ok(Some(fetching.await?).filter(|s| !s.is_blank()))
     }
 
-    /// Whether it is in a file, so that to read it asks nobody.
+    /// Whether it is in a file, so that reading it needs no network.
     #[must_use]
     pub fn is_in_a_file(&self) -> bool {
         matches!(self.0.source, TokenSource::File(_))
     }
 
-    /// Another token than the one that was refused, if there is one by now.
+    /// A token that differs from the refused one, if there is one by now.
     pub async fn instead_of(&self, refused: Option<&Secret>) -> Option<Secret> {
         let fetching = {
             let mut state = self.state();
-            // Somebody else was refused as well, and has fetched it already.
+            // Another caller was refused too and has fetched it already.
             if let Some((secret, _)) = state.held.as_ref().filter(|(secret, _)| Some(secret) != refused) {
                 return Some(secret.clone());
             }
@@ -152,36 +154,36 @@ impl Token {
         fetching.await.ok().filter(|s| Some(s) != refused)
     }
 
-    /// Reads it again if it is old: for whoever compares others' secrets with it, and is not refused when it has changed. Nobody waits for
-    /// a store; until it has answered the old one is believed.
+    /// Reads it again if it is old. It is for callers that compare clients' secrets with it: no refusal shows them that it has
+    /// changed. They do not wait for a store. Until it has answered, the old secret is accepted.
     pub fn keep_fresh(&self) {
-        let lasts = match &self.0.source {
+        let max_age = match &self.0.source {
             TokenSource::None | TokenSource::Literal(_) => return,
-            TokenSource::File(_) => FILE_LASTS,
-            TokenSource::Stored(_) => STORED_LASTS,
+            TokenSource::File(_) => FILE_MAX_AGE,
+            TokenSource::Stored(_) => STORED_MAX_AGE,
         };
         let mut state = self.state();
-        let is_old = state.held.as_ref().is_some_and(|(_, at)| lasts <= at.elapsed());
-        if is_old && state.tried.is_none_or(|at| lasts.min(FETCH_AGAIN_AFTER) <= at.elapsed()) {
+        let is_old = state.held.as_ref().is_some_and(|(_, at)| max_age <= at.elapsed());
+        if is_old && state.tried.is_none_or(|at| max_age.min(FETCH_AGAIN_AFTER) <= at.elapsed()) {
             drop(self.begin(&mut state));
         }
     }
 
-    /// Why the secret that is held is believed only for a moment more, or not any more: it was deleted or emptied where it is kept.
+    /// Why the held secret is accepted for at most 30 s more: it was deleted or emptied where it is kept.
     #[must_use]
     pub fn gone(&self) -> Option<Unseen> {
         self.state().gone.as_ref().map(|(_, why)| why.clone())
     }
 
-    /// What the store answered if the last fetch was denied. The secret that is held is believed all the same: a policy that was changed
-    /// by mistake is no revocation.
+    /// The store's answer if it denied the last fetch. The held secret is still accepted, because a policy that was changed by
+    /// mistake is no revocation.
     #[must_use]
     pub fn denied(&self) -> Option<Unseen> {
         let state = self.state();
         state.failed.as_ref().map(|(why, _)| why.clone()).filter(|why| matches!(why, Unseen::Denied(_)))
     }
 
-    /// Begins to fetch, or joins whoever has. It goes on even if nobody waits for it any more.
+    /// Begins a fetch or joins the one in progress. It continues even if no caller waits for it any more.
     fn begin(&self, state: &mut State) -> Fetching {
         if let Some(fetching) = &state.under_way {
             return fetching.clone();
@@ -204,7 +206,7 @@ impl Token {
         std::future::ready(read.map_err(NotFetched::unseen)).boxed().shared()
     }
 
-    /// What is at hand without asking anybody.
+    /// Reads a secret that needs no network.
     fn read(&self) -> Result<Secret, NotFetched> {
         match &self.0.source {
             TokenSource::None | TokenSource::Stored(_) => Ok(Secret::new("")),
@@ -226,12 +228,12 @@ impl Token {
 }
 
 impl State {
-    /// Keeps what came of a fetch.
+    /// Keeps the result of a fetch.
     fn fetched(&mut self, source: &TokenSource, fetched: &Result<Secret, NotFetched>) {
         self.under_way = None;
         let now = Instant::now();
         match fetched {
-            // Whoever writes a file empties it first.
+            // Writing a file empties it first.
             Ok(secret) if secret.is_blank() && self.held.is_some() => {
                 let why = || match source {
                     TokenSource::File(path) => format!("there is nothing in the file {}", path.display()),
@@ -244,7 +246,7 @@ impl State {
             Err(not_fetched) => {
                 let why = not_fetched.clone().unseen();
                 self.failed = Some((why.clone(), now));
-                // A store that is away, or that denies, is not an empty one.
+                // An unreachable store, or one that denies, is not an empty one.
                 if matches!(not_fetched, NotFetched::Gone(_)) && self.held.is_some() {
                     self.gone.get_or_insert((now, why));
                 }
@@ -252,9 +254,9 @@ impl State {
         }
     }
 
-    /// Whether what is held is believed no more.
+    /// Whether the held secret is no longer accepted.
     fn is_gone(&self) -> bool {
-        self.gone.as_ref().is_some_and(|(since, _)| GONE_FOR <= since.elapsed())
+        self.gone.as_ref().is_some_and(|(since, _)| GONE_AFTER <= since.elapsed())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose certificates are believed, which one is ours, and which name the server's must have.
+//! TLS of clients: the trusted authorities, our own certificate, and the name that a server's certificate must have.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use decamp_config::{Secret, Tls};
 
-/// PEM texts that were fetched from where `Tls::stored` says.
+/// The PEM texts that were fetched from the places that `Tls::stored` names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fetched {
-    /// The authorities that are believed.
+    /// The trusted authorities.
     pub ca: Option<Secret>,
     /// Our certificate, with its chain.
     pub certificate: Option<Secret>,
@@ -24,20 +24,21 @@ pub struct Fetched {
     pub key: Option<Secret>,
 }
 
-/// Makes the TLS side of a client of files alone. `used` is whether any address is `https`: else no file is read at all.
+/// The TLS configuration of a client whose certificates are all in files. `used` says whether any address is `https`. If not, no
+/// file is read.
 ///
 /// # Errors
 ///
-/// If a file cannot be read, or holds something else.
+/// Returns an error if a file cannot be read or has other content.
 pub fn config(tls: &Tls, used: bool) -> Result<ClientConfig> {
     config_with(tls, &Fetched::default(), used)
 }
 
-/// The same of files and of what was fetched.
+/// The TLS configuration from files and fetched texts.
 ///
 /// # Errors
 ///
-/// If a file cannot be read, or one of them holds something else.
+/// Returns an error if a file cannot be read, or if a file or text has other content.
 pub fn config_with(tls: &Tls, fetched: &Fetched, used: bool) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -47,7 +48,7 @@ pub fn config_with(tls: &Tls, fetched: &Fetched, used: bool) -> Result<ClientCon
         return Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
     }
     let verifier = verifier(tls, fetched, provider)?;
-    // The verifier is rustls's own; only the name that it compares with may be another.
+    // The verifier is rustls's own. Only the name that it compares with may differ.
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let chain = match (&fetched.certificate, &tls.certificate) {
         (Some(text), _) => Some(certificates_in(text, "the client certificate that was fetched")?),
@@ -56,7 +57,7 @@ pub fn config_with(tls: &Tls, fetched: &Fetched, used: bool) -> Result<ClientCon
     };
     let key = match (&fetched.key, &tls.key) {
         (Some(text), _) => {
-            // The text itself is in no message: it is the key.
+            // No message may contain the text, because it is the key.
             Some(PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).context("read the private key that was fetched")?)
         }
         (None, Some(file)) => {
@@ -83,11 +84,11 @@ fn verifier(tls: &Tls, fetched: &Fetched, provider: Arc<CryptoProvider>) -> Resu
     Ok(Arc::new(Named { name, usual }))
 }
 
-/// The authorities that are believed: those that are named, else the system's.
+/// The trusted authorities: those in the settings, else the system's.
 ///
 /// # Errors
 ///
-/// If a file cannot be read or holds none, or none is known.
+/// Returns an error if a file cannot be read or has no certificate, or if no authority is known.
 pub fn roots(tls: &Tls) -> Result<RootCertStore> {
     let mut files: Vec<PathBuf> = tls.ca.iter().cloned().collect();
     if let Some(folder) = &tls.ca_path {
@@ -103,12 +104,12 @@ pub fn roots(tls: &Tls) -> Result<RootCertStore> {
         roots.roots.extend(added(&certificates(&file)?, &file.display().to_string())?.roots);
     }
     if roots.is_empty() {
-        bail!("no certificate authority is known, so no server can be believed; name one in the settings");
+        bail!("no certificate authority is known, so no server can be trusted; name one in the settings");
     }
     Ok(roots)
 }
 
-/// Certificates as authorities.
+/// A store that trusts these certificates.
 fn added(certificates: &[CertificateDer<'static>], of: &str) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
@@ -138,7 +139,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// Compares the certificate with one name, whatever address was dialled: Nomad's servers are all `server.<region>.nomad`.
+/// Verifies the certificate against one fixed name, whatever the address: Nomad's servers are all `server.<region>.nomad`.
 #[derive(Debug)]
 struct Named {
     name: ServerName<'static>,

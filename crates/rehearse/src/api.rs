@@ -1,4 +1,4 @@
-//! A real agent's HTTP API, as the rehearsal itself calls it: JSON in, and what came back as text.
+//! The HTTP API of a real agent, as the rehearsal calls it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use super::proxy::{self, Pool};
 use super::server::full;
 
-/// No call takes longer, but where somebody says so.
+/// The time-out of a call, unless the caller sets another.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An API.
+/// The API of one agent.
 #[derive(Debug, Clone)]
 pub(super) struct Api {
     pub(super) address: SocketAddr,
@@ -27,32 +27,32 @@ impl Api {
         Self { address, pool: proxy::pool(Duration::from_secs(2), true) }
     }
 
-    /// Whether it answers, and knows a server that leads: Consul and Nomad have the same call for it.
+    /// Whether the agent answers and knows a leader. Consul and Nomad have the same call for it.
     pub(super) async fn knows_a_leader(&self) -> bool {
         matches!(self.call(Method::GET, "/v1/status/leader", None, PATIENCE).await, Ok(leader) if leader.contains(':'))
     }
 
-    /// What stands there.
+    /// Reads JSON from a path.
     ///
     /// # Errors
-    /// It does not answer with a 200 and JSON.
+    /// The agent does not answer with a 200 and JSON.
     pub(super) async fn get(&self, path: &str) -> Result<Value> {
         let text = self.call(Method::GET, path, None, PATIENCE).await?;
-        serde_json::from_str(&text).with_context(|| format!("{path}: no JSON"))
+        serde_json::from_str(&text).with_context(|| format!("{path}: the answer is not JSON"))
     }
 
-    /// Puts something there.
+    /// Writes to a path.
     ///
     /// # Errors
-    /// It does not take it.
+    /// The agent does not answer with a 200.
     pub(super) async fn put(&self, path: &str, body: Option<Value>) -> Result<()> {
         self.put_within(PATIENCE, path, body).await
     }
 
-    /// The same, for what takes longer or shorter.
+    /// Writes to a path, with a time-out of its own.
     ///
     /// # Errors
-    /// It does not take it.
+    /// The agent does not answer with a 200 in time.
     pub(super) async fn put_within(&self, patience: Duration, path: &str, body: Option<Value>) -> Result<()> {
         self.call(Method::PUT, path, body, patience).await.map(drop)
     }

@@ -1,8 +1,8 @@
-//! The load balancer before each target group, which routes by the model's state, in round robin: a reverse proxy as an Application Load
-//! Balancer is, or one that passes connections through as a Network Load Balancer does.
+//! The load balancer of each target group. It routes by the model's state, in round robin: as a reverse proxy, like an Application Load
+//! Balancer, or by passing connections through, like a Network Load Balancer.
 
 mod health;
-mod passage;
+mod pass_through;
 mod targets;
 
 use std::collections::HashSet;
@@ -17,22 +17,22 @@ use hyper::{Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use self::passage::pass;
-pub(super) use self::passage::{By, End, Ends};
+use self::pass_through::pass;
+pub(super) use self::pass_through::{ConnectionEnd, ConnectionEnds, EndedBy};
 use self::targets::{Target, Targets};
 use super::cluster;
 use super::plan::{LoadBalancer, Plan};
 use super::proxy::{self, CAUSE, NUMBER, Pool, Stopped, made_up};
-use super::server::{Body, Hold, Server};
+use super::server::{Body, Server, WorkToken};
 use super::traefik;
 use decamp_sandbox::wire::{Shared, listen};
 
-/// A target that takes no connection within this gives a 504.
+/// How long it waits for a connection to a target before it answers 504.
 const CONNECT: Duration = Duration::from_secs(10);
-/// So does one that answers nothing for so long: the idle time-out.
+/// The idle time-out: how long it waits for an answer before it answers 504.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// The requests that the load balancer itself cut, at the end of a deregistration delay.
+/// The numbers of the requests that the load balancer cut at the end of a deregistration delay.
 pub(super) type Cuts = Arc<Mutex<HashSet<u64>>>;
 
 /// A load balancer with a listener for each target group.
@@ -49,15 +49,15 @@ impl Drop for Balancer {
 }
 
 impl Balancer {
-    /// Begins to listen on free ports. With `ends` it is a Network Load Balancer, which tells there how connections end.
+    /// Starts to listen on free ports. With `ends` it is a Network Load Balancer, which records there how connections end.
     ///
     /// # Errors
-    /// There is none.
-    pub(super) async fn start(shared: &Arc<Shared>, plan: &Plan, cuts: &Cuts, ends: Option<&Ends>) -> io::Result<Self> {
+    /// No port is free.
+    pub(super) async fn start(shared: &Arc<Shared>, plan: &Plan, cuts: &Cuts, ends: Option<&ConnectionEnds>) -> io::Result<Self> {
         let (mut addresses, mut listeners, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
         for arn in cluster::target_groups() {
             let targets = Arc::new(Targets::new(arn.clone(), plan.port));
-            // The routes must be known before the first request comes.
+            // The routes must be known before the first request.
             targets.look(shared);
             let (follow, shared_too) = (Arc::clone(&targets), Arc::clone(shared));
             tasks.push(tokio::spawn(async move { follow.follow(&shared_too).await }));
@@ -77,14 +77,14 @@ impl Balancer {
                 cuts: Arc::clone(cuts),
                 ingress_is_traefik: plan.traefik.is_some(),
             });
-            let server = Server::start(free, move |request, hold| Arc::clone(&front).answer(request, hold)).await?;
+            let server = Server::start(free, move |request, token| Arc::clone(&front).answer(request, token)).await?;
             addresses.push(server.address);
             listeners.push(server);
         }
         Ok(Self { addresses, _listeners: listeners, tasks })
     }
 
-    /// Where clients of each target group connect.
+    /// The address of each target group's listener.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
     }
@@ -95,12 +95,12 @@ struct Front {
     targets: Arc<Targets>,
     pool: Pool,
     cuts: Cuts,
-    /// It does not say on an answer that it made it up, nor why.
+    /// Traefik does not mark the answers that it makes itself.
     ingress_is_traefik: bool,
 }
 
 impl Front {
-    async fn answer(self: Arc<Self>, mut request: Request<Incoming>, hold: Hold) -> Response<Body> {
+    async fn answer(self: Arc<Self>, mut request: Request<Incoming>, token: WorkToken) -> Response<Body> {
         let Some(target) = self.targets.next() else {
             return made_up(StatusCode::SERVICE_UNAVAILABLE, &format!("the load balancer had no target in group {}", self.name));
         };
@@ -117,7 +117,7 @@ impl Front {
             }
         });
         let who = format!("the load balancer sent it to the ingress of {}", target.instance);
-        let sent = proxy::forward(&self.pool, target.address, request, hold.life.clone(), Some(cut));
+        let sent = proxy::forward(&self.pool, target.address, request, token.state.clone(), Some(cut));
         match timeout(IDLE, sent).await {
             Ok(Ok(answer)) => self.with_its_cause(answer, &target, &service),
             Ok(Err(Stopped::Failed(error))) => made_up(StatusCode::BAD_GATEWAY, &format!("{who}: {}", proxy::why(&error))),
@@ -128,10 +128,10 @@ impl Front {
         }
     }
 
-    /// An answer of an ingress that made it up says so.
+    /// Adds the cause to an answer that Traefik made itself.
     fn with_its_cause(&self, mut answer: Response<Body>, target: &Target, service: &str) -> Response<Body> {
         let node = cluster::number(target.instance).filter(|_| self.ingress_is_traefik).map(cluster::name);
-        let cause = node.and_then(|node| traefik::meant(answer.status(), &node, service));
+        let cause = node.and_then(|node| traefik::cause(answer.status(), &node, service));
         if let Some(cause) = cause.and_then(|cause| HeaderValue::try_from(cause).ok()) {
             answer.headers_mut().insert(CAUSE, cause);
         }

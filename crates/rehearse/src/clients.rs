@@ -1,6 +1,7 @@
-//! The clients: a constant rate of requests whatever becomes of them (open loop), and a few WebSockets. Every one is accounted for.
+//! The clients: they send requests at a constant rate, whether or not earlier ones succeed (open loop), and keep a few WebSockets open.
+//! The ledger accounts for every request.
 
-mod kept;
+mod keep_alive;
 mod request;
 mod socket;
 
@@ -13,41 +14,48 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use self::kept::Callers;
-use super::balancer::{Cuts, Ends};
-use super::ledger::{Class, Fared, Ledger};
+use self::keep_alive::KeepAliveClients;
+use super::balancer::{ConnectionEnds, Cuts};
+use super::ledger::{Class, Ledger, RequestOutcome};
 use super::plan::{Nature, Plan};
 use super::proxy::{self, Pool};
 use decamp_sim::luck::Luck;
 
-/// What the cause of a failure begins with where the load balancer itself was not reached.
+/// The beginning of a cause if the request did not reach the load balancer.
 pub(super) const BALANCER: &str = "the load balancer: ";
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it waits for a connection.
+/// How long a client waits for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// WebSockets to each target group. There are none through a Network Load Balancer: an ingress that stops cuts those that it carries,
-/// whichever tool stops it.
+/// How many WebSockets each target group gets. A Network Load Balancer gets none: an ingress that stops breaks the WebSockets that it
+/// carries, with any driver.
 const SOCKETS: usize = 6;
 
-/// What all clients share.
+/// All clients, and what they share.
 pub(super) struct Clients {
-    /// Where each target group's load balancer listens.
+    /// The address of each target group's load balancer.
     pub(super) fronts: Vec<SocketAddr>,
     pub(super) services: Vec<Arc<str>>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) cuts: Cuts,
     pool: Pool,
-    /// Those who keep their connections, where it is the load balancer's clients who do.
-    callers: Option<Callers>,
+    /// The clients that keep their connections. Only a Network Load Balancer has them.
+    keep_alive: Option<KeepAliveClients>,
     numbers: AtomicU64,
-    /// Those whose WebSockets are closed in order when they stop.
-    polite: Vec<Arc<str>>,
+    /// The services that close their WebSockets in order when they stop.
+    obedient: Vec<Arc<str>>,
 }
 
 impl Clients {
-    /// The clients of load balancers at `fronts`; with `ends`, of Network Load Balancers that tell there how connections end.
-    pub(super) fn new(plan: &Plan, fronts: Vec<SocketAddr>, ledger: &Arc<Ledger>, cuts: &Cuts, ends: Option<Ends>) -> Arc<Self> {
+    /// The clients of the load balancers at `fronts`. With `ends` these are Network Load Balancers, which record there how connections
+    /// end.
+    pub(super) fn new(
+        plan: &Plan,
+        fronts: Vec<SocketAddr>,
+        ledger: &Arc<Ledger>,
+        cuts: &Cuts,
+        ends: Option<ConnectionEnds>,
+    ) -> Arc<Self> {
         let services = plan.services();
         let names = |keep: &dyn Fn(Nature) -> bool| -> Vec<Arc<str>> {
             services.iter().filter(|s| keep(s.nature)).map(|s| Arc::from(&*s.name)).collect()
@@ -58,39 +66,39 @@ impl Clients {
             ledger: Arc::clone(ledger),
             cuts: Arc::clone(cuts),
             pool: proxy::pool(CONNECT, false),
-            callers: ends.map(Callers::new),
+            keep_alive: ends.map(KeepAliveClients::new),
             numbers: AtomicU64::new(1),
-            polite: names(&|nature| nature != Nature::Deaf),
+            obedient: names(&|nature| nature != Nature::Deaf),
         })
     }
 
-    /// How many WebSockets there are to be.
+    /// The number of WebSockets.
     pub(super) fn sockets(&self) -> u64 {
-        u64::try_from(self.sockets_in_all()).unwrap_or(u64::MAX)
+        u64::try_from(self.socket_count()).unwrap_or(u64::MAX)
     }
 
-    fn sockets_in_all(&self) -> usize {
-        if self.callers.is_some() { 0 } else { SOCKETS * self.fronts.len() }
+    fn socket_count(&self) -> usize {
+        if self.keep_alive.is_some() { 0 } else { SOCKETS * self.fronts.len() }
     }
 
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Whether the load balancer itself cut this request.
+    /// Whether the load balancer cut this request.
     fn was_cut(&self, number: u64) -> bool {
         self.cuts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&number)
     }
 
-    /// Sends at a constant rate until told to stop, then waits for what is under way.
+    /// Sends at a constant rate until `stop` is set, then waits for the requests in progress.
     pub(super) async fn load(self: Arc<Self>, rate: u32, seed: u64, mut stop: watch::Receiver<bool>) {
-        let mut luck = Luck::new(seed ^ 0x10ad);
+        let mut rng = Luck::new(seed ^ 0x10ad);
         let began = Instant::now();
-        let mut under_way = JoinSet::new();
-        for place in 0..self.sockets_in_all() {
-            if let Some(service) = self.polite.get(place % self.polite.len().max(1)).cloned() {
+        let mut in_progress = JoinSet::new();
+        for place in 0..self.socket_count() {
+            if let Some(service) = self.obedient.get(place % self.obedient.len().max(1)).cloned() {
                 let front = self.fronts[place % self.fronts.len()];
-                under_way.spawn(socket::keep(Arc::clone(&self), front, service, stop.clone()));
+                in_progress.spawn(socket::keep(Arc::clone(&self), front, service, stop.clone()));
             }
         }
         for number in 0_u32.. {
@@ -99,57 +107,59 @@ impl Clients {
                 () = sleep_until(due) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
             }
-            let drawn = Drawn::draw(&mut luck, &self.services, &self.fronts);
-            under_way.spawn(Arc::clone(&self).one(drawn, due));
-            // What is over must not pile up.
-            while under_way.try_join_next().is_some() {}
+            let spec = RequestSpec::draw(&mut rng, &self.services, &self.fronts);
+            in_progress.spawn(Arc::clone(&self).one(spec, due));
+            // Drop the handles of finished requests.
+            while in_progress.try_join_next().is_some() {}
         }
-        while under_way.join_next().await.is_some() {}
+        while in_progress.join_next().await.is_some() {}
     }
 
-    async fn one(self: Arc<Self>, drawn: Drawn, due: Instant) {
-        self.ledger.leaves(due);
-        let mut fared = request::send(&self, &drawn).await;
-        if let (Fared::Failed(..), number @ 1..) = (&fared.0, fared.1)
-            && drawn.class == Class::Stream
+    async fn one(self: Arc<Self>, spec: RequestSpec, due: Instant) {
+        self.ledger.sent(due);
+        let mut outcome = request::send(&self, &spec).await;
+        if let (RequestOutcome::Failed(..), number @ 1..) = (&outcome.0, outcome.1)
+            && spec.class == Class::Stream
             && self.was_cut(number)
         {
-            // Closed by the load balancer at the end of its delay: it moves if it comes back within a second.
-            let again = tokio::time::timeout(Duration::from_secs(1), request::begins(&self, &drawn)).await;
+            // The load balancer closed the stream at the end of its delay. It counts as moved if it is open again within a second.
+            let again = tokio::time::timeout(Duration::from_secs(1), request::begins(&self, &spec)).await;
             if again == Ok(true) {
-                fared.0 = Fared::Moved;
+                outcome.0 = RequestOutcome::Moved;
             }
         }
-        if matches!(fared.0, Fared::Failed(..)) && self.callers.as_ref().is_some_and(|callers| callers.broke(fared.1)) {
-            self.ledger.failed_on_a_kept_one();
+        if matches!(outcome.0, RequestOutcome::Failed(..))
+            && self.keep_alive.as_ref().is_some_and(|keep_alive| keep_alive.broke(outcome.1))
+        {
+            self.ledger.failed_on_kept_connection();
         }
-        self.ledger.over(drawn.class, &drawn.service, due, fared.0);
+        self.ledger.ended(spec.class, &spec.service, due, outcome.0);
     }
 }
 
-/// A request that was drawn.
+/// A request to send, drawn at random.
 #[derive(Debug, Clone)]
-pub(super) struct Drawn {
+pub(super) struct RequestSpec {
     pub(super) class: Class,
     pub(super) service: Arc<str>,
     pub(super) front: SocketAddr,
-    /// How long it is to take, beside the way there.
+    /// How long the service takes to answer.
     pub(super) takes: Duration,
 }
 
-impl Drawn {
-    fn draw(luck: &mut Luck, services: &[Arc<str>], fronts: &[SocketAddr]) -> Self {
-        let place = |luck: &mut Luck, many: usize| usize::try_from(luck.below(many as u64)).unwrap_or(0);
-        let service = Arc::clone(&services[place(luck, services.len())]);
-        let front = fronts[place(luck, fronts.len())];
+impl RequestSpec {
+    fn draw(rng: &mut Luck, services: &[Arc<str>], fronts: &[SocketAddr]) -> Self {
+        let place = |rng: &mut Luck, many: usize| usize::try_from(rng.below(many as u64)).unwrap_or(0);
+        let service = Arc::clone(&services[place(rng, services.len())]);
+        let front = fronts[place(rng, fronts.len())];
         let ms = Duration::from_millis;
-        // Of a hundred: 84 short ones, 6 slow, 4 streams, 6 uploads.
-        let (class, least, most) = match luck.below(100) {
+        // Of a hundred requests 84 are short, 6 slow, 4 streams and 6 uploads.
+        let (class, least, most) = match rng.below(100) {
             0..6 => (Class::Slow, ms(200), Plan::LONGEST_REQUEST - ms(100)),
             6..10 => (Class::Stream, ms(300), Plan::LONGEST_REQUEST - ms(300)),
             10..16 => (Class::Upload, ms(100), ms(1_000)),
             _ => (Class::Short, ms(2), ms(30)),
         };
-        Self { class, service, front, takes: luck.span(least, most) }
+        Self { class, service, front, takes: rng.span(least, most) }
     }
 }

@@ -1,4 +1,4 @@
-//! How the rehearsal's Nomad, Consul and Auto Scaling are filled: nodes with an ingress each, services behind it, two target groups.
+//! The initial state of the rehearsal's models: nodes with an ingress each, services behind it, and two target groups.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind};
 use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
 
-/// The ids of instances count from here.
+/// The instance ids count up from this one.
 const FIRST: u64 = 0x0abc_0000_0000;
 
-/// The instance with this number, counted from 1.
+/// The instance with this number. Numbers start at 1.
 pub(super) fn instance(number: u32) -> InstanceId {
     InstanceId::from_number(FIRST + u64::from(number))
 }
 
-/// The number of an instance; `None` if it is none of ours.
+/// The number of an instance. `None` if it is not one of the rehearsal's.
 pub(super) fn number(instance: InstanceId) -> Option<u32> {
     u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
 }
@@ -31,28 +31,28 @@ pub(super) fn name(number: u32) -> String {
     format!("node-{number}")
 }
 
-/// The number of the node of this name; `None` if it is none of ours.
+/// The number of the node with this name. `None` if it is not one of the rehearsal's.
 pub(super) fn number_of(name: &str) -> Option<u32> {
     name.strip_prefix("node-")?.parse().ok()
 }
 
-/// Its zone.
+/// The zone of the instance with this number.
 pub(super) fn zone(number: u32) -> Arc<str> {
     ["eu-west-1a", "eu-west-1b", "eu-west-1c"][usize::try_from(number % 3).unwrap_or(0)].into()
 }
 
-/// The two target groups: the attached one, then the one that only the hook's metadata names.
+/// The two target groups: the attached one, and the one that only the hook's metadata names.
 pub(super) fn target_groups() -> [TargetGroupArn; 2] {
     ["attached", "named"].map(|name| {
         let account = super::plan::ACCOUNT;
         let text = format!("arn:aws:elasticloadbalancing:{REGION}:{account}:targetgroup/{name}/0123456789abcdef");
-        text.parse().expect("it fits an ARN's grammar")
+        text.parse().expect("it is a valid ARN")
     })
 }
 
-/// How a target group is set up.
+/// The settings of a target group.
 pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
-    // Two checks in a row decide: the second comes one interval after the first.
+    // Two equal checks in a row decide. The second comes one interval after the first.
     let health = HealthTimes {
         registration: Plan::CHECK_EVERY / 2,
         up: Plan::CHECK_EVERY,
@@ -61,13 +61,13 @@ pub(super) fn target_group(arn: TargetGroupArn, plan: &Plan) -> GroupSetup {
     };
     let kind = if plan.balancer.is_network() { Kind::Nlb } else { Kind::Alb };
     let connection_termination = plan.balancer == LoadBalancer::NetworkThatTerminates;
-    // Its processes are one load balancer for all zones.
+    // Cross-zone load balancing, because one process serves all zones.
     let cross_zone = CrossZone { of_group: None, of_balancer: true };
     let setup = GroupSetup::new(arn, kind, plan.port);
     GroupSetup { delay: Plan::DELAY, lag: plan.lag(), health, connection_termination, cross_zone, ..setup }
 }
 
-/// How the Auto Scaling group is set up.
+/// The settings of the Auto Scaling group.
 pub(super) fn auto_scaling_group(plan: &Plan) -> AsgSetup {
     let [attached, named] = target_groups();
     let hook = HookSetup::terminating(HOOK.into(), Plan::HEARTBEAT_TIMEOUT).naming(vec![named]);
@@ -82,14 +82,14 @@ pub(super) fn auto_scaling_group(plan: &Plan) -> AsgSetup {
     }
 }
 
-/// Adds a node, and the Consul agent beside it.
-pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck) -> NodeNumber {
+/// Adds a node with its Consul agent.
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Luck) -> NodeNumber {
     let address = Plan::address(number);
     let name: Arc<str> = name(number).into();
     let agent = consul.add_node(Arc::clone(&name));
     consul.add_other(agent, "nomad-client".into());
     nomad.add_node(NodeSpec {
-        id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
+        id: NodeId(u128::from(rng.bits()) << 64 | u128::from(rng.bits())),
         name: Arc::clone(&name),
         instance: Some(instance(number)),
         addresses: vec![IpAddr::V4(address)],
@@ -114,7 +114,7 @@ fn group(job: &str, kind: JobKind, kill_timeout: Duration) -> TaskGroup {
     }
 }
 
-/// Every process ends at its `kill_timeout` unless the real one tells that it ended before.
+/// The behaviour of the model's processes. Each ends at its `kill_timeout`, unless its real server ends earlier.
 fn behaviour(plan: &Plan, starts_in: Duration) -> Behaviour {
     Behaviour {
         starts_in,
@@ -125,7 +125,7 @@ fn behaviour(plan: &Plan, starts_in: Duration) -> Behaviour {
     }
 }
 
-/// The ingress: a system job on every node that follows discovery and says so.
+/// Adds the ingress: a system job on every node. Its job says how it follows discovery.
 pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
     let mut group = group(INGRESS, JobKind::System, Plan::INGRESS_KILL_TIMEOUT);
     let how = if plan.ingress_poll.is_some() { "Traefik polls Consul" } else { "Traefik watches Consul" };
@@ -139,12 +139,12 @@ pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeN
     number
 }
 
-/// decamp itself, as the job file in `infra/serve` has it: two replicas on nodes of their own, one of which moves at a time.
+/// Adds decamp itself, like the job file in `infra/serve`: two replicas on different nodes, of which one moves at a time.
 pub(super) fn add_decamp(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], plan: &Plan) -> GroupNumber {
     let mut group = group(DECAMP, JobKind::Service, Plan::DECAMP_KILL_TIMEOUT);
     group.count = Plan::REPLICAS;
     group.max_parallel = Some(1);
-    // Nobody sends to it here: it has a queue.
+    // No client sends to it: it reads a queue.
     group.services = Vec::new();
     let behaviour = behaviour(plan, Duration::from_millis(500));
     let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Apart, ports: Ports::Dynamic });
@@ -154,7 +154,7 @@ pub(super) fn add_decamp(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNu
     number
 }
 
-/// The services, their copies spread over the nodes.
+/// Adds the services, with their copies spread over the nodes.
 pub(super) fn add_services(
     nomad: &mut Nomad,
     consul: &mut Consul,

@@ -1,8 +1,8 @@
-//! A real Consul in place of the pretended one: a server, and an agent beside every node, as the pretended Nomad's clients use them.
+//! A real Consul instead of the simulated one: a server, and an agent for every node.
 //!
-//! [`Consul::start`] starts the server. [`Consul::follow`] does what Nomad's clients do: it starts an agent where a node joins,
-//! registers with that very agent what the model registers on the node, checks and all, deregisters it again, and lets the agent
-//! leave where a machine is stopped. The catalog is the real one: agents write to it, the ingress and decamp read it.
+//! [`Consul::start`] starts the server. [`Consul::follow`] does the work of Nomad's clients. It starts an agent when a node joins, and
+//! registers and deregisters the model's services and checks with that agent. When a machine stops, its agent leaves. The catalog is
+//! real: the agents write to it, the ingress and decamp read it.
 
 mod agent;
 mod mirror;
@@ -18,20 +18,20 @@ use tokio::time::{Instant, sleep};
 
 use self::agent::Agent;
 use super::api::Api;
-use super::guard::Where;
 use super::programs::{Program, Programs, version};
+use super::supervised::Isolation;
 use decamp_sandbox::wire::Shared;
 
-/// A server or agent that does not answer within this will not.
+/// How long a server or agent may take to answer.
 const COMES_UP_IN: Duration = Duration::from_secs(40);
 /// The name of the server's process.
 const SERVER: &str = "consul-server";
 
-/// A running server and its agents. All end when this is dropped.
+/// A running server and its agents. They end when this is dropped.
 pub(super) struct Consul {
-    /// Where the server's API is.
+    /// The address of the server's API.
     pub(super) address: SocketAddr,
-    /// What it says that it is.
+    /// The name and version that it prints.
     pub(super) version: String,
     inner: Arc<Inner>,
 }
@@ -44,20 +44,20 @@ struct Inner {
 
 impl Drop for Consul {
     fn drop(&mut self) {
-        // Somebody may still hold the inner part for a moment.
+        // Another task may hold the inner part for a moment longer.
         self.inner.programs.end_all();
     }
 }
 
 impl Consul {
-    /// Starts a server of this binary, on free ports, and waits until it leads.
+    /// Starts a server with this binary on free ports, and waits until it is leader.
     ///
     /// # Errors
-    /// The binary is missing or no Consul, or the server does not come up.
+    /// The binary is missing or is not Consul, or the server does not come up.
     pub(super) async fn start(binary: &Path) -> Result<Self> {
         let version = version(binary)?;
         if !version.starts_with("Consul ") {
-            bail!("{} is no Consul: it says that it is {version:?}", binary.display());
+            bail!("{} is no Consul: its version is {version:?}", binary.display());
         }
         let programs = Programs::new()?;
         let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -73,27 +73,27 @@ impl Consul {
         Ok(consul)
     }
 
-    /// What starts the agents beside nodes.
+    /// A handle that starts the agents of nodes.
     pub(super) fn agents(&self) -> Agents {
         Agents(Arc::clone(&self.inner))
     }
 
-    /// Does what Nomad's clients do with their agents, for ever.
+    /// Does the work of Nomad's clients with their agents, until the models end.
     ///
     /// # Errors
-    /// An agent does not come up, or takes nothing any more.
+    /// An agent does not come up, or no longer accepts registrations.
     pub(super) fn follow(&self, shared: &Arc<Shared>) -> impl Future<Output = Result<()>> + Send + use<> {
         mirror::follow(Arc::clone(&self.inner), Arc::clone(shared))
     }
 }
 
-/// Starts the agents beside nodes whose Nomad is real: its clients do the rest themselves.
+/// Starts the agents of nodes when Nomad is real. Nomad's clients do the rest themselves.
 #[derive(Clone)]
 pub(super) struct Agents(Arc<Inner>);
 
-/// An agent beside a node.
-pub(super) struct Beside {
-    /// Where its API is.
+/// The Consul agent of a node.
+pub(super) struct NodeAgent {
+    /// The address of its API.
     pub(super) address: SocketAddr,
     name: String,
     agent: Agent,
@@ -101,20 +101,20 @@ pub(super) struct Beside {
 }
 
 impl Agents {
-    /// Starts one, and waits until it has joined.
+    /// Starts the agent of a node, and waits until it has joined.
     ///
     /// # Errors
     /// It does not come up.
-    pub(super) async fn beside(&self, node: &str, address: IpAddr) -> Result<Beside> {
-        let agent = self.0.beside(node, address).await?;
-        Ok(Beside { address: agent.0.address, name: node.to_owned(), agent, inner: Arc::clone(&self.0) })
+    pub(super) async fn start(&self, node: &str, address: IpAddr) -> Result<NodeAgent> {
+        let agent = self.0.start_for_node(node, address).await?;
+        Ok(NodeAgent { address: agent.0.address, name: node.to_owned(), agent, inner: Arc::clone(&self.0) })
     }
 }
 
-impl Beside {
-    /// It leaves and ends, as on a machine that shuts down.
+impl NodeAgent {
+    /// Makes the agent leave and end, as on a machine that shuts down.
     pub(super) async fn leave(self) {
-        // One that cannot say good-bye is taken for failed by the others, as on a real machine.
+        // An agent that cannot leave counts as failed for the others, as on a real machine.
         self.agent.leave().await.ok();
         self.inner.programs.end(&self.name);
     }
@@ -135,12 +135,12 @@ impl Inner {
         std::fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))?;
         let file = file.to_string_lossy();
         let arguments = &["agent", "-config-file", &file];
-        self.programs.start(name, Program { binary: &self.binary, arguments, variables: &[], place: Where::Here })?;
+        self.programs.start(name, Program { binary: &self.binary, arguments, variables: &[], isolation: Isolation::Shared })?;
         Ok(Agent(Api::at(SocketAddr::new(address, http))))
     }
 
-    /// Starts the agent beside a node, and waits until it has joined.
-    async fn beside(&self, node: &str, address: IpAddr) -> Result<Agent> {
+    /// Starts the agent of a node, and waits until it has joined.
+    async fn start_for_node(&self, node: &str, address: IpAddr) -> Result<Agent> {
         let [http, server, gossip] = free_ports(address)?;
         let config = json!({
             "retry_join": [self.gossip.to_string()], "retry_interval": "1s",
@@ -163,7 +163,7 @@ impl Inner {
     }
 }
 
-/// Ports on this address that are free right now. Gossip takes the same number for datagrams, where hardly anybody listens.
+/// Ports on this address that are free now. Gossip uses the same number for UDP, where hardly any program listens.
 pub(super) fn free_ports<const N: usize>(address: IpAddr) -> Result<[u16; N]> {
     let taken: Vec<TcpListener> = (0..N)
         .map(|_| TcpListener::bind((address, 0)))

@@ -1,4 +1,4 @@
-//! The ingress on a node: a reverse proxy that knows its backends from Consul's HTTP API, and forgets them no faster than Traefik.
+//! The ingress on a node: a reverse proxy that reads its backends from Consul's HTTP API, and drops them no faster than Traefik does.
 
 mod discovery;
 
@@ -17,16 +17,16 @@ use tokio::task::JoinHandle;
 pub(super) use self::discovery::{Catalog, Discovery};
 use super::processes::{Names, name_at};
 use super::proxy::{self, Pool, Stopped, made_up};
-use super::server::{Body, Hold, Server, full};
+use super::server::{Body, Server, WorkToken, full};
 
-/// Where load balancers ask whether it lives.
+/// The path of the load balancers' health checks.
 pub(super) const PING: &str = "/ping";
-/// Stands in the cause of a failure where the ingress could not renew what it knew of discovery.
-pub(super) const AWAY: &str = ", Consul being away,";
-/// A backend that takes no connection within this is given up.
+/// Part of a cause if the ingress could not reach Consul and used its last catalog.
+pub(super) const AWAY: &str = ", with Consul unreachable,";
+/// How long it waits for a connection to a backend.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// An ingress that follows discovery.
+/// An ingress that follows service discovery.
 pub(super) struct Ingress {
     catalog: Arc<RwLock<Catalog>>,
     follows: JoinHandle<()>,
@@ -39,30 +39,30 @@ impl Drop for Ingress {
 }
 
 impl Ingress {
-    /// Begins to follow discovery.
+    /// Starts to follow service discovery.
     pub(super) fn follow(discovery: &Discovery) -> Self {
         let catalog: Arc<RwLock<Catalog>> = Arc::default();
         let follows = tokio::spawn(discovery.clone().follow(Arc::clone(&catalog)));
         Self { catalog, follows }
     }
 
-    /// Begins to listen, on this node and address.
+    /// Starts to listen on this address, as the ingress of this node.
     ///
     /// # Errors
     /// The port is in use.
     pub(super) async fn start(&self, node: &str, address: SocketAddr, names: &Names) -> io::Result<Server> {
-        let door = Arc::new(Door {
+        let reverse_proxy = Arc::new(ReverseProxy {
             who: format!("the ingress on {node}"),
             catalog: Arc::clone(&self.catalog),
             turns: RwLock::default(),
             pool: proxy::pool(CONNECT, true),
             names: Arc::clone(names),
         });
-        Server::start(address, move |request, hold| Arc::clone(&door).answer(request, hold)).await
+        Server::start(address, move |request, token| Arc::clone(&reverse_proxy).answer(request, token)).await
     }
 }
 
-struct Door {
+struct ReverseProxy {
     who: String,
     catalog: Arc<RwLock<Catalog>>,
     turns: RwLock<HashMap<String, AtomicUsize>>,
@@ -70,8 +70,8 @@ struct Door {
     names: Names,
 }
 
-impl Door {
-    async fn answer(self: Arc<Self>, request: Request<Incoming>, hold: Hold) -> Response<Body> {
+impl ReverseProxy {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, token: WorkToken) -> Response<Body> {
         let path = request.uri().path();
         if path == PING {
             return Response::new(full("OK"));
@@ -81,11 +81,11 @@ impl Door {
         let who = format!("{}{}", self.who, if away { AWAY } else { "" });
         let to = match to {
             Ok(to) => to,
-            // Traefik's words: a router whose service has no server, and no router at all.
+            // As Traefik answers: 503 if the service has no copy, 404 if there is no such service.
             Err(true) => return made_up(StatusCode::SERVICE_UNAVAILABLE, &format!("{who} knew no copy of {service}")),
             Err(false) => return made_up(StatusCode::NOT_FOUND, &format!("{who} did not know {service}")),
         };
-        match proxy::forward(&self.pool, to, request, hold.life.clone(), None).await {
+        match proxy::forward(&self.pool, to, request, token.state.clone(), None).await {
             Ok(mut answer) => {
                 if away {
                     answer.headers_mut().insert(proxy::OLDER, HeaderValue::from_static("1"));
@@ -100,8 +100,8 @@ impl Door {
         }
     }
 
-    /// The next copy in turn, and whether that is known from a catalog that could not be renewed. An error says whether the service
-    /// is known at all.
+    /// The next copy in turn, and whether the catalog is outdated because Consul is unreachable. An error says whether the service is
+    /// known.
     fn backend(&self, service: &str) -> (Result<SocketAddr, bool>, bool) {
         let catalog = self.catalog.read().unwrap_or_else(PoisonError::into_inner);
         let copies = catalog.backends.get(service);

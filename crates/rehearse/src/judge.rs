@@ -1,4 +1,4 @@
-//! Who is to blame for a failed request: nobody decides after the fact, what was foreseen was named before the first write.
+//! The cause of each failed request. A finding explains a failure only if decamp reported the finding before its first write.
 
 use std::collections::BTreeMap;
 
@@ -6,22 +6,22 @@ use serde::Serialize;
 
 use super::clients::BALANCER;
 use super::ingress::AWAY;
-use super::ledger::{Account, Failed, Failure};
+use super::ledger::{Account, FailedRequest, FailureKind};
 use super::plan::Chaos;
 use decamp_core::decide::{Finding, Loss};
 
-/// The failed requests by who is to blame.
+/// The failed requests by cause.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Judged {
-    /// Nothing that was named explains these: they are the driver's.
+    /// No finding explains these: they are the driver's fault.
     pub attributable: usize,
-    /// A setting explains these that was named, with its object, before the first write.
+    /// A finding that was reported before the first write explains these.
     pub foreseen: usize,
-    /// The same by setting.
+    /// The foreseen ones by finding.
     pub by_finding: BTreeMap<String, usize>,
-    /// Under chaos with Consul away for all: an ingress sent these by a catalog that it could not renew (ADR 0024).
+    /// An ingress that had lost Consul sent these by an outdated catalog. Only with [`Chaos::ConsulForAll`] (ADR 0024).
     pub older_catalog: usize,
-    /// These did not even reach the load balancer, which no driver stops: this machine did not keep up.
+    /// These did not reach the load balancer, which no driver stops: this machine was too busy.
     pub rig: usize,
 }
 
@@ -36,7 +36,7 @@ impl Judged {
                     judged.foreseen += 1;
                     *judged.by_finding.entry(format!("{}: {}", finding.object, finding.value)).or_default() += 1;
                 }
-                None if failure.how == Failed::Connection && failure.cause.starts_with(BALANCER) => judged.rig += 1,
+                None if failure.how == FailureKind::Connection && failure.cause.starts_with(BALANCER) => judged.rig += 1,
                 None if chaos == Some(Chaos::ConsulForAll) && failure.cause.contains(AWAY) => judged.older_catalog += 1,
                 None => judged.attributable += 1,
             }
@@ -45,11 +45,11 @@ impl Judged {
     }
 }
 
-/// Stands in the cause of what a load balancer cut; a Network Load Balancer's goes on with the group.
+/// Part of the cause when a load balancer closed a connection. With a Network Load Balancer the name of the group follows.
 const CUT: &str = "at the end of the deregistration delay";
 
-/// Whether a finding explains a failure: it must be about the very service, and about how it failed.
-fn explains(finding: &Finding, failure: &Failure) -> bool {
+/// Whether a finding explains a failure: it must concern the same service or group, and this way of failing.
+fn explains(finding: &Finding, failure: &FailedRequest) -> bool {
     let of_service = finding.object.split('/').next() == Some(&*failure.service);
     let behind_the_ingress = failure.cause.starts_with("the ingress on ");
     let sent = behind_the_ingress && failure.cause.contains(" sent it to ");

@@ -1,4 +1,5 @@
-//! The real Lambda binary in decamp's place: fed by the queue, one message an invocation, killed at its deadline; and a sweep.
+//! decamp as its real Lambda binary. Each message of the queue is one invocation, and a schedule invokes sweeps. An invocation that
+//! reaches its deadline is killed.
 
 mod environment;
 
@@ -12,27 +13,27 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::{Instant, interval, sleep};
 
 use self::environment::{Answer, Environment};
-use super::hearing::hear;
+use super::log_capture::capture;
 use super::plan::Plan;
-use super::queue::{Queue, Received};
-use super::worker::Ear;
+use super::queue::{EventQueue, Received};
+use super::worker::Journal;
 use decamp_sandbox::wire::Shared;
 use decamp_sim::luck::Luck;
 
-/// The function's time-out. Shorter than a departure, so that messages are handed back and come again.
+/// The function's time-out. It is shorter than a departure, so that messages are returned and received again.
 const TIME: Duration = Duration::from_secs(20);
-/// What the schedule sends.
+/// The payload of the schedule.
 const SWEEP: &str = r#"{"decamp":"sweep"}"#;
-/// Under chaos, an environment is killed so often, in the middle of whatever it does.
+/// How often an environment is killed under chaos: the shortest and the longest time.
 const KILLED_EVERY: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(8));
 
-/// A Lambda function, its environments and what invokes it.
+/// A Lambda function with its environments, its queue and its schedule.
 pub(super) struct Function {
     pub(super) binary: PathBuf,
     pub(super) variables: Vec<(&'static str, String)>,
-    pub(super) queue: Arc<Queue>,
+    pub(super) queue: Arc<EventQueue>,
     pub(super) shared: Arc<Shared>,
-    pub(super) ear: Ear,
+    pub(super) journal: Journal,
     pub(super) began: Instant,
     pub(super) chaos: Option<u64>,
 }
@@ -41,14 +42,14 @@ pub(super) struct Function {
 type Idle = Mutex<Vec<Environment>>;
 
 impl Function {
-    /// Serves until told to stop. No process of it is left behind.
+    /// Serves until `stop` is set. It leaves no process behind.
     ///
     /// # Errors
     /// The binary cannot be started.
     pub(super) async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<()> {
         let function = Arc::new(self);
         let idle: Arc<Idle> = Arc::default();
-        // Whatever cannot be started is said before anything is waited for.
+        // A binary that cannot be started is reported before the first message.
         let first = function.environment().await?;
         idle.lock().await.push(first);
         let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(1);
@@ -65,7 +66,7 @@ impl Function {
             let (function, idle, broken) = (Arc::clone(&function), Arc::clone(&idle), broken.clone());
             invocations.spawn(async move {
                 if let Err(why) = function.invoke(&idle, received).await {
-                    // Only the first matters.
+                    // Only the first error is read.
                     broken.try_send(why).ok();
                 }
             });
@@ -76,7 +77,7 @@ impl Function {
         Environment::start(&self.binary, &self.variables).await
     }
 
-    /// One invocation, by the message or by the schedule.
+    /// Makes one invocation: for this message, or for the schedule.
     async fn invoke(&self, idle: &Idle, received: Option<Received>) -> Result<()> {
         let mut environment = match idle.lock().await.pop() {
             Some(environment) => environment,
@@ -87,8 +88,8 @@ impl Function {
             match self.chaos {
                 None => std::future::pending().await,
                 Some(seed) => {
-                    let mut luck = Luck::new(seed ^ u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0));
-                    sleep(luck.span(KILLED_EVERY.0, KILLED_EVERY.1)).await;
+                    let mut rng = Luck::new(seed ^ u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0));
+                    sleep(rng.span(KILLED_EVERY.0, KILLED_EVERY.1)).await;
                 }
             }
         };
@@ -97,12 +98,12 @@ impl Function {
             () = killed => Answer::Gone,
         };
         for (at, line) in environment.printed() {
-            hear(&self.ear, at.duration_since(self.began).as_secs_f64(), &line);
+            capture(&self.journal, at.duration_since(self.began).as_secs_f64(), &line);
         }
         match answer {
             Answer::Gone => {
-                // It was killed at its deadline, or in the middle: its message comes back by itself.
-                self.ear.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
+                // It was killed by chaos or at its deadline. Its message becomes visible again.
+                self.journal.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
                 drop(environment);
                 return Ok(());
             }
@@ -117,7 +118,7 @@ impl Function {
         Ok(())
     }
 
-    /// A message that was not named as failed is deleted; one that was comes back when the function said.
+    /// Deletes a message that the function handled. A message that it reported as failed becomes visible when the function asked for it.
     fn settle(&self, received: &Received, text: &str) {
         let answer: Value = serde_json::from_str(text).unwrap_or_default();
         if answer["batchItemFailures"].as_array().is_some_and(Vec::is_empty) {

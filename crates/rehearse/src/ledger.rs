@@ -1,4 +1,4 @@
-//! The account of every request: what became of it, how long it took from the moment it was due, and which service went without.
+//! The account of every request: its outcome, how long it took from its due time, and how long each service had no success.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,17 +10,17 @@ use tokio::time::Instant;
 
 use super::processes::Names;
 
-/// What kind of request.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// At most 50 ms.
+    /// It takes at most 50 ms.
     Short,
-    /// Up to three seconds.
+    /// It takes up to three seconds.
     Slow,
-    /// An answer in parts.
+    /// Its answer comes in parts.
     Stream,
-    /// A body in parts.
+    /// Its body comes in parts.
     Upload,
     /// A WebSocket.
     Socket,
@@ -29,29 +29,29 @@ pub enum Class {
 /// How a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Failed {
-    /// 502.
+pub enum FailureKind {
+    /// A 502.
     BadGateway,
-    /// 503.
+    /// A 503.
     NoTarget,
-    /// 504.
+    /// A 504.
     GatewayTimeout,
-    /// 404: the ingress did not know the service at all.
+    /// A 404: the ingress did not know the service.
     NotFound,
-    /// Another status than 200.
+    /// Another status that is not 200.
     OtherStatus,
     /// The connection could not be made, or broke before an answer.
     Connection,
-    /// The answer broke off, or was not what was asked for.
+    /// The answer broke off, or was not the expected one.
     Truncated,
     /// No answer in time.
     TimedOut,
-    /// A WebSocket ended without a close.
+    /// A WebSocket ended without a close frame.
     Cut,
 }
 
-impl Failed {
-    /// What a person calls it.
+impl FailureKind {
+    /// The words for a person.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -68,42 +68,42 @@ impl Failed {
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fared {
-    /// As it should.
-    Well,
-    /// It was closed in order, or by the load balancer at the end of its delay, and came back within a second (ADR 0024).
+pub(super) enum RequestOutcome {
+    /// It was answered as expected.
+    Succeeded,
+    /// It was closed in order, or by the load balancer at the end of its delay, and was open again within a second (ADR 0024).
     Moved,
-    /// It failed, and who says why.
-    Failed(Failed, String),
+    /// It failed: the kind, and the cause.
+    Failed(FailureKind, String),
 }
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Failure {
+pub struct FailedRequest {
     /// Seconds since the load began.
     pub at: f64,
-    /// What kind of request.
+    /// The kind of request.
     pub class: Class,
     /// How it failed.
-    pub how: Failed,
-    /// For which service.
+    pub how: FailureKind,
+    /// The service that it was for.
     pub service: String,
-    /// Who says why.
+    /// Which component failed it, and why.
     pub cause: String,
 }
 
-/// What happened in one second.
+/// The requests of one second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Second {
-    /// Requests that fared well, or moved.
+    /// Requests that succeeded or moved.
     pub ok: u32,
     /// Requests that failed.
     pub failed: u32,
 }
 
-/// The longest latency that is told apart.
+/// The longest latency that the histograms distinguish, in microseconds.
 const LONGEST: u64 = 60_000_000;
 
 fn histogram() -> Histogram<u64> {
@@ -119,66 +119,66 @@ pub(super) struct Ledger {
 struct Inner {
     sent: u64,
     moved: u64,
-    failures: Vec<Failure>,
+    failures: Vec<FailedRequest>,
     seconds: Vec<Second>,
-    /// Latencies of short requests, in microseconds: in the calm, and during the refresh.
+    /// Latencies of short requests, in microseconds: before the refresh, and during it.
     short: [Histogram<u64>; 2],
     kept: Option<Kept>,
     all: Histogram<u64>,
     late: Histogram<u64>,
     refreshing: bool,
-    /// The last success of each service, and the longest time without one.
+    /// The last success of each service, and its longest time without one.
     gaps: BTreeMap<Arc<str>, (Instant, Duration)>,
 }
 
-/// Requests over connections that had carried others before.
+/// Requests over connections that had carried other requests before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// All of them.
+    /// All such requests.
     pub requests: u64,
-    /// Those that failed.
+    /// How many of them failed.
     pub failed: u64,
-    /// Those that were sent again on another connection: theirs was closed in order before any of the answer came.
+    /// How many were sent again on another connection, because theirs was closed in order before the answer began.
     pub again: u64,
 }
 
-/// What a ledger says in the end.
+/// The final account of a ledger.
 #[derive(Debug, Clone, Serialize)]
 pub struct Account {
-    /// Requests.
+    /// All requests.
     pub requests: u64,
-    /// Streams and WebSockets that were closed in order and came back.
+    /// Streams and WebSockets that were closed in order and opened again.
     pub moved: u64,
-    /// Those over connections that clients kept through a Network Load Balancer; `None`: there was none.
+    /// Requests over connections that clients kept through a Network Load Balancer. `None` if there were no such connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
     /// Failed requests.
     pub failed: usize,
-    /// The same by kind.
+    /// Failed requests by kind.
     pub failed_by_kind: BTreeMap<&'static str, usize>,
-    /// Each of them.
-    pub failures: Vec<Failure>,
-    /// What happened in each second.
+    /// Every failed request.
+    pub failures: Vec<FailedRequest>,
+    /// The requests of each second.
     pub seconds: Vec<Second>,
-    /// Milliseconds that short requests took in the calm.
+    /// The latency of short requests before the refresh.
     pub calm: Latency,
-    /// The same from the beginning of the refresh.
+    /// The latency of short requests since the refresh began.
     pub short: Latency,
-    /// The same for all requests, over the whole run.
+    /// The latency of all requests over the whole run.
     pub all: Latency,
-    /// Bounds (milliseconds) and counts of the short class's latencies during the refresh.
+    /// The latencies of short requests during the refresh: upper bounds in milliseconds, and counts.
     pub spread: Vec<(f64, u64)>,
-    /// Milliseconds that requests left after they were due (p99).
+    /// How many milliseconds after its due time a request was sent (p99).
     pub late_p99: f64,
-    /// The longest time that a service went without a success, in seconds.
+    /// The longest time without a success of each service, in seconds.
     pub longest_gap: BTreeMap<String, f64>,
 }
 
 impl Account {
-    /// Puts the names of processes in the place of their addresses, which are all that an ingress of its own process knows of them.
+    /// Replaces addresses in causes by the names of processes. An ingress in a separate process knows only addresses.
     pub(super) fn name_processes(&mut self, names: &Names) {
         let names = names.lock().unwrap_or_else(PoisonError::into_inner);
-        for Failure { cause, .. } in &mut self.failures {
+        for FailedRequest { cause, .. } in &mut self.failures {
             let named = |word: &str| names.get(&word.trim_end_matches(':').parse().ok()?).cloned();
             let name = cause.split(' ').find_map(|word| Some((word.trim_end_matches(':').to_owned(), named(word)?)));
             if let Some((address, name)) = name {
@@ -191,11 +191,11 @@ impl Account {
 /// Latencies, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half of them are below.
+    /// Half of the requests are faster.
     pub p50: f64,
-    /// All but a hundredth are below.
+    /// 99 % of the requests are faster.
     pub p99: f64,
-    /// The longest.
+    /// The slowest request.
     pub max: f64,
 }
 
@@ -215,7 +215,7 @@ fn microseconds(span: Duration) -> u64 {
 }
 
 impl Ledger {
-    /// An account that begins now.
+    /// A ledger that begins now.
     pub(super) fn begin(services: impl Iterator<Item = Arc<str>>) -> Arc<Self> {
         let began = Instant::now();
         let inner = Inner {
@@ -237,41 +237,41 @@ impl Ledger {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since when it is kept.
+    /// When it began.
     pub(super) fn began(&self) -> Instant {
         self.began
     }
 
-    /// From now on the refresh is under way.
+    /// Notes that the refresh begins now.
     pub(super) fn refresh_begins(&self) {
         self.lock().refreshing = true;
     }
 
-    /// A request leaves, so long after it was due.
-    pub(super) fn leaves(&self, due: Instant) {
+    /// Counts a request that is sent now, and how late that is.
+    pub(super) fn sent(&self, due: Instant) {
         let late = due.elapsed();
         let mut inner = self.lock();
         inner.sent += 1;
         inner.late.saturating_record(microseconds(late));
     }
 
-    /// A request is over.
-    pub(super) fn over(&self, class: Class, service: &Arc<str>, due: Instant, fared: Fared) {
+    /// Counts a request that has ended.
+    pub(super) fn ended(&self, class: Class, service: &Arc<str>, due: Instant, outcome: RequestOutcome) {
         let (now, took) = (Instant::now(), microseconds(due.elapsed()));
         let second = usize::try_from(self.began.elapsed().as_secs()).unwrap_or(0);
         let mut inner = self.lock();
         if inner.seconds.len() <= second {
             inner.seconds.resize(second + 1, Second::default());
         }
-        match fared {
-            Fared::Failed(how, cause) => {
+        match outcome {
+            RequestOutcome::Failed(how, cause) => {
                 inner.seconds[second].failed += 1;
                 let at = self.began.elapsed().as_secs_f64();
-                inner.failures.push(Failure { at, class, how, service: service.to_string(), cause });
+                inner.failures.push(FailedRequest { at, class, how, service: service.to_string(), cause });
                 return;
             }
-            Fared::Moved => inner.moved += 1,
-            Fared::Well => {}
+            RequestOutcome::Moved => inner.moved += 1,
+            RequestOutcome::Succeeded => {}
         }
         inner.seconds[second].ok += 1;
         if class != Class::Socket {
@@ -286,26 +286,26 @@ impl Ledger {
         *last = now;
     }
 
-    /// A request is over whose client keeps its connections: whether it went over a kept one, and whether it was sent again.
-    pub(super) fn over_kept(&self, kept: bool, again: bool) {
+    /// Counts a request of a client that keeps its connections: whether it used a kept one, and whether it was sent again.
+    pub(super) fn ended_with_keep_alive(&self, kept: bool, again: bool) {
         let mut inner = self.lock();
         let all = inner.kept.get_or_insert_default();
         all.requests += u64::from(kept);
         all.again += u64::from(again);
     }
 
-    /// One of those over a kept connection failed, and did not move.
-    pub(super) fn failed_on_a_kept_one(&self) {
+    /// Counts a request that failed on a kept connection and did not move.
+    pub(super) fn failed_on_kept_connection(&self) {
         self.lock().kept.get_or_insert_default().failed += 1;
     }
 
-    /// Requests that were sent and that failed so far.
+    /// How many requests were sent and failed so far.
     pub(super) fn so_far(&self) -> (u64, usize) {
         let inner = self.lock();
         (inner.sent, inner.failures.len())
     }
 
-    /// What it says in the end.
+    /// The final account.
     pub(super) fn account(&self) -> Account {
         let inner = self.lock();
         let mut failed_by_kind = BTreeMap::new();

@@ -1,45 +1,46 @@
 //! The rehearsal: a whole instance refresh under live traffic on one machine, with real servers, real sockets and real requests.
 //!
-//! [`run`] plays one driver on one [`Plan`]: the models of AWS, Nomad and Consul behind HTTP (`sim::wire`), a real server for every
-//! process that they say runs, an ingress on every node that watches discovery, a load balancer that routes by the model's
-//! state, clients at a constant rate, and whoever walks the instances out, over HTTP. It ends in a [`Run`]: every request accounted for.
+//! [`run`] runs one driver on one [`Plan`]. The models of AWS, Nomad and Consul answer over HTTP (`sandbox::wire`). Every process that
+//! the models run is a real server. An ingress on every node watches discovery, a load balancer routes by the model's state, clients
+//! send at a constant rate, and the driver takes the instances out of service over HTTP. The result is a [`Run`], which accounts for
+//! every request.
 
 mod api;
 mod balancer;
-mod chaos;
 mod clients;
 mod cluster;
-mod commands;
+mod command_line;
 mod consul;
-mod guard;
-mod hearing;
+mod control_run;
+mod faults;
 mod ingress;
 mod judge;
 mod lambda;
 mod ledger;
+mod log_capture;
 mod nomad;
-mod null;
 mod observer;
-mod part;
-mod path;
 mod plan;
+mod process;
 mod processes;
 mod programs;
 mod proxy;
+mod proxy_link;
 mod queue;
-mod refreshing;
+mod refresh;
 mod replica;
 pub mod report;
-mod rig;
+mod self_check;
 mod server;
-mod stage;
 mod start;
+mod supervised;
 mod task;
 #[cfg(test)]
 mod tests;
 mod traefik;
 mod verdict;
 mod worker;
+mod world;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -57,77 +58,77 @@ use tokio::time::{sleep, timeout};
 
 use self::balancer::Balancer;
 use self::clients::Clients;
-use self::commands::Commands;
+use self::command_line::Commands;
 use self::lambda::Function;
 use self::ledger::Ledger;
 use self::nomad::Nomad;
-use self::path::Path;
-use self::processes::Surroundings;
-use self::queue::{Delivery, Queue};
+use self::processes::ProcessContext;
+use self::proxy_link::ProxyLink;
+use self::queue::{Delivery, EventQueue};
 use self::replica::Replicas;
-use self::stage::World;
-use self::start::{Discovery, Real, Scheduler};
+use self::start::{ConsulServer, NomadServer, RealPrograms};
 use self::verdict::Facts;
 use self::worker::Worker;
+use self::world::RehearsalWorld;
 use decamp_core::decide::Finding;
 use decamp_sandbox::wire;
 use decamp_sandbox::wire::{Clock, Shared, Side, aws};
 use decamp_sim::drivers::Driver;
 
+pub use self::control_run::{LASTS as NULL_LASTS, Null, null};
 pub use self::judge::Judged;
-pub use self::ledger::{Account, Class, Failed, Failure, Kept, Latency, Second};
-pub use self::null::{LASTS as NULL_LASTS, Null, null};
+pub use self::ledger::{Account, Class, FailedRequest, FailureKind, Kept, Latency, Second};
 pub use self::observer::{Phase, Strip};
-pub use self::part::{Part, play};
 pub use self::plan::{Chaos, LoadBalancer, MOST_NODES, Nature, Plan, ServicePlan};
+pub use self::process::{Part, play};
 pub use self::verdict::Verdict;
 pub use self::worker::Story;
 
-/// How one driver fared.
+/// The result of one driver.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
-    /// Its name.
+    /// The driver's name.
     pub driver: &'static str,
-    /// Seconds that it took, the calm included.
+    /// How many seconds the run took, including the load before the refresh.
     pub seconds: f64,
-    /// When the refresh began: seconds since the load began.
+    /// When the refresh began, in seconds since the load began.
     pub refresh_began: f64,
-    /// When the last old instance was gone; `None` if it never was.
+    /// When the last old instance was gone. `None` if the refresh did not finish.
     pub refresh_ended: Option<f64>,
     /// Every request.
     pub account: Account,
-    /// Who is to blame for those that failed.
+    /// The failed requests by cause.
     pub judged: Judged,
-    /// Every instance, in the order of their nodes.
+    /// The phases of every instance, in the order of the nodes.
     pub strips: Vec<Strip>,
-    /// What was decided about each that left.
+    /// The decisions of each departure, by node.
     pub stories: Vec<(String, Story)>,
-    /// What was foreseen before the first write.
+    /// The findings that decamp reported before its first write.
     pub findings: Vec<Finding>,
-    /// How often the driver was killed (chaos).
+    /// How often the driver was killed.
     pub kills: u32,
-    /// Why what failed may be this machine's fault and not the driver's, if it may be.
+    /// Why the failures may be this machine's fault and not the driver's. `None` if the machine kept up.
     pub bottleneck: Option<String>,
-    /// What it shows.
+    /// What the run shows of the driver.
     pub verdict: Verdict,
-    /// Which real programs took the place of pretended ones, by their own words.
+    /// The real programs that were used in place of simulated ones, with their versions.
     pub real: Vec<String>,
 }
 
-/// How a run stands, for whoever watches.
+/// The state of a run, for a progress display.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     /// Seconds since the load began.
     pub seconds: f64,
-    /// What is happening.
+    /// The current stage of the run.
     pub what: &'static str,
-    /// Requests so far, and those that failed.
+    /// Requests so far, and how many of them failed.
     pub requests: (u64, usize),
-    /// Every node that is there, and its phases.
+    /// Every node that exists, and its current phases.
     pub nodes: Vec<(String, Vec<Phase>)>,
 }
 
-/// Ends a task with whoever holds it.
+/// A task that is aborted when this is dropped.
 struct Task(JoinHandle<()>);
 
 impl Drop for Task {
@@ -140,11 +141,11 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Task {
     Task(tokio::spawn(task))
 }
 
-/// Tells if what is to last breaks. Only the first matters.
-fn telling(lasts: BoxFuture<'static, Result<()>>, broken: &mpsc::Sender<anyhow::Error>) -> Task {
+/// Runs a background task and reports its error. Only the first error is read.
+fn spawn_reporting(task: BoxFuture<'static, Result<()>>, broken: &mpsc::Sender<anyhow::Error>) -> Task {
     let broken = broken.clone();
     spawn(async move {
-        if let Err(why) = lasts.await {
+        if let Err(why) = task.await {
             broken.try_send(why).ok();
         }
     })
@@ -156,30 +157,30 @@ pub fn name_of(driver: Driver) -> &'static str {
     Driver::NAMED.into_iter().find(|(_, named)| *named == driver).map_or("a wrong driver", |(name, _)| name)
 }
 
-/// Who drives, and as what.
+/// Which driver runs, and in which program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drives {
-    /// By whose rules.
+    /// The rules of the driver.
     pub driver: Driver,
-    /// What decamp runs as.
+    /// The program that decamp runs as.
     pub shell: Shell,
-    /// The command line: a process that can be killed.
+    /// The binary of decamp's command line, for the processes that are killed.
     pub command: PathBuf,
 }
 
-/// What decamp runs as.
+/// The program that decamp runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shell {
-    /// The loop, in this process; under chaos the command line.
+    /// The loop in this process, or the command line under chaos.
     Loop,
-    /// A Lambda function: its binary.
+    /// The Lambda function, with its binary.
     Lambda(PathBuf),
-    /// `decamp serve`: two replicas, a job of the cluster whose nodes leave.
+    /// `decamp serve`: two replicas as a job on the cluster whose nodes leave.
     Serve,
 }
 
 impl Drives {
-    /// What a run with it is called.
+    /// The name that a run is reported under.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self.shell {
@@ -189,86 +190,89 @@ impl Drives {
     }
 }
 
-/// Whether a run by this name is decamp's.
+/// Whether a run of this name is one of decamp's.
 #[must_use]
 pub fn is_decamp(name: &str) -> bool {
     name == SERVE || name == name_of(Driver::Decamp)
 }
 
-/// The name of decamp as a service.
+/// The name of a run with decamp as a service.
 pub const SERVE: &str = "serve";
 
-/// Plays one driver on the plan. Dropped, it ends at once and leaves nothing behind.
+/// Runs one driver on the plan. If the future is dropped, the run ends at once and leaves nothing behind.
 ///
 /// # Errors
-/// A port is in use, or the rehearsal itself broke. That requests fail is no error.
+/// A port is in use, or the rehearsal itself broke. Failed requests are not an error.
 pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress>) -> Result<Run> {
-    let real = Real::start(plan).await?;
+    let real = RealPrograms::start(plan).await?;
     let clock = Clock::real();
-    let (tell, fates) = mpsc::unbounded_channel();
-    let world = World::new(plan, drives.shell == Shell::Serve, clock.now(), tell);
+    let (report_change, changes) = mpsc::unbounded_channel();
+    let world = RehearsalWorld::new(plan, drives.shell == Shell::Serve, clock.now(), report_change);
     let account = aws::Account { id: plan::ACCOUNT.to_owned(), region: plan::REGION.to_owned() };
     let shared = Shared::new(Box::new(world), clock, account);
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let aws = wire::serve(&shared, Side::Aws, aws::router(&shared), free).await.context("serve the pretend AWS")?;
-    let nomad = Scheduler::of(&shared, real.nomad).await?;
-    let consul = Discovery::of(&shared, real.consul).await?;
-    let path_to_nomad = Arc::new(Path::to(nomad.address()).await.context("make a path to Nomad")?);
-    // decamp has its own path to Consul, which can be cut without anybody else noticing.
-    let path = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
-    let for_all = Arc::new(Path::to(consul.address()).await.context("make a path to Consul")?);
-    let mut cut = vec![Arc::clone(&path)];
-    cut.extend((plan.chaos == Some(Chaos::ConsulForAll)).then(|| Arc::clone(&for_all)));
+    let aws = wire::serve(&shared, Side::Aws, aws::router(&shared), free).await.context("serve the simulated AWS")?;
+    let nomad = NomadServer::of(&shared, real.nomad).await?;
+    let consul = ConsulServer::of(&shared, real.consul).await?;
+    let nomad_link = Arc::new(ProxyLink::to(nomad.address()).await.context("open a proxy link to Nomad")?);
+    // decamp has its own link to Consul. Cutting that one affects no other client of Consul.
+    let consul_link = Arc::new(ProxyLink::to(consul.address()).await.context("open a proxy link to Consul")?);
+    let shared_link = Arc::new(ProxyLink::to(consul.address()).await.context("open a proxy link to Consul")?);
+    let mut cut = vec![Arc::clone(&consul_link)];
+    cut.extend((plan.chaos == Some(Chaos::ConsulForAll)).then(|| Arc::clone(&shared_link)));
 
     let names = processes::Names::default();
-    let discovery = ingress::Discovery::new(&for_all.url(), plan.ingress_poll);
-    let ear = worker::Ear::default();
-    let variables = start::variables(plan, &aws.url(), &path_to_nomad.url(), &path.url());
+    let discovery = ingress::Discovery::new(&shared_link.url(), plan.ingress_poll);
+    let journal = worker::Journal::default();
+    let variables = start::variables(plan, &aws.url(), &nomad_link.url(), &consul_link.url());
     let replicas = Arc::new(Replicas {
         binary: drives.command.clone(),
         variables: variables.clone(),
         page: plan.page(),
-        ear: Arc::clone(&ear),
+        journal: Arc::clone(&journal),
         began: OnceLock::new(),
         kill: Notify::new(),
     });
     shared.stores().queues.entry(plan::DECAMP.to_owned()).or_default();
-    let around =
-        Surroundings { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery, replicas: Arc::clone(&replicas) };
+    let context =
+        ProcessContext { shared: Arc::clone(&shared), names: Arc::clone(&names), discovery, replicas: Arc::clone(&replicas) };
     let (broken, mut breaks) = mpsc::channel::<anyhow::Error>(2);
-    let keeps = match &nomad {
-        Scheduler::Real(nomad) => {
-            let for_all = (plan.chaos == Some(Chaos::ConsulForAll)).then_some(for_all.address);
-            let runs = nomad::Runs { command: drives.command.clone(), consul: for_all };
-            nomad.follow(plan, runs, &names, fates).boxed()
+    let processes = match &nomad {
+        NomadServer::Real(nomad) => {
+            let consul = (plan.chaos == Some(Chaos::ConsulForAll)).then_some(shared_link.address);
+            let tasks = nomad::TaskSetup { command: drives.command.clone(), consul };
+            nomad.follow(plan, tasks, &names, changes).boxed()
         }
-        Scheduler::Pretended(_) => async move { processes::keep(&around, fates).await.map_err(start::cannot_listen) }.boxed(),
+        NomadServer::Simulated(_) => {
+            async move { processes::follow(&context, changes).await.map_err(start::cannot_listen) }.boxed()
+        }
     };
-    let follows = match (&nomad, &consul) {
-        (Scheduler::Pretended(_), Discovery::Real(consul)) => Some(consul.follow(&shared).boxed()),
-        (Scheduler::Real(_), _) | (_, Discovery::Pretended(_)) => None,
+    let agents = match (&nomad, &consul) {
+        (NomadServer::Simulated(_), ConsulServer::Real(consul)) => Some(consul.follow(&shared).boxed()),
+        (NomadServer::Real(_), _) | (_, ConsulServer::Simulated(_)) => None,
     };
-    let _until_one_breaks: Vec<Task> =
-        [Some(keeps), follows].into_iter().flatten().map(|lasts| telling(lasts, &broken)).collect();
+    let _background: Vec<Task> =
+        [Some(processes), agents].into_iter().flatten().map(|task| spawn_reporting(task, &broken)).collect();
     start::ready(plan, &names, &mut breaks).await?;
 
     let cuts = balancer::Cuts::default();
-    let ends = plan.balancer.is_network().then(balancer::Ends::default);
+    let ends = plan.balancer.is_network().then(balancer::ConnectionEnds::default);
     let balancer = Balancer::start(&shared, plan, &cuts, ends.as_ref()).await.context("start the load balancer")?;
     let ledger = Ledger::begin(plan.services().into_iter().map(|service| Arc::from(service.name)));
     let began = *replicas.began.get_or_init(|| ledger.began());
     let strips = observer::Strips::default();
-    let _observer = spawn(observer::observe(Arc::clone(&shared), nomad.real().map(Nomad::sights), Arc::clone(&strips), began));
+    let _observer =
+        spawn(observer::observe(Arc::clone(&shared), nomad.real().map(Nomad::node_states), Arc::clone(&strips), began));
     let (stop_load, load_stops) = watch::channel(false);
     let clients = Clients::new(plan, balancer.addresses(), &ledger, &cuts, ends);
     let mut load = tokio::spawn(clients.load(plan.rate, plan.seed, load_stops));
     let _load = Abort(load.abort_handle());
 
-    let queue = Arc::new(Queue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
+    let queue = Arc::new(EventQueue::new(plan.seed, if plan.chaos.is_some() { Delivery::CHAOS } else { Delivery::USUAL }));
     let (stop_worker, worker_stops) = watch::channel(false);
     let _chaos = plan
         .chaos
-        .map(|_| spawn(chaos::reign(Arc::clone(&shared), cut, nomad.real().map(|_| Arc::clone(&path_to_nomad)), plan.seed)));
+        .map(|_| spawn(faults::inject(Arc::clone(&shared), cut, nomad.real().map(|_| Arc::clone(&nomad_link)), plan.seed)));
     let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
     let decamp = driver == Driver::Decamp;
     let mut worker = match (drives.shell.clone(), kills.filter(|_| decamp)) {
@@ -277,23 +281,23 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
             tokio::spawn(replica::serve(replicas, shared, queue, kills, plan.calm, worker_stops))
         }
         (Shell::Lambda(binary), _) if decamp => {
-            let (queue, shared, ear) = (Arc::clone(&queue), Arc::clone(&shared), Arc::clone(&ear));
-            let function = Function { binary, variables, queue, shared, ear, began, chaos: kills };
+            let (queue, shared, journal) = (Arc::clone(&queue), Arc::clone(&shared), Arc::clone(&journal));
+            let function = Function { binary, variables, queue, shared, journal, began, chaos: kills };
             tokio::spawn(function.serve(worker_stops))
         }
         (Shell::Loop | Shell::Lambda(_), Some(seed)) => {
-            let (binary, queue, ear) = (drives.command.clone(), Arc::clone(&queue), Arc::clone(&ear));
-            let commands = Commands { binary, variables, queue, ear, began, seed };
+            let (binary, queue, journal) = (drives.command.clone(), Arc::clone(&queue), Arc::clone(&journal));
+            let commands = Commands { binary, variables, queue, journal, began, seed };
             tokio::spawn(commands.serve(worker_stops))
         }
         (Shell::Loop | Shell::Lambda(_), None) => {
-            let (queue, ear) = (Arc::clone(&queue), Arc::clone(&ear));
-            let worker = Worker { driver, variables, queue, ear, began, chaos: kills, stop: worker_stops };
+            let (queue, journal) = (Arc::clone(&queue), Arc::clone(&journal));
+            let worker = Worker { driver, variables, queue, journal, began, chaos: kills, stop: worker_stops };
             tokio::task::spawn_blocking(move || worker.work())
         }
     };
     let _worker = Abort(worker.abort_handle());
-    let show = |what| {
+    let report_progress = |what| {
         let strips = strips.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = began.elapsed().as_secs_f64();
         let there = strips.values().filter(|strip| strip.gone.is_none());
@@ -301,16 +305,16 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         progress.send_replace(Progress { seconds, what, requests: ledger.so_far(), nodes });
     };
     let refreshing = async {
-        tell_while("calm", &show, sleep(plan.calm)).await;
+        reporting("calm", &report_progress, sleep(plan.calm)).await;
         ledger.refresh_begins();
         let refresh_began = began.elapsed().as_secs_f64();
-        let mut whole = true;
+        let mut finished = true;
         for _ in 0..plan.rounds {
-            let round = timeout(Plan::LONGEST, refreshing::refresh(&shared, &queue));
-            whole &= tell_while("refresh", &show, round).await.is_ok();
+            let round = timeout(Plan::LONGEST, refresh::refresh(&shared, &queue));
+            finished &= reporting("refresh", &report_progress, round).await.is_ok();
         }
-        let refresh_ended = whole.then(|| began.elapsed().as_secs_f64());
-        tell_while("afterwards", &show, sleep(Plan::AFTERWARDS)).await;
+        let refresh_ended = finished.then(|| began.elapsed().as_secs_f64());
+        reporting("afterwards", &report_progress, sleep(Plan::AFTERWARDS)).await;
         (refresh_began, refresh_ended)
     };
     let (refresh_began, refresh_ended) = tokio::select! {
@@ -322,7 +326,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         }
     };
     stop_load.send_replace(true);
-    tell_while("last requests", &show, &mut load).await.context("the clients broke")?;
+    reporting("last requests", &report_progress, &mut load).await.context("the clients broke")?;
     stop_worker.send_replace(true);
     worker.await.context("the driver broke")??;
     let seconds = began.elapsed().as_secs_f64();
@@ -331,23 +335,16 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     if nomad.real().is_some() {
         account.name_processes(&names);
     }
-    let said = ear.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let recorded = journal.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut strips: Vec<Strip> = strips.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-    strips.iter_mut().for_each(|strip| strip.reckon(plan.released_in()));
+    strips.iter_mut().for_each(|strip| strip.measure(plan.released_in()));
     let node_of: HashMap<_, _> = strips.iter().map(|strip| (strip.instance, strip.node.clone())).collect();
-    let stories = said.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
-    let judged = Judged::of(&account, &said.findings, plan.chaos);
-    let bottleneck = rig::bottleneck(&account, &judged);
-    let verdict = Verdict::of(
-        plan,
-        Facts {
-            driver: drives.name(),
-            failed: account.failed,
-            attributable: judged.attributable,
-            ended: refresh_ended.is_some(),
-            busy: bottleneck.is_some(),
-        },
-    );
+    let stories =
+        recorded.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
+    let judged = Judged::of(&account, &recorded.findings, plan.chaos);
+    let bottleneck = self_check::bottleneck(&account, &judged);
+    let facts = Facts::of(drives.name(), &account, &judged, refresh_ended, bottleneck.as_deref());
+    let verdict = Verdict::of(plan, facts);
     Ok(Run {
         driver: drives.name(),
         seconds,
@@ -359,13 +356,13 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         account,
         strips,
         stories,
-        findings: said.findings,
-        kills: said.kills,
-        real: real.words,
+        findings: recorded.findings,
+        kills: recorded.kills,
+        real: real.versions,
     })
 }
 
-/// Aborts what is still awaited elsewhere.
+/// Aborts a task whose handle is awaited elsewhere.
 struct Abort(tokio::task::AbortHandle);
 
 impl Drop for Abort {
@@ -374,13 +371,13 @@ impl Drop for Abort {
     }
 }
 
-/// Shows how it stands four times a second while something lasts.
-async fn tell_while<T>(what: &'static str, show: &impl Fn(&'static str), lasts: impl Future<Output = T>) -> T {
-    let mut lasts = std::pin::pin!(lasts);
+/// Runs a future and reports the progress four times a second meanwhile.
+async fn reporting<T>(what: &'static str, report: &impl Fn(&'static str), task: impl Future<Output = T>) -> T {
+    let mut task = std::pin::pin!(task);
     loop {
-        show(what);
+        report(what);
         tokio::select! {
-            done = &mut lasts => return done,
+            done = &mut task => return done,
             () = sleep(Duration::from_millis(250)) => {}
         }
     }

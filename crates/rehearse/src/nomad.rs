@@ -1,13 +1,13 @@
-//! A real Nomad in place of the pretended one: a server, and a client on every node, whose jobs run this very program.
+//! A real Nomad instead of the simulated one: a server, and a client on every node. Their jobs run this program.
 //!
-//! [`Nomad::start`] starts the server. [`Nomad::follow`] does what becomes of machines: where one starts, its Consul agent and its
-//! Nomad client start, which takes it for the EC2 instance that its metadata tells of; where one stops, both go with whatever runs
-//! there. As soon as the first machines have joined it registers the plan's jobs. From then on Nomad does what Nomad does.
+//! [`Nomad::start`] starts the server. [`Nomad::follow`] starts and stops machines as the model does. When a machine starts, its Consul
+//! agent and its Nomad client start, and the client reads from its metadata which EC2 instance it is. When a machine stops, both end,
+//! with everything that runs there. When the first machines have joined, the plan's jobs are registered. Nomad does the rest.
 
 mod agent;
 mod jobs;
 mod metadata;
-mod sight;
+mod node_states;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,36 +21,36 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-pub(super) use self::jobs::Runs;
-pub(super) use self::sight::Sights;
+pub(super) use self::jobs::TaskSetup;
+pub(super) use self::node_states::NodeStates;
 use super::api::Api;
 use super::consul::{Agents, Consul, free_ports};
-use super::guard::{Where, cannot_be_apart};
 use super::plan::Plan;
 use super::processes::Names;
 use super::programs::{Programs, version};
-use super::stage::Fate;
+use super::supervised::{Isolation, why_no_namespaces};
+use super::world::Change;
 
-/// An agent that does not answer, or is not ready, within this will not.
+/// How long an agent may take until it answers and is ready.
 const COMES_UP_IN: Duration = Duration::from_secs(60);
-/// Between two looks whether it is.
-const LOOKS_EVERY: Duration = Duration::from_millis(100);
+/// The time between two looks at an agent that comes up.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The name of the server's process.
 const SERVER: &str = "nomad-server";
 
-/// A running server and its clients. All end when this is dropped.
+/// A running server and its clients. They end when this is dropped.
 pub(super) struct Nomad {
-    /// Where the server's API is.
+    /// The address of the server's API.
     pub(super) address: SocketAddr,
-    /// What it says that it is.
+    /// The name and version that it prints.
     pub(super) version: String,
-    sights: watch::Sender<Sights>,
+    node_states: watch::Sender<NodeStates>,
     inner: Arc<Inner>,
 }
 
 struct Inner {
     binary: PathBuf,
-    /// Where clients find the server.
+    /// The address at which clients find the server.
     rpc: SocketAddr,
     api: Api,
     programs: Programs,
@@ -61,23 +61,23 @@ struct Inner {
 
 impl Drop for Nomad {
     fn drop(&mut self) {
-        // Somebody may still hold the inner part for a moment.
+        // Another task may hold the inner part for a moment longer.
         self.inner.programs.end_all();
     }
 }
 
 impl Nomad {
-    /// Starts a server of this binary, on free ports, and waits until it leads.
+    /// Starts a server with this binary on free ports, and waits until it is leader.
     ///
     /// # Errors
-    /// The binary is missing or no Nomad, nodes cannot be told apart on this machine, or the server does not come up.
+    /// The binary is missing or is not Nomad, nodes cannot have their own namespaces on this machine, or the server does not come up.
     pub(super) async fn start(binary: &Path, consul: &Consul) -> Result<Self> {
         let version = version(binary)?;
         if !version.starts_with("Nomad ") {
-            bail!("{} is no Nomad: it says that it is {version:?}", binary.display());
+            bail!("{} is no Nomad: its version is {version:?}", binary.display());
         }
-        if let Some(why) = cannot_be_apart() {
-            bail!("each node needs processes and mounts of its own ({why}): run it as root");
+        if let Some(why) = why_no_namespaces() {
+            bail!("each node needs its own process and mount namespaces ({why}): run it as root");
         }
         let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let [http, rpc, gossip] = free_ports(host)?;
@@ -90,70 +90,71 @@ impl Nomad {
             consul: Api::at(consul.address),
         };
         let config = agent::server([http, rpc, gossip], consul.address);
-        inner.agent(SERVER, &config, &[], Where::Here)?;
+        inner.agent(SERVER, &config, &[], Isolation::Shared)?;
         let began = Instant::now();
         while !inner.api.knows_a_leader().await {
-            inner.still_patient(SERVER, began)?;
-            sleep(LOOKS_EVERY).await;
+            inner.fail_after_timeout(SERVER, began)?;
+            sleep(LOOK_EVERY).await;
         }
-        let sights = watch::Sender::default();
-        Ok(Self { address: inner.api.address, version, sights, inner: Arc::new(inner) })
+        let node_states = watch::Sender::default();
+        Ok(Self { address: inner.api.address, version, node_states, inner: Arc::new(inner) })
     }
 
-    /// What is seen of the nodes.
-    pub(super) fn sights(&self) -> watch::Receiver<Sights> {
-        self.sights.subscribe()
+    /// The observed state of all nodes.
+    pub(super) fn node_states(&self) -> watch::Receiver<NodeStates> {
+        self.node_states.subscribe()
     }
 
-    /// Does what becomes of machines, registers the jobs, and looks what becomes of these, until nobody tells any more.
+    /// Starts and stops machines, registers the jobs and observes them, until the models end.
     ///
     /// # Errors
-    /// An agent does not come up, or takes no job.
+    /// An agent does not come up, or Nomad does not accept a job.
     pub(super) fn follow(
         &self,
         plan: &Plan,
-        runs: Runs,
+        setup: TaskSetup,
         names: &Names,
-        fates: UnboundedReceiver<Fate>,
+        changes: UnboundedReceiver<Change>,
     ) -> impl Future<Output = Result<()>> + Send + use<> {
-        let (inner, plan, names, sights) = (Arc::clone(&self.inner), plan.clone(), Arc::clone(names), self.sights.clone());
+        let (inner, plan, names, node_states) =
+            (Arc::clone(&self.inner), plan.clone(), Arc::clone(names), self.node_states.clone());
         async move {
             let up = watch::Sender::new(0);
             let ups = up.subscribe();
             tokio::try_join!(
-                machines(Arc::clone(&inner), fates, up),
-                jobs::register(&inner.api, &plan, &runs, ups),
-                sight::follow(&inner.api, &inner.consul, &names, &sights),
+                machines(Arc::clone(&inner), changes, up),
+                jobs::register(&inner.api, &plan, &setup, ups),
+                node_states::follow(&inner.api, &inner.consul, &names, &node_states),
             )?;
             Ok(())
         }
     }
 }
 
-/// Starts and stops machines as it is told. `up` counts those that joined.
-async fn machines(inner: Arc<Inner>, mut fates: UnboundedReceiver<Fate>, up: watch::Sender<u32>) -> Result<()> {
+/// Starts and stops machines as the model does. `up` counts the machines that have joined.
+async fn machines(inner: Arc<Inner>, mut changes: UnboundedReceiver<Change>, up: watch::Sender<u32>) -> Result<()> {
     let mut stops: HashMap<u32, oneshot::Sender<()>> = HashMap::new();
     let mut live = JoinSet::new();
     loop {
-        let fate = tokio::select! {
-            fate = fates.recv() => fate,
+        let change = tokio::select! {
+            change = changes.recv() => change,
             Some(ended) = live.join_next() => {
-                ended.context("a machine's keeper broke")??;
+                ended.context("the task of a machine panicked")??;
                 continue;
             }
         };
-        match fate {
-            Some(Fate::Joins(number)) => {
+        match change {
+            Some(Change::MachineStarts(number)) => {
                 let (stop, stopped) = oneshot::channel();
                 stops.insert(number, stop);
                 live.spawn(agent::machine(Arc::clone(&inner), number, up.clone(), stopped));
             }
-            Some(Fate::Stops(number)) => {
-                // Its keeper broke: that was told already.
+            Some(Change::MachineStops(number)) => {
+                // If its task has ended, the error was reported already.
                 stops.remove(&number).map(|stop| stop.send(()));
             }
-            // The pretended Nomad's, which has no job here.
-            Some(Fate::Starts(_) | Fate::Signalled(_) | Fate::Gone(_)) => {}
+            // The simulated Nomad has no jobs in this run.
+            Some(Change::ProcessStarts(_) | Change::ProcessSignalled(_) | Change::ProcessGone(_)) => {}
             None => return Ok(()),
         }
     }

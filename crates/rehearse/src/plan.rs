@@ -1,4 +1,4 @@
-//! What is rehearsed: the cluster, the clients and the refresh, with every number of it in one place (ADR 0024).
+//! The plan of a rehearsal: the cluster, the clients and the refresh, with every number in one place (ADR 0024).
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -7,79 +7,79 @@ use std::time::Duration;
 
 use decamp_core::time::plain;
 
-/// The most nodes that there may be: each needs an address of its own, and two cores carry no more.
+/// The most nodes that a plan may have. Each needs its own address, and two cores carry no more.
 pub const MOST_NODES: u32 = 40;
-/// The account of the pretend AWS.
+/// The account of the simulated AWS.
 pub(super) const ACCOUNT: &str = "123456789012";
-/// Its Region.
+/// The Region of the simulated AWS.
 pub(super) const REGION: &str = "eu-west-1";
-/// Its Auto Scaling group.
+/// The Auto Scaling group.
 pub(super) const ASG: &str = "web";
 /// The terminating hook of that group.
 pub(super) const HOOK: &str = "decamp";
 /// The job and service of the ingress.
 pub(super) const INGRESS: &str = "ingress";
-/// decamp's own job, where it runs on the cluster that it looks after.
+/// decamp's own job, for runs in which decamp runs on the cluster that it looks after.
 pub(super) const DECAMP: &str = "decamp";
-/// How often a real agent makes a service's check.
+/// How often a real agent checks a service.
 pub(super) const REAL_CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// What is rehearsed.
+/// The plan of a rehearsal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// Nodes at the start, all of which are replaced.
     pub nodes: u32,
     /// Services behind the ingress, of two to six copies.
     pub services: u32,
-    /// Requests a second.
+    /// Requests per second.
     pub rate: u32,
-    /// What everything draws its luck from.
+    /// The seed of everything random.
     pub seed: u64,
     /// The port of the ingress on every node.
     pub port: u16,
-    /// Adds a service with a single copy, which no drain can keep up.
+    /// Adds a service with a single copy, which no drain can keep available.
     pub single: bool,
-    /// The ingress asks Consul this often, and does not watch it.
+    /// The ingress polls Consul at this interval instead of watching it.
     pub ingress_poll: Option<Duration>,
-    /// decamp is killed and hindered all the while (ADR 0024).
+    /// The faults that are injected throughout the run (ADR 0024).
     pub chaos: Option<Chaos>,
-    /// Calm load before the refresh begins.
+    /// How long the load runs before the refresh begins.
     pub calm: Duration,
-    /// The refresh is done this often, one after another.
+    /// How many refreshes run, one after another.
     pub rounds: u32,
-    /// What stands before the ingresses.
+    /// The load balancer in front of the ingresses.
     pub balancer: LoadBalancer,
-    /// A real Consul in place of the pretended one: its binary.
+    /// The binary of a real Consul to use instead of the simulated one.
     pub consul: Option<PathBuf>,
-    /// A real Nomad in place of the pretended one: its binary. It needs a real Consul.
+    /// The binary of a real Nomad to use instead of the simulated one. It needs a real Consul.
     pub nomad: Option<PathBuf>,
-    /// A real Traefik in place of the built-in ingress: its binary. It needs a real Nomad, which runs it.
+    /// The binary of a real Traefik to use instead of the built-in ingress. It needs a real Nomad, which runs it.
     pub traefik: Option<PathBuf>,
 }
 
-/// What goes wrong all the while (ADR 0024).
+/// Which faults are injected throughout the run (ADR 0024).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chaos {
-    /// decamp's own: it is killed, its events are lost, its path to Consul is cut, AWS throttles it, Nomad has no leader.
+    /// Faults of decamp's own: it is killed, its events are lost, its link to Consul is cut, AWS throttles it, Nomad has no leader.
     Usual,
-    /// The same, and while Consul is away it is away for the ingress as well.
+    /// The same, and the ingress loses its link to Consul at the same times.
     ConsulForAll,
 }
 
-/// What stands before the ingresses, and how it is set.
+/// The load balancer in front of the ingresses, and its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadBalancer {
-    /// An Application Load Balancer: it sends each request to a target.
+    /// An Application Load Balancer, which chooses a target for each request.
     Application,
-    /// A Network Load Balancer: it sends each connection to a target, where the connection stays. Its clients keep their connections.
+    /// A Network Load Balancer, which chooses a target for each connection. Its clients keep their connections.
     Network,
-    /// The same, which cuts the connections of a target at the end of its deregistration delay
+    /// A Network Load Balancer that closes the connections of a target at the end of its deregistration delay
     /// (`deregistration_delay.connection_termination.enabled`).
     NetworkThatTerminates,
 }
 
 impl LoadBalancer {
-    /// Its name on a command line; `None` for the usual one.
+    /// Its name on the command line. `None` for the default.
     #[must_use]
     pub fn word(self) -> Option<&'static str> {
         match self {
@@ -89,7 +89,7 @@ impl LoadBalancer {
         }
     }
 
-    /// Whether it passes connections through.
+    /// Whether it is a Network Load Balancer, which passes connections through.
     #[must_use]
     pub fn is_network(self) -> bool {
         match self {
@@ -123,48 +123,48 @@ impl Default for Plan {
 impl Plan {
     /// The deregistration delay of both target groups.
     pub const DELAY: Duration = Duration::from_secs(5);
-    /// The services' `shutdown_delay`.
+    /// The `shutdown_delay` of the services.
     pub const SHUTDOWN_DELAY: Duration = Duration::from_secs(4);
-    /// Their `min_healthy_time`.
+    /// The `min_healthy_time` of the services.
     pub const MIN_HEALTHY: Duration = Duration::from_secs(1);
-    /// Their `kill_timeout`.
+    /// The `kill_timeout` of the services.
     pub const KILL_TIMEOUT: Duration = Duration::from_secs(5);
-    /// The ingress's `kill_timeout`.
+    /// The `kill_timeout` of the ingress.
     pub const INGRESS_KILL_TIMEOUT: Duration = Duration::from_secs(10);
-    /// How often a target is checked; two results in a row decide.
+    /// How often a target is checked. Two equal results in a row change its health.
     pub const CHECK_EVERY: Duration = Duration::from_secs(1);
-    /// Replicas of decamp, where it runs as a job of the cluster.
+    /// Replicas of decamp when it runs as a job on the cluster.
     pub const REPLICAS: u32 = 2;
-    /// Their `kill_timeout` (ADR 0031).
+    /// The `kill_timeout` of decamp's replicas (ADR 0031).
     pub const DECAMP_KILL_TIMEOUT: Duration = Duration::from_secs(30);
     /// The warm-up of new instances.
     pub const WARM_UP: Duration = Duration::from_secs(2);
-    /// The longest request that clients make.
+    /// The longest request that a client sends.
     pub const LONGEST_REQUEST: Duration = Duration::from_secs(3);
     /// The hook's heartbeat time-out.
     pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
-    /// How often what waits is swept up, events or not (ADR 0024).
+    /// How often a sweep looks for waiting instances, whether or not events arrived (ADR 0024).
     pub const SWEEP_EVERY: Duration = Duration::from_secs(10);
-    /// No two changes of the ingress come into force within this time.
+    /// The ingress applies at most one change of its configuration in this time.
     pub const THROTTLE: Duration = Duration::from_secs(2);
-    /// What its own work takes beyond that at most: it is never under load.
+    /// The most time that the ingress needs beyond the throttle. It is never under load here.
     pub const MARGIN: Duration = Duration::from_secs(1);
-    /// The load goes on for so long after the last instance has gone.
+    /// How long the load continues after the last instance is gone.
     pub const AFTERWARDS: Duration = Duration::from_secs(1);
     /// A refresh that takes longer than this has failed.
     pub const LONGEST: Duration = Duration::from_secs(600);
-    /// Healthy instances never go below this share of what is desired.
+    /// The refresh keeps at least this share of the desired instances healthy.
     pub const MIN_HEALTHY_PERCENT: u32 = 100;
-    /// Nor all of them above this.
+    /// The refresh runs at most this share of the desired instances.
     pub const MAX_HEALTHY_PERCENT: u32 = 150;
-    /// What decamp is told that routing may lag a deregistration by: less than half a minute instead of the two minutes of a Network Load
-    /// Balancer, as time is short here.
+    /// The guard that decamp is configured with: how long routing may lag behind a deregistration. It is shorter than the two minutes of
+    /// a real Network Load Balancer, because the times of a rehearsal are short.
     #[must_use]
     pub fn guard(&self) -> Duration {
         Duration::from_secs(if self.balancer.is_network() { 12 } else { 4 })
     }
 
-    /// What it really lags by, least and most.
+    /// The shortest and the longest time that routing really lags behind a deregistration.
     #[must_use]
     pub fn lag(&self) -> (Duration, Duration) {
         let (least, most) = if self.balancer.is_network() { (2, 10) } else { (1, 3) };
@@ -177,13 +177,13 @@ impl Plan {
         Self::DELAY.max(self.guard())
     }
 
-    /// Instances that leave at a time: as many as may be there beyond what is desired.
+    /// How many instances are replaced at a time: as many as may run beyond the desired number.
     #[must_use]
     pub fn at_a_time(&self) -> u32 {
         (self.nodes * (Self::MAX_HEALTHY_PERCENT - 100) / 100).max(1)
     }
 
-    /// The services: name, copies, how many may move at once, and how their processes are.
+    /// The services of the plan.
     #[must_use]
     pub fn services(&self) -> Vec<ServicePlan> {
         let mut all: Vec<ServicePlan> = (0..self.services)
@@ -203,38 +203,38 @@ impl Plan {
         all
     }
 
-    /// How often a worker sweeps up what waits: without chaos twice as often, as one lost event would be all that a run waits for.
+    /// How often a worker sweeps. Without chaos it sweeps twice as often, because the whole run would wait for a single lost event.
     #[must_use]
     pub fn sweep_every(chaos: bool) -> Duration {
         if chaos { Self::SWEEP_EVERY } else { Self::SWEEP_EVERY / 2 }
     }
 
-    /// How long a machine takes to start. Real agents must have found one another by then, and the ingress must be up.
+    /// How long a machine takes to start. By then real agents have joined and the ingress runs.
     #[must_use]
     pub fn starts_in(&self) -> Duration {
         Duration::from_secs(if self.nomad.is_some() { 6 } else { 1 })
     }
 
-    /// How long a new copy runs until Nomad takes it for healthy: a real agent makes its first check up to an interval later, and
-    /// tells the catalog a moment after.
+    /// How long a new copy runs before Nomad considers it healthy. A real agent makes its first check up to one interval later, and
+    /// the catalog shows the result a moment after that.
     #[must_use]
     pub fn healthy_in(&self) -> Duration {
         Self::MIN_HEALTHY + self.consul.as_ref().map_or(Duration::ZERO, |_| REAL_CHECK_EVERY + Duration::from_millis(500))
     }
 
-    /// The longest that the ingress promises to go on sending to what has left discovery.
+    /// The longest time that the ingress may keep sending to a copy that has left discovery.
     #[must_use]
     pub fn ingress_forgets(&self) -> Duration {
         self.ingress_poll.map_or(Self::THROTTLE, |every| every + Self::THROTTLE)
     }
 
-    /// The port of decamp's page, on each node that has a replica of it.
+    /// The port of decamp's page, on each node that runs a replica.
     #[must_use]
     pub fn page(&self) -> u16 {
         self.port.wrapping_add(1)
     }
 
-    /// The address of the node with this number, counted from 1.
+    /// The address of the node with this number. Numbers start at 1.
     #[must_use]
     pub fn address(number: u32) -> Ipv4Addr {
         let low = u8::try_from(10 + number % 240).unwrap_or(10);
@@ -242,12 +242,12 @@ impl Plan {
         Ipv4Addr::new(127, 0, middle, low)
     }
 
-    /// How long a whole run with a driver that drains takes, reckoned from the plan.
+    /// An estimate of how long a run takes. `drains` says whether the driver drains nodes.
     #[must_use]
     pub fn takes(&self, drains: bool) -> Duration {
         let batches = self.nodes.div_ceil(self.at_a_time()) * self.rounds;
         let arrive = self.starts_in() + Self::WARM_UP;
-        // One move of a copy: told, stopped, started elsewhere, healthy there. Some services need two in a row.
+        // The move of one copy: signalled, stopped, started elsewhere, healthy there. Some services need two moves in a row.
         let moves = (Self::SHUTDOWN_DELAY + self.healthy_in() + Duration::from_secs(2)) * 2;
         let leave = if drains { self.released_in() + moves } else { Self::DELAY } + Duration::from_secs(2);
         self.calm + (arrive + leave) * batches + Self::AFTERWARDS
@@ -257,29 +257,29 @@ impl Plan {
 /// One service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePlan {
-    /// Its name, and its job's.
+    /// The name of the service and of its job.
     pub name: String,
-    /// Copies.
+    /// The number of copies.
     pub copies: u32,
     /// `migrate.max_parallel`.
     pub at_once: u32,
-    /// How its processes are.
+    /// How its processes behave.
     pub nature: Nature,
 }
 
 /// How a process behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
-    /// On SIGTERM it takes no more connections, finishes what it holds and exits.
+    /// On SIGTERM it accepts no more connections, finishes the requests in progress and exits.
     Obedient,
-    /// The same, and it answers slowly and takes a second more to exit.
+    /// Like `Obedient`, but it answers slowly and takes a second longer to exit.
     Slow,
-    /// It ignores SIGTERM and is killed at its `kill_timeout`.
+    /// It ignores SIGTERM until Nomad kills it after its `kill_timeout`.
     Deaf,
 }
 
 impl Nature {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Self; 3] = [Self::Obedient, Self::Slow, Self::Deaf];
 
     /// Its name on a command line.
@@ -305,7 +305,7 @@ impl fmt::Display for Plan {
             LoadBalancer::Application => {}
             LoadBalancer::Network => f.write_str("a Network Load Balancer through which clients keep connections, ")?,
             LoadBalancer::NetworkThatTerminates => {
-                f.write_str("a Network Load Balancer that cuts kept connections at the end of the delay, ")?;
+                f.write_str("a Network Load Balancer that closes kept connections at the end of the delay, ")?;
             }
         }
         match self.ingress_poll {
@@ -319,7 +319,7 @@ impl fmt::Display for Plan {
         }
         match self.chaos {
             Some(Chaos::Usual) => f.write_str("chaos, ")?,
-            Some(Chaos::ConsulForAll) => f.write_str("chaos with Consul away for all, ")?,
+            Some(Chaos::ConsulForAll) => f.write_str("chaos in which the ingress loses Consul too, ")?,
             None => {}
         }
         write!(f, "seed {seed}")

@@ -1,4 +1,4 @@
-//! Keeps a real server for every process that the models say runs, and tells the models when one has ended by itself.
+//! Runs a real server for every process of the models, and reports to the models when a server has ended by itself.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,96 +12,96 @@ use super::ingress::{self, Ingress};
 use super::plan::Nature;
 use super::replica::{self, Replicas};
 use super::server::{Ended, Server};
-use super::stage::{Fate, Process, Runs};
 use super::task;
+use super::world::{Change, Process, Role};
 use decamp_sandbox::wire::Shared;
 use decamp_sim::event::AllocationNumber;
 
-/// Which process listens, or listened last, at an address: so that a failure can be told of by name.
+/// The process that listens on an address, or listened there last. Causes of failures name it.
 pub(super) type Names = Arc<Mutex<HashMap<SocketAddr, Arc<str>>>>;
 
-/// The name of whatever listens or listened there.
+/// The name of the process at an address, or the address if no process is known.
 pub(super) fn name_at(names: &Names, address: SocketAddr) -> Arc<str> {
     let known = names.lock().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
     known.unwrap_or_else(|| address.to_string().into())
 }
 
-/// What every process may need.
-pub(super) struct Surroundings {
+/// The parts that processes share.
+pub(super) struct ProcessContext {
     pub(super) shared: Arc<Shared>,
     pub(super) names: Names,
     pub(super) discovery: ingress::Discovery,
-    /// What a replica of decamp is made of.
+    /// The settings of decamp's replicas.
     pub(super) replicas: Arc<Replicas>,
 }
 
-/// Does what becomes of processes, until nobody tells any more.
+/// Starts, signals and kills servers as the models change, until the models end.
 ///
 /// # Errors
-/// A process cannot listen: a port is in use.
-pub(super) async fn keep(around: &Surroundings, mut fates: UnboundedReceiver<Fate>) -> io::Result<()> {
-    let mut kept: HashMap<AllocationNumber, Kept> = HashMap::new();
-    while let Some(fate) = fates.recv().await {
-        match fate {
-            Fate::Starts(process) => {
-                let started = start(around, &process).await.map_err(|why| {
+/// A process cannot listen, because a port is in use.
+pub(super) async fn follow(context: &ProcessContext, mut changes: UnboundedReceiver<Change>) -> io::Result<()> {
+    let mut running: HashMap<AllocationNumber, Running> = HashMap::new();
+    while let Some(change) = changes.recv().await {
+        match change {
+            Change::ProcessStarts(process) => {
+                let started = start(context, &process).await.map_err(|why| {
                     let Process { name, address, .. } = &process;
                     io::Error::new(why.kind(), format!("{name} cannot listen on {address}: {why}"))
                 })?;
-                kept.insert(process.number, started);
+                running.insert(process.number, started);
             }
-            Fate::Signalled(number) => {
-                if let Some(kept) = kept.get_mut(&number) {
-                    kept.signal(around, number);
+            Change::ProcessSignalled(number) => {
+                if let Some(process) = running.get_mut(&number) {
+                    process.signal(context, number);
                 }
             }
-            Fate::Gone(number) => {
-                if let Some(kept) = kept.remove(&number) {
-                    kept.server.kill();
+            Change::ProcessGone(number) => {
+                if let Some(process) = running.remove(&number) {
+                    process.server.kill();
                 }
             }
-            // Told of where Nomad is real, and then not to us.
-            Fate::Joins(_) | Fate::Stops(_) => {}
+            // Only a run with a real Nomad sends these, and `nomad` receives them.
+            Change::MachineStarts(_) | Change::MachineStops(_) => {}
         }
     }
     Ok(())
 }
 
-/// A process that runs, or finishes.
-struct Kept {
+/// A process that runs or finishes its last requests.
+struct Running {
     server: Server,
-    runs: Runs,
-    /// Follows discovery for as long as this is kept.
+    role: Role,
+    /// Follows discovery until this is dropped.
     _ingress: Option<Ingress>,
 }
 
-async fn start(around: &Surroundings, process: &Process) -> io::Result<Kept> {
-    let (server, ingress) = match process.runs {
-        Runs::Service(nature) => (task::start(process.address, nature).await?, None),
-        Runs::Ingress => {
-            let ingress = Ingress::follow(&around.discovery);
-            (ingress.start(&process.node, process.address, &around.names).await?, Some(ingress))
+async fn start(context: &ProcessContext, process: &Process) -> io::Result<Running> {
+    let (server, ingress) = match process.role {
+        Role::Service(nature) => (task::start(process.address, nature).await?, None),
+        Role::Ingress => {
+            let ingress = Ingress::follow(&context.discovery);
+            (ingress.start(&process.node, process.address, &context.names).await?, Some(ingress))
         }
-        Runs::Decamp => (replica::start(&around.replicas, process.address), None),
+        Role::Decamp => (replica::start(&context.replicas, process.address), None),
     };
-    let mut names = around.names.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut names = context.names.lock().unwrap_or_else(PoisonError::into_inner);
     names.insert(process.address, Arc::clone(&process.name));
-    Ok(Kept { server, runs: process.runs, _ingress: ingress })
+    Ok(Running { server, role: process.role, _ingress: ingress })
 }
 
-impl Kept {
-    /// The kill signal. One that obeys finishes, and the models hear when it is done; a deaf one goes on as if nothing were.
-    fn signal(&mut self, around: &Surroundings, number: AllocationNumber) {
-        if self.runs == Runs::Service(Nature::Deaf) {
+impl Running {
+    /// Sends the kill signal. An obedient process finishes its requests, and the models learn when it has ended. A deaf one ignores it.
+    fn signal(&mut self, context: &ProcessContext, number: AllocationNumber) {
+        if self.role == Role::Service(Nature::Deaf) {
             return;
         }
         self.server.finish();
         let Some(end) = self.server.end() else { return };
-        let exits_in = match self.runs {
-            Runs::Service(nature) => task::exits_in(nature),
-            Runs::Ingress | Runs::Decamp => Duration::ZERO,
+        let exits_in = match self.role {
+            Role::Service(nature) => task::exits_in(nature),
+            Role::Ingress | Role::Decamp => Duration::ZERO,
         };
-        let shared = Arc::clone(&around.shared);
+        let shared = Arc::clone(&context.shared);
         tokio::spawn(async move {
             if !matches!(end.await, Ok(Ended::ByItself)) {
                 return;

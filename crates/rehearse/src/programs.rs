@@ -1,4 +1,4 @@
-//! Programs that run as long as the rehearsal and not a moment longer, whatever ends it, and a temporary folder for what they write.
+//! Programs that end with the rehearsal, however it ends, and the temporary folder that they write to.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,51 +10,51 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::guard::{Where, guarded, sweeper};
+use super::supervised::{Isolation, supervised, sweeper};
 
-/// What would turn a program to an AWS, or to certificates, that are none of the rehearsal's.
-const NOT_FOR_THEM: [&str; 6] =
+/// Variables that would direct a program to another AWS or to other certificates than the rehearsal's.
+const REMOVED_VARIABLES: [&str; 6] =
     ["AWS_CA_BUNDLE", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_REGION"];
-/// A folder is tried to be taken away so often: a killed program may still be in the middle of a write.
-const TRIES: u32 = 40;
+/// How often the removal of the folder is tried. A killed program may still be writing.
+const REMOVAL_ATTEMPTS: u32 = 40;
 
-/// A program under its guard.
+/// A supervised program. It ends when this is dropped.
 #[derive(Debug)]
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // It takes no longer than a kill does, and nothing is left once it has returned.
+        // This takes as long as a kill. Afterwards no process is left.
         self.0.wait().ok();
     }
 }
 
-/// A program that is to run.
+/// A program to run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Program<'a> {
     pub(super) binary: &'a Path,
     pub(super) arguments: &'a [&'a str],
     pub(super) variables: &'a [(&'static str, String)],
-    pub(super) place: Where,
+    pub(super) isolation: Isolation,
 }
 
-/// Programs by name. All end when this is dropped, and the folder goes after them.
+/// Programs by name. When this is dropped, they end, and then the folder is removed.
 #[derive(Debug)]
 pub(super) struct Programs {
     path: PathBuf,
-    /// `None`: it is over, and nothing may be started any more.
+    /// `None` after the end, when no program may be started any more.
     kept: Mutex<Option<Kept>>,
 }
 
-/// In the order in which they go.
+/// The programs and their folder. Fields are dropped in this order.
 #[derive(Debug)]
 struct Kept {
     running: HashMap<String, Running>,
     _folder: Folder,
 }
 
-/// A folder that goes with us, even where we are killed.
+/// A folder that is removed when this process ends, even if it is killed.
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
@@ -71,7 +71,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        for _ in 0..TRIES {
+        for _ in 0..REMOVAL_ATTEMPTS {
             match std::fs::remove_dir_all(&self.path) {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => std::thread::sleep(Duration::from_millis(25)),
                 Ok(()) | Err(_) => return,
@@ -81,17 +81,17 @@ impl Drop for Folder {
 }
 
 impl Programs {
-    /// None yet.
+    /// Creates the folder. No program runs yet.
     ///
     /// # Errors
-    /// There is no room for a folder.
+    /// The folder cannot be created.
     pub(super) fn new() -> Result<Self> {
         let folder = Folder::new()?;
         let path = folder.path.clone();
         Ok(Self { path, kept: Mutex::new(Some(Kept { running: HashMap::new(), _folder: folder })) })
     }
 
-    /// Where they may write.
+    /// The folder that the programs may write to.
     pub(super) fn folder(&self) -> &Path {
         &self.path
     }
@@ -100,16 +100,16 @@ impl Programs {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts one. What it prints goes into a file of its name in the folder.
+    /// Starts a program under this name. Its output goes to a file of that name in the folder.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The program cannot be started.
     pub(super) fn start(&self, name: &str, program: Program<'_>) -> Result<()> {
         let mut kept = self.lock();
         let kept = kept.as_mut().context("the rehearsal is over")?;
         let log = File::create(self.path.join(format!("{name}.log"))).context("write a log")?;
-        let mut command = guarded(program.binary, program.place);
-        for name in NOT_FOR_THEM {
+        let mut command = supervised(program.binary, program.isolation);
+        for name in REMOVED_VARIABLES {
             command.env_remove(name);
         }
         let child = command
@@ -122,19 +122,19 @@ impl Programs {
         Ok(())
     }
 
-    /// Ends one, if it runs.
+    /// Ends a program, if it runs.
     pub(super) fn end(&self, name: &str) {
         let program = self.lock().as_mut().and_then(|kept| kept.running.remove(name));
         drop(program);
     }
 
-    /// Ends all of them, and takes the folder away. None is started after this.
+    /// Ends all programs and removes the folder. No program can be started after this.
     pub(super) fn end_all(&self) {
         let all = self.lock().take();
         drop(all);
     }
 
-    /// The last lines that one printed, for whoever asks why it does not answer.
+    /// The last lines that a program printed, for the error if it does not come up.
     pub(super) fn last_words(&self, name: &str) -> String {
         let printed = std::fs::read_to_string(self.folder().join(format!("{name}.log"))).unwrap_or_default();
         let lines: Vec<&str> = printed.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
@@ -142,10 +142,10 @@ impl Programs {
     }
 }
 
-/// What a program says to `version`, its first line.
+/// The first line that a program prints for the argument `version`.
 ///
 /// # Errors
-/// It cannot be run, or does not know the word.
+/// The program cannot be run, or fails.
 pub(super) fn version(binary: &Path) -> Result<String> {
     let output = Command::new(binary).arg("version").stdin(Stdio::null()).output();
     let output = output.map_err(|why| {
@@ -153,7 +153,7 @@ pub(super) fn version(binary: &Path) -> Result<String> {
         let why = if missing { "there is no such file".to_owned() } else { why.to_string() };
         anyhow::anyhow!("run {}: {why}", binary.display())
     })?;
-    ensure!(output.status.success(), "{} does not understand the word version", binary.display());
+    ensure!(output.status.success(), "{} fails with the argument version", binary.display());
     let printed = String::from_utf8_lossy(&output.stdout);
     Ok(printed.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
 }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn program<'a>(binary: &'a str, arguments: &'a [&'a str]) -> Program<'a> {
-        Program { binary: Path::new(binary), arguments, variables: &[], place: Where::Here }
+        Program { binary: Path::new(binary), arguments, variables: &[], isolation: Isolation::Shared }
     }
 
     fn sleeper(programs: &Programs, name: &str) -> String {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_ignores_signals_ends_with_whoever_holds_it_and_so_does_its_folder() {
+    fn a_program_that_ignores_signals_and_its_folder_end_with_their_owner() {
         let programs = Programs::new().unwrap();
         let (one, other) = (sleeper(&programs, "one"), sleeper(&programs, "other"));
         assert!(runs(&one) && runs(&other));

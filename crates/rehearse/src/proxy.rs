@@ -1,4 +1,4 @@
-//! What the load balancer and the ingress have in common: they send a request on, and say what went wrong with it.
+//! The reverse proxy that the load balancer and the ingress share: it forwards a request and reports what went wrong.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,20 +18,20 @@ use tokio::io::copy_bidirectional;
 use tokio::select;
 use tokio::sync::watch;
 
-use super::server::{Body, BodyError, Life, full};
+use super::server::{Body, BodyError, ProcessState, full};
 
-/// Says on an answer who made it up, and why: no server behind it did.
+/// Header of an answer that a proxy made itself: which proxy, and why.
 pub(super) const CAUSE: HeaderName = HeaderName::from_static("x-rehearsal-cause");
-/// Says on an answer that whoever chose the server behind it could not renew what it knew.
+/// Header of an answer whose server was chosen from an outdated catalog.
 pub(super) const OLDER: HeaderName = HeaderName::from_static("x-rehearsal-older");
-/// A request's number, so that what happens to it can be told of.
+/// Header with the number of a request, so that its fate can be recorded.
 pub(super) const NUMBER: HeaderName = HeaderName::from_static("x-rehearsal-number");
 
-/// A client with a pool of kept connections.
+/// A client with a pool of connections.
 pub(super) type Pool = Client<HttpConnector, Body>;
 
-/// A pool. `retries`: what was not sent because a kept connection had been closed is sent again, as Go's clients do; load
-/// balancers do not.
+/// A pool. With `retries`, a request that was not sent because a pooled connection had been closed is sent again. Go's clients do that,
+/// load balancers do not.
 pub(super) fn pool(connect_timeout: Duration, retries: bool) -> Pool {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
@@ -39,15 +39,15 @@ pub(super) fn pool(connect_timeout: Duration, retries: bool) -> Pool {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1024).retry_canceled_requests(retries).build(connector)
 }
 
-/// The same that keeps no connection.
-pub(super) fn pool_that_keeps_none(connect_timeout: Duration) -> Pool {
+/// A pool that keeps no connection.
+pub(super) fn pool_without_keep_alive(connect_timeout: Duration) -> Pool {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(connect_timeout));
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)
 }
 
-/// An answer that a proxy makes up.
+/// An answer that a proxy makes itself.
 pub(super) fn made_up(status: StatusCode, cause: &str) -> Response<Body> {
     let mut answer = Response::new(full(status.to_string()));
     *answer.status_mut() = status;
@@ -57,10 +57,10 @@ pub(super) fn made_up(status: StatusCode, cause: &str) -> Response<Body> {
     answer
 }
 
-/// What went wrong, as far as a client can know.
+/// The cause of an error, as far as a client can know it.
 pub(super) fn why(error: &Error) -> String {
     if error.is_connect() {
-        return "it did not take the connection".to_owned();
+        return "it did not accept the connection".to_owned();
     }
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -69,30 +69,30 @@ pub(super) fn why(error: &Error) -> String {
     format!("the connection broke ({cause})")
 }
 
-/// Ends when a request must not go on.
+/// Resolves when a request must be cut.
 pub(super) type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Why a request was not answered by the server behind a proxy.
+/// Why the server behind a proxy did not answer a request.
 #[derive(Debug)]
 pub(super) enum Stopped {
-    /// It was cut.
+    /// The proxy cut it.
     Cut,
     /// There was no answer.
     Failed(Error),
 }
 
-/// Sends a request on to the server at `to`, and its answer back, whatever it is: a body, a stream, another protocol.
+/// Forwards a request to the server at `to`, and returns its answer: a body, a stream or an upgraded connection.
 ///
 /// # Errors
-/// It was cut, or there was no answer. What goes wrong after the head of the answer breaks its body off.
+/// The request was cut, or there was no answer. An error after the head of the answer breaks off its body instead.
 pub(super) async fn forward(
     pool: &Pool,
     to: SocketAddr,
     mut request: Request<Incoming>,
-    life: watch::Receiver<Life>,
+    state: watch::Receiver<ProcessState>,
     mut cut: Option<Cut>,
 ) -> Result<Response<Body>, Stopped> {
-    let theirs = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let client_side = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let sent = pool.request(onwards(request, to));
     let mut answer = match &mut cut {
         None => sent.await,
@@ -103,10 +103,10 @@ pub(super) async fn forward(
     }
     .map_err(Stopped::Failed)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-        && let Some(theirs) = theirs
+        && let Some(client_side) = client_side
     {
-        let ours = hyper::upgrade::on(&mut answer);
-        tokio::spawn(tunnel(theirs, ours, life, cut));
+        let server_side = hyper::upgrade::on(&mut answer);
+        tokio::spawn(tunnel(client_side, server_side, state, cut));
         return Ok(answer.map(|_| full("")));
     }
     for name in [header::CONNECTION, header::TRANSFER_ENCODING] {
@@ -118,7 +118,7 @@ pub(super) async fn forward(
     }))
 }
 
-/// The same request for the server at this address. What concerns only one connection is left out.
+/// The same request for the server at this address, without the headers that concern one connection.
 fn onwards(request: Request<Incoming>, to: SocketAddr) -> Request<Body> {
     let (mut head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -131,15 +131,15 @@ fn onwards(request: Request<Incoming>, to: SocketAddr) -> Request<Body> {
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         head.headers.insert(header::UPGRADE, protocol);
     }
-    // What hyper knows of the old connection must not go on to the new one.
+    // hyper's extensions belong to the old connection.
     head.extensions.clear();
     Request::from_parts(head, body.map_err(BodyError::from).boxed_unsync())
 }
 
-/// Carries whatever both sides say until one of them ends, the proxy dies, or it is cut.
-async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut life: watch::Receiver<Life>, cut: Option<Cut>) {
-    let (Ok(theirs), Ok(ours)) = tokio::join!(theirs, ours) else { return };
-    let (mut theirs, mut ours) = (TokioIo::new(theirs), TokioIo::new(ours));
+/// Copies bytes in both directions until one side ends, the proxy dies, or the request is cut.
+async fn tunnel(client_side: OnUpgrade, server_side: OnUpgrade, mut state: watch::Receiver<ProcessState>, cut: Option<Cut>) {
+    let (Ok(client_side), Ok(server_side)) = tokio::join!(client_side, server_side) else { return };
+    let (mut client_side, mut server_side) = (TokioIo::new(client_side), TokioIo::new(server_side));
     let cut = async {
         match cut {
             Some(cut) => cut.await,
@@ -147,14 +147,14 @@ async fn tunnel(theirs: OnUpgrade, ours: OnUpgrade, mut life: watch::Receiver<Li
         }
     };
     select! {
-        // Either end is an end: the other side sees it.
-        _ = copy_bidirectional(&mut theirs, &mut ours) => {}
-        _ = life.wait_for(|life| *life == Life::Dead) => {}
+        // When either side ends the connection, the other side sees it.
+        _ = copy_bidirectional(&mut client_side, &mut server_side) => {}
+        _ = state.wait_for(|state| *state == ProcessState::Dead) => {}
         () = cut => {}
     }
 }
 
-/// A body that breaks off when it is cut.
+/// A body that breaks off when its request is cut.
 struct Cuttable {
     body: Incoming,
     cut: Cut,

@@ -1,4 +1,5 @@
-//! The queue between Auto Scaling's events and decamp: at least once, late, out of order, sometimes not at all, with visibility time-outs.
+//! The queue between Auto Scaling's events and decamp. Events arrive late, out of order, twice or never. Received messages have a
+//! visibility time-out.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,34 +11,34 @@ use tokio::time::{Instant, sleep_until};
 use super::plan::{ACCOUNT, REGION};
 use decamp_sim::luck::Luck;
 
-/// How long a received message stays hidden, unless whoever has it says otherwise.
+/// How long a received message stays hidden, unless its receiver changes that.
 pub(super) const VISIBILITY: Duration = Duration::from_secs(20);
-/// Events come this late, at most.
+/// The longest delay of an event.
 const LATE: Duration = Duration::from_millis(1_500);
-/// A second delivery of the same comes this much later, at most.
+/// The longest time from the first delivery of an event to its second one.
 const AGAIN: Duration = Duration::from_secs(6);
 
-/// How events fare on their way: one in so many.
+/// How unreliable the delivery of events is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delivery {
-    /// Comes twice.
+    /// One event in this many arrives twice.
     pub(super) twice: u64,
-    /// Never comes.
+    /// One event in this many never arrives.
     pub(super) lost: u64,
 }
 
 impl Delivery {
-    /// As it always is.
+    /// Without chaos.
     pub(super) const USUAL: Self = Self { twice: 3, lost: 32 };
     /// Under chaos.
     pub(super) const CHAOS: Self = Self { twice: 2, lost: 4 };
 }
 
-/// A message that was received.
+/// A received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Received {
     number: u64,
-    /// Changes with every receive: an old one no longer counts.
+    /// It changes with every receive, so that an old receipt is no longer valid.
     receives: u32,
     body: String,
 }
@@ -48,12 +49,12 @@ impl Received {
         &self.body
     }
 
-    /// The receipt handle, as the batch shows it.
+    /// The receipt handle in the batch.
     pub(super) fn receipt(&self) -> String {
         format!("receipt-{}-{}", self.number, self.receives)
     }
 
-    /// The invocation that SQS would make of it.
+    /// The payload with which SQS would invoke a Lambda function.
     pub(super) fn batch(&self) -> Value {
         json!({ "Records": [{
             "messageId": format!("00000000-0000-4000-8000-{:012}", self.number),
@@ -78,19 +79,19 @@ struct Message {
 struct Inner {
     messages: Vec<Message>,
     sent: u64,
-    luck: Luck,
+    rng: Luck,
 }
 
-/// The queue.
-pub(super) struct Queue {
+/// The queue of events.
+pub(super) struct EventQueue {
     inner: Mutex<Inner>,
     changed: Notify,
     delivery: Delivery,
 }
 
-impl Queue {
+impl EventQueue {
     pub(super) fn new(seed: u64, delivery: Delivery) -> Self {
-        let inner = Inner { messages: Vec::new(), sent: 0, luck: Luck::new(seed ^ 0x5109) };
+        let inner = Inner { messages: Vec::new(), sent: 0, rng: Luck::new(seed ^ 0x5109) };
         Self { inner: Mutex::new(inner), changed: Notify::new(), delivery }
     }
 
@@ -98,25 +99,25 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An event is on its way.
+    /// Sends an event.
     pub(super) fn send(&self, event: &Value) {
         let mut inner = self.lock();
-        if inner.luck.one_in(self.delivery.lost) {
+        if inner.rng.one_in(self.delivery.lost) {
             return;
         }
-        let copies = if inner.luck.one_in(self.delivery.twice) { 2 } else { 1 };
-        let mut visible = Instant::now() + inner.luck.span(Duration::ZERO, LATE);
+        let copies = if inner.rng.one_in(self.delivery.twice) { 2 } else { 1 };
+        let mut visible = Instant::now() + inner.rng.span(Duration::ZERO, LATE);
         for _ in 0..copies {
             inner.sent += 1;
             let number = inner.sent;
             inner.messages.push(Message { number, body: event.to_string(), visible, receives: 0 });
-            visible += inner.luck.span(Duration::ZERO, AGAIN);
+            visible += inner.rng.span(Duration::ZERO, AGAIN);
         }
         drop(inner);
         self.changed.notify_one();
     }
 
-    /// The next message that is visible, hidden from then on.
+    /// Waits for the next visible message and hides it.
     pub(super) async fn receive(&self) -> Received {
         loop {
             let next = {
@@ -146,12 +147,12 @@ impl Queue {
         }
     }
 
-    /// It was dealt with.
+    /// Deletes a message that was handled.
     pub(super) fn delete(&self, received: &Received) {
         self.lock().messages.retain(|message| message.number != received.number || message.receives != received.receives);
     }
 
-    /// It is to stay hidden for this long from now.
+    /// Hides a message for this long from now.
     pub(super) fn hide(&self, received: &Received, span: Duration) {
         let mut inner = self.lock();
         let message = inner.messages.iter_mut().find(|m| m.number == received.number && m.receives == received.receives);
@@ -171,7 +172,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_received_message_is_hidden_and_comes_back_with_another_receipt_until_it_is_deleted() {
-        let queue = Queue::new(1, CERTAIN);
+        let queue = EventQueue::new(1, CERTAIN);
         queue.send(&json!({}));
         let first = queue.receive().await;
         let began = Instant::now();
@@ -188,7 +189,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn of_many_events_some_come_twice_and_some_never() {
-        let queue = Queue::new(7, Delivery::CHAOS);
+        let queue = EventQueue::new(7, Delivery::CHAOS);
         (0..400).for_each(|number| queue.send(&json!({ "number": number })));
         let mut bodies = Vec::new();
         while let Ok(received) = tokio::time::timeout(LATE + AGAIN, queue.receive()).await {

@@ -1,5 +1,5 @@
-//! decamp as a job of the cluster that it looks after: `decamp serve` as the process of each of its allocations, started again when it
-//! dies, as Nomad does, and fed by a queue of SQS's.
+//! decamp as a job on the cluster that it looks after. Each allocation runs `decamp serve`, restarts it when it dies, as Nomad does, and
+//! reads a simulated SQS queue.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,50 +14,50 @@ use tokio::select;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 
-use super::guard::{Where, guarded};
-use super::hearing::hear;
+use super::log_capture::capture;
 use super::plan::{ACCOUNT, DECAMP, Plan, REGION};
-use super::queue::Queue;
-use super::server::{Ended, Life, Server};
-use super::worker::{DEAD, Ear, LIVES};
+use super::queue::EventQueue;
+use super::server::{Ended, ProcessState, Server};
+use super::supervised::{Isolation, supervised};
+use super::worker::{DOWNTIME, Journal, LIFETIME};
 use decamp_sandbox::wire::Shared;
 use decamp_sim::luck::Luck;
 
-/// Without chaos one replica is killed once, so long after the refresh began.
+/// Without chaos one replica is killed once, this long after the refresh began.
 const KILLED_AFTER: Duration = Duration::from_secs(6);
 
-/// What replicas are made of.
+/// The settings and the shared state of all replicas.
 pub(super) struct Replicas {
     pub(super) binary: PathBuf,
     pub(super) variables: Vec<(&'static str, String)>,
-    /// The port of the page, on each node that has a replica.
+    /// The port of the page, on each node that runs a replica.
     pub(super) page: u16,
-    pub(super) ear: Ear,
+    pub(super) journal: Journal,
     /// When the load began.
     pub(super) began: OnceLock<Instant>,
-    /// Kills the replica that has waited longest for it.
+    /// Kills one replica when it is notified: the one that has waited longest.
     pub(super) kill: Notify,
 }
 
-/// Starts a replica, which takes webhooks in at this address.
+/// Starts a replica, which receives webhooks at this address.
 pub(super) fn start(replicas: &Arc<Replicas>, address: SocketAddr) -> Server {
-    let (life, heard) = watch::channel(Life::Running);
-    let ends = tokio::spawn(Arc::clone(replicas).keep(address, heard));
-    Server::of(address, life, ends)
+    let (state, states) = watch::channel(ProcessState::Running);
+    let ends = tokio::spawn(Arc::clone(replicas).keep_running(address, states));
+    Server::of(address, state, ends)
 }
 
 impl Replicas {
-    /// One process after another, until it is told to stop or is killed for good.
-    async fn keep(self: Arc<Self>, address: SocketAddr, mut life: watch::Receiver<Life>) -> Ended {
+    /// Runs one process after another, until the allocation is stopped or killed.
+    async fn keep_running(self: Arc<Self>, address: SocketAddr, mut state: watch::Receiver<ProcessState>) -> Ended {
         loop {
-            match self.one_process(address, &mut life).await {
-                Ok(()) | Err(_) if *life.borrow() == Life::Finishing => return Ended::ByItself,
+            match self.one_process(address, &mut state).await {
+                Ok(()) | Err(_) if *state.borrow() == ProcessState::Finishing => return Ended::ByItself,
                 Ok(()) => {}
-                Err(why) => self.say(&format!("cannot run decamp serve: {why:#}")),
+                Err(why) => self.record_trouble(&format!("cannot run decamp serve: {why:#}")),
             }
             select! {
-                () = sleep(DEAD) => {}
-                gone = life.wait_for(|life| *life == Life::Dead) => {
+                () = sleep(DOWNTIME) => {}
+                gone = state.wait_for(|state| *state == ProcessState::Dead) => {
                     drop(gone);
                     return Ended::Killed;
                 }
@@ -65,33 +65,33 @@ impl Replicas {
         }
     }
 
-    /// From its start to its end.
-    async fn one_process(&self, address: SocketAddr, life: &mut watch::Receiver<Life>) -> Result<()> {
+    /// Runs one process from its start to its end.
+    async fn one_process(&self, address: SocketAddr, state: &mut watch::Receiver<ProcessState>) -> Result<()> {
         let mut child = self.spawn(address)?;
-        let mut orders = child.stdin.take().context("its input is piped")?;
+        let mut signals = child.stdin.take().context("its input is piped")?;
         let output = child.stdout.take().context("its output is piped")?;
         let mut lines = BufReader::new(output).lines();
         loop {
             let signal = select! {
-                line = lines.next_line() => match line.context("read what a replica prints")? {
+                line = lines.next_line() => match line.context("read the output of a replica")? {
                     Some(line) => {
-                        self.hear(&line);
+                        self.capture(&line);
                         continue;
                     }
                     None => break,
                 },
-                changed = life.changed() => match (*life.borrow_and_update(), changed) {
-                    (Life::Running, Ok(())) => continue,
-                    (Life::Finishing, Ok(())) => "TERM\n",
-                    (Life::Dead, _) | (_, Err(_)) => "KILL\n",
+                changed = state.changed() => match (*state.borrow_and_update(), changed) {
+                    (ProcessState::Running, Ok(())) => continue,
+                    (ProcessState::Finishing, Ok(())) => "TERM\n",
+                    (ProcessState::Dead, _) | (_, Err(_)) => "KILL\n",
                 },
                 () = self.kill.notified() => {
-                    self.ear.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
+                    self.journal.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
                     "KILL\n"
                 }
             };
-            // One that has just ended needs no signal.
-            orders.write_all(signal.as_bytes()).await.ok();
+            // A process that has just ended needs no signal.
+            signals.write_all(signal.as_bytes()).await.ok();
         }
         child.wait().await.context("wait for a replica")?;
         Ok(())
@@ -99,7 +99,7 @@ impl Replicas {
 
     fn spawn(&self, address: SocketAddr) -> Result<Child> {
         let page = SocketAddr::new(address.ip(), self.page);
-        let mut command = Command::from(guarded(&self.binary, Where::Here));
+        let mut command = Command::from(supervised(&self.binary, Isolation::Shared));
         command
             .arg("serve")
             .env_clear()
@@ -115,25 +115,25 @@ impl Replicas {
         command.spawn().context("start a shell")
     }
 
-    fn hear(&self, line: &str) {
+    fn capture(&self, line: &str) {
         let at = self.began.get().map_or(0.0, |began| began.elapsed().as_secs_f64());
-        hear(&self.ear, at, line);
+        capture(&self.journal, at, line);
     }
 
-    fn say(&self, why: &str) {
-        self.ear.lock().unwrap_or_else(PoisonError::into_inner).trouble.get_or_insert_with(|| why.to_owned());
+    fn record_trouble(&self, why: &str) {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).trouble.get_or_insert_with(|| why.to_owned());
     }
 }
 
-/// Brings events from their way, on which they come late, twice or not at all, to the queue that the replicas share, and kills a replica:
-/// one, once, while the refresh is under way; under chaos one every few seconds.
+/// Delivers events to the queue that the replicas share; they may come late, twice or never. It also kills replicas: one during the
+/// refresh, or under chaos one every few seconds.
 ///
 /// # Errors
-/// A replica cannot be run.
+/// A replica cannot be started.
 pub(super) async fn serve(
     replicas: Arc<Replicas>,
     shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    queue: Arc<EventQueue>,
     chaos: Option<u64>,
     calm: Duration,
     mut stop: watch::Receiver<bool>,
@@ -146,20 +146,20 @@ pub(super) async fn serve(
                 std::future::pending::<Infallible>().await
             }
             Some(seed) => {
-                let mut luck = Luck::new(seed);
+                let mut rng = Luck::new(seed);
                 loop {
-                    sleep(luck.span(LIVES.0, LIVES.1)).await;
+                    sleep(rng.span(LIFETIME.0, LIFETIME.1)).await;
                     replicas.kill.notify_one();
                 }
             }
         }
     };
-    let brings = async {
+    let deliveries = async {
         loop {
             let received = queue.receive().await;
             shared.stores().queues.entry(DECAMP.to_owned()).or_default().send(received.body());
             queue.delete(&received);
-            let trouble = replicas.ear.lock().unwrap_or_else(PoisonError::into_inner).trouble.take();
+            let trouble = replicas.journal.lock().unwrap_or_else(PoisonError::into_inner).trouble.take();
             if let Some(why) = trouble {
                 return anyhow::Error::msg(why);
             }
@@ -167,7 +167,7 @@ pub(super) async fn serve(
     };
     select! {
         never = kills => match never {},
-        why = brings => Err(why),
+        why = deliveries => Err(why),
         _ = stop.wait_for(|stop| *stop) => Ok(()),
     }
 }

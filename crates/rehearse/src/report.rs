@@ -1,7 +1,7 @@
-//! The report: one self-contained HTML page that explains itself to somebody who has never seen decamp.
+//! The report: one self-contained HTML page for a reader who does not know decamp.
 
+mod charts;
 mod file;
-mod picture;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,10 +10,10 @@ pub use self::file::Pending;
 use super::{Chaos, Phase, Plan, Run, Verdict, is_decamp};
 use decamp_core::time::plain;
 
-/// The colours are those of the service's page.
+/// The colours are the same as those of the service's page.
 const STYLE: &str = concat!(include_str!("../../colours.css"), include_str!("report/page.css"));
 
-/// Text that may stand anywhere in a page.
+/// Text that is safe anywhere in a page.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -32,10 +32,10 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A row of the comparison: what it is, and what it was with each driver.
+/// A row of the comparison: its name, and the value for each driver.
 pub type Row = (String, Vec<String>);
 
-/// The page. `rows` is the comparison as it is shown on the terminal, `command` makes it again.
+/// The page. `rows` is the comparison as the terminal shows it. `command` repeats the rehearsal.
 #[must_use]
 pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
     let mut page = String::new();
@@ -53,7 +53,7 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
         &mut page,
         format_args!("<h1 class=\"{class}\">{}</h1><p>{}.</p></header><main>", escaped(&outcome), escaped(&plan.to_string())),
     );
-    page.push_str(EXPLAINED);
+    page.push_str(INTRODUCTION);
     comparison(&mut page, runs, rows);
     page.push_str("<h2>The refresh, second by second</h2>");
     legend(&mut page);
@@ -64,28 +64,29 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
             &mut page,
             format_args!(
                 "<section><h3>{driver}</h3><p>{} {requests} requests in {took:.0} s, {failed} failed.</p>",
-                escaped(what_it_does(driver))
+                escaped(description(driver))
             ),
         );
         if let Some(why) = &run.bottleneck {
             put(&mut page, format_args!("<p class=\"warning\">Warning: {}.</p>", escaped(why)));
         }
         page.push_str("<figure class=\"wide\">");
-        page.push_str(&picture::timeline(run).unwrap_or_else(|why| escaped(&why)));
+        page.push_str(&charts::timeline(run).unwrap_or_else(|why| escaped(&why)));
         page.push_str("</figure></section>");
     }
-    page.push_str("<h2>How long short requests took during the refresh</h2><p>The share of them (up) that was answered within so many milliseconds \
-        (across), from the moment each was due. A request that waited behind others counts its wait.</p><figure class=\"wide\">");
-    page.push_str(&picture::latency(runs).unwrap_or_else(|why| escaped(&why)));
+    page.push_str("<h2>How long short requests took during the refresh</h2><p>The share of requests (vertical) that was answered within a number of \
+        milliseconds (horizontal). The time counts from the moment a request was due, so waiting behind other requests counts too.</p>\
+        <figure class=\"wide\">");
+    page.push_str(&charts::latency(runs).unwrap_or_else(|why| escaped(&why)));
     page.push_str("</figure>");
     findings(&mut page, runs);
     stories(&mut page, runs);
     failures(&mut page, runs);
-    pretended(&mut page, runs);
+    what_was_real(&mut page, runs);
     put(
         &mut page,
         format_args!(
-            "<h2>Again</h2><p>The same plan with the same luck:</p><pre>{}</pre></main></body></html>\n",
+            "<h2 id=\"again\">Run it again</h2><p>The same plan with the same seed:</p><pre>{}</pre></main></body></html>\n",
             escaped(command)
         ),
     );
@@ -93,10 +94,10 @@ pub fn page(plan: &Plan, runs: &[Run], rows: &[Row], command: &str) -> String {
 }
 
 fn put(page: &mut String, text: std::fmt::Arguments<'_>) {
-    page.write_fmt(text).expect("a string takes whatever is written to it");
+    page.write_fmt(text).expect("writing to a string cannot fail");
 }
 
-/// What came of it, in a sentence, and whether that is good.
+/// The result in a sentence, and whether it is good.
 fn outcome(plan: &Plan, runs: &[Run]) -> (String, bool) {
     let instances = plan.nodes * plan.rounds;
     let of = |run: &Run| (run.account.failed, grouped(run.account.requests));
@@ -123,15 +124,15 @@ fn outcome(plan: &Plan, runs: &[Run]) -> (String, bool) {
     }
 }
 
-fn what_it_does(driver: &str) -> &'static str {
+fn description(driver: &str) -> &'static str {
     match driver {
-        "terminate-at-once" => {
-            "Nobody does anything: the instance goes as soon as AWS has taken it out of the attached target group."
+        "terminate-at-once" => "No tool acts: AWS terminates the instance as soon as it has left the attached target group.",
+        "drain-only" => "A script drains the Nomad node and completes the hook when Nomad reports the drain as complete.",
+        "drain-then-deregister" => "A script drains the Nomad node first, then deregisters the instance from its load balancers.",
+        "naive-overlap" => "A script drains the Nomad node and deregisters the instance at the same time.",
+        _ => {
+            "decamp takes the instance out of load balancers, Nomad and discovery in an order that loses no request, and checks each step."
         }
-        "drain-only" => "A script drains the Nomad node and lets the instance go when Nomad says that the drain is complete.",
-        "drain-then-deregister" => "A script drains the node first, then takes it out of its load balancers.",
-        "naive-overlap" => "A script drains and deregisters at the same time.",
-        _ => "Load balancers, node, tasks and discovery in the one order that loses nothing; each step is seen before the next.",
     }
 }
 
@@ -151,24 +152,24 @@ fn comparison(page: &mut String, runs: &[Run], rows: &[Row]) {
 fn legend(page: &mut String) {
     page.push_str("<p class=\"legend\">");
     for phase in Phase::ALL {
-        put(page, format_args!("<span><i style=\"background:var(--{})\"></i>{}</span>", picture::variable(phase), phase.word()));
+        put(page, format_args!("<span><i style=\"background:var(--{})\"></i>{}</span>", charts::variable(phase), phase.word()));
     }
-    page.push_str("<span><i style=\"background:var(--ok)\"></i>answered</span><span><i style=\"background:var(--failed)\"></i>failed</span><span><i class=\"gone\"></i>its machine is gone</span></p>");
+    page.push_str("<span><i style=\"background:var(--ok)\"></i>answered</span><span><i style=\"background:var(--failed)\"></i>failed</span><span><i class=\"gone\"></i>machine gone</span></p>");
 }
 
 fn findings(page: &mut String, runs: &[Run]) {
     let all = runs.iter().flat_map(|run| &run.findings);
     let rows: String = all.map(|finding| format!("<li>{}</li>", escaped(&finding.to_string()))).collect();
     if !rows.is_empty() {
-        put(page, format_args!("<h2>What decamp foresaw</h2><p>Said before its first write:</p><ul>{rows}</ul>"));
+        put(page, format_args!("<h2>Findings</h2><p>decamp reported these settings before its first write:</p><ul>{rows}</ul>"));
     }
 }
 
 fn stories(page: &mut String, runs: &[Run]) {
-    page.push_str("<h2>The story of each departure</h2><p>Every decision with its reason, in seconds since the load began.</p>");
+    page.push_str("<h2>The steps of each departure</h2><p>Every decision with its reason. The number is the time in seconds since the load began.</p>");
     for run in runs {
         for (node, story) in &run.stories {
-            let outcome = story.outcome.as_deref().unwrap_or("it did not end");
+            let outcome = story.outcome.as_deref().unwrap_or("did not finish");
             put(page, format_args!("<details><summary>{}, {}: {}</summary><ol>", run.driver, escaped(node), escaped(outcome)));
             for (at, line) in &story.lines {
                 put(page, format_args!("<li><b>{at:.1}</b> {}</li>", escaped(line)));
@@ -189,8 +190,8 @@ fn failures(page: &mut String, runs: &[Run]) {
         put(
             page,
             format_args!(
-                "<details><summary>{}: {} of {}</summary><div class=\"wide\"><table class=\"list\"><thead><tr><th>s</th><th>how</th>\
-             <th>service</th><th>why</th></tr></thead><tbody>",
+                "<details><summary>{}: {} of {}</summary><div class=\"wide\"><table class=\"list\"><thead><tr><th>second</th><th>failure</th>\
+             <th>service</th><th>cause</th></tr></thead><tbody>",
                 run.driver,
                 grouped(u64::try_from(failures.len()).unwrap_or(u64::MAX)),
                 grouped(run.account.requests)
@@ -212,40 +213,42 @@ fn failures(page: &mut String, runs: &[Run]) {
     }
 }
 
-const EXPLAINED: &str = "<p>AWS replaces the instances of a cluster, two at a time: new ones start, old ones are told to go. Requests come in all \
-the while, through a load balancer, an ingress on each node and services behind it. A request fails if anything on its way is gone too early: \
-<a href=\"#again\">the same plan</a> is played once for each way of taking an instance out.</p>";
+const INTRODUCTION: &str = "<p>AWS replaces the instances of a cluster, a few at a time: it starts new ones and terminates old ones. Meanwhile clients \
+send requests through a load balancer, an ingress on each node and the services behind it. A request fails if anything on its way stops \
+too early. <a href=\"#again\">The same plan</a> ran once for each way of taking an instance out of service.</p>";
 
-/// What stood for what. A real program says itself what it is.
-fn pretended(page: &mut String, runs: &[Run]) {
+/// Which parts were real and which were simulated.
+fn what_was_real(page: &mut String, runs: &[Run]) {
     let real: Vec<&str> = runs.first().map(|run| run.real.iter().map(String::as_str).collect()).unwrap_or_default();
-    let is_real = |name: &str| real.iter().any(|words| words.starts_with(name));
+    let is_real = |name: &str| real.iter().any(|version| version.starts_with(name));
     let programs = match (real.is_empty(), is_real("Nomad")) {
         (true, _) => String::new(),
-        (false, false) => format!("; {}, with an agent for each node", real.join(", ")),
-        (false, true) => format!("; {}, with agents for each node, which run every process as a task", real.join(", ")),
+        (false, false) => format!(" Also real: {}, with an agent for each node.", real.join(", ")),
+        (false, true) => {
+            format!(" Also real: {}, with agents for each node, which run every process as a task.", real.join(", "))
+        }
     };
     let models = match (is_real("Nomad"), is_real("Consul")) {
         (true, _) => " and Elastic Load Balancing",
         (false, true) => ", Elastic Load Balancing and Nomad",
         (false, false) => ", Elastic Load Balancing, Nomad and Consul",
     };
-    let held = if is_real("Nomad") { "" } else { " that are held to recordings of real agents" };
+    let recordings = if is_real("Nomad") { "" } else { ", which are tested against recordings of real agents" };
     put(
         page,
         format_args!(
-            "<h2 id=\"again\">What was real, and what was pretended</h2><p>Real: every process is a server with a socket of its own \
-             that takes connections, finishes what it holds when it is told to stop, and dies hard at its time-out; the load \
-             balancer, the ingress, its health checks and its pools of connections; every request; decamp itself, its adapters and \
-             its loop, over HTTP{}. Pretended: the state of Auto Scaling{models}, by models behind those HTTP APIs{held}; machines, \
-             which are loopback addresses, so that an instance that is gone refuses \
-             connections where a real one may be silent; and time is short: delays are of seconds, not minutes.</p>",
+            "<h2>What was real, and what was simulated</h2><p><b>Real:</b> Every process is a server with a socket. It \
+             accepts connections, finishes the requests in progress when it receives its stop signal, and is killed at its time-out. \
+             The load balancer, the ingress, the health checks, the pools of connections and every request are real. So are decamp's \
+             rules, its loop and its adapters, which call the APIs over HTTP.{}</p><p><b>Simulated:</b> The state of Auto \
+             Scaling{models} comes from models behind the same HTTP APIs{recordings}. Machines are loopback addresses: a terminated \
+             instance refuses connections, where a real one may not answer at all. Delays are seconds instead of minutes.</p>",
             escaped(&programs)
         ),
     );
 }
 
-/// How a plan's driver is called for on the command line.
+/// The command line that runs this plan again.
 #[must_use]
 pub fn command(plan: &Plan, drivers: &[&str], lambda: Option<&Path>) -> String {
     let mut command =

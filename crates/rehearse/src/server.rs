@@ -1,4 +1,4 @@
-//! A server with the life of a process: it runs, it finishes what it holds when it is told to, and it dies with whatever it holds.
+//! A server that behaves like a process: it runs, it finishes its requests when it is asked to stop, and a kill drops all of them.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,103 +19,103 @@ use tokio::task::JoinHandle;
 
 use decamp_sandbox::wire::listen;
 
-/// What breaks a body in the middle.
+/// An error in the middle of a body.
 pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of every request and answer here.
+/// The body of every request and answer of the rehearsal.
 pub(super) type Body = UnsyncBoxBody<Bytes, BodyError>;
 
-/// A body that is there already.
+/// A body with these bytes.
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// An answer with nothing but a status and a sentence.
+/// An answer with a status and a sentence.
 pub(super) fn plain(status: StatusCode, text: String) -> Response<Body> {
     let mut answer = Response::new(full(text));
     *answer.status_mut() = status;
     answer
 }
 
-/// Where the life of a process stands.
+/// The state of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
-    /// It takes connections.
+pub(super) enum ProcessState {
+    /// It accepts connections.
     Running,
-    /// It was told to stop and obeys: no new connection, no second request on one, but what it holds is finished.
+    /// It stops in order: it accepts no connection and no further request on one, and finishes the requests in progress.
     Finishing,
-    /// It is gone: every connection ends where it stands.
+    /// It is gone. Every connection is broken.
     Dead,
 }
 
-/// What keeps a process alive: whoever holds one has work of it in hand.
+/// A token for work in progress. A process that finishes ends when all its tokens are dropped.
 #[derive(Debug, Clone)]
-pub(super) struct Hold {
-    pub(super) life: watch::Receiver<Life>,
+pub(super) struct WorkToken {
+    pub(super) state: watch::Receiver<ProcessState>,
     _work: mpsc::Sender<()>,
 }
 
-impl Hold {
-    /// Ends when the process is told to finish, or dies.
-    pub(super) async fn told_to_finish(&mut self) -> Life {
-        match self.life.wait_for(|life| *life != Life::Running).await {
-            Ok(life) => *life,
-            Err(_) => Life::Dead,
+impl WorkToken {
+    /// Resolves when the process is asked to stop, or dies.
+    pub(super) async fn stop_requested(&mut self) -> ProcessState {
+        match self.state.wait_for(|state| *state != ProcessState::Running).await {
+            Ok(state) => *state,
+            Err(_) => ProcessState::Dead,
         }
     }
 
-    /// Ends when the process dies.
+    /// Resolves when the process dies.
     pub(super) async fn death(&mut self) {
-        // Whoever held the process is gone: then so is it.
-        self.life.wait_for(|life| *life == Life::Dead).await.ok();
+        // If the sender is gone, the process is gone as well.
+        self.state.wait_for(|state| *state == ProcessState::Dead).await.ok();
     }
 }
 
-/// A running server. It dies when this is dropped.
+/// A running server. Dropping it kills the server.
 #[derive(Debug)]
 pub(super) struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub(super) address: SocketAddr,
-    life: watch::Sender<Life>,
+    state: watch::Sender<ProcessState>,
     ends: Option<JoinHandle<Ended>>,
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// It had finished what it held.
+    /// It finished its requests.
     ByItself,
     /// It was killed.
     Killed,
 }
 
 impl Server {
-    /// Begins to listen.
+    /// Starts to listen.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// The address is in use or not local.
     pub(super) async fn start<S, F>(address: SocketAddr, respond: S) -> io::Result<Self>
     where
-        S: Fn(Request<Incoming>, Hold) -> F + Clone + Send + 'static,
+        S: Fn(Request<Incoming>, WorkToken) -> F + Clone + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let listener = listen(address)?;
         let address = listener.local_addr()?;
-        let (life, heard) = watch::channel(Life::Running);
-        let ends = tokio::spawn(run(listener, respond, heard));
-        Ok(Self { address, life, ends: Some(ends) })
+        let (state, states) = watch::channel(ProcessState::Running);
+        let ends = tokio::spawn(run(listener, respond, states));
+        Ok(Self { address, state, ends: Some(ends) })
     }
 
-    /// A process that `ends` stands for, which does as it is told by `life`.
-    pub(super) fn of(address: SocketAddr, life: watch::Sender<Life>, ends: JoinHandle<Ended>) -> Self {
-        Self { address, life, ends: Some(ends) }
+    /// A process that is controlled by `state`, and whose task is `ends`.
+    pub(super) fn of(address: SocketAddr, state: watch::Sender<ProcessState>, ends: JoinHandle<Ended>) -> Self {
+        Self { address, state, ends: Some(ends) }
     }
 
-    /// Tells it to finish.
+    /// Asks it to finish its requests and stop.
     pub(super) fn finish(&self) {
-        self.life.send_if_modified(|life| {
-            let runs = *life == Life::Running;
+        self.state.send_if_modified(|state| {
+            let runs = *state == ProcessState::Running;
             if runs {
-                *life = Life::Finishing;
+                *state = ProcessState::Finishing;
             }
             runs
         });
@@ -123,67 +123,67 @@ impl Server {
 
     /// Kills it.
     pub(super) fn kill(&self) {
-        self.life.send_replace(Life::Dead);
+        self.state.send_replace(ProcessState::Dead);
     }
 
-    /// What tells when it has ended; `None` if that was asked for already.
+    /// A handle that resolves when the server has ended. `None` if it was taken before.
     pub(super) fn end(&mut self) -> Option<JoinHandle<Ended>> {
         self.ends.take()
     }
 }
 
-async fn run<S, F>(listener: TcpListener, respond: S, mut life: watch::Receiver<Life>) -> Ended
+async fn run<S, F>(listener: TcpListener, respond: S, mut state: watch::Receiver<ProcessState>) -> Ended
 where
-    S: Fn(Request<Incoming>, Hold) -> F + Clone + Send + 'static,
+    S: Fn(Request<Incoming>, WorkToken) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let (work, mut held) = mpsc::channel(1);
-    let hold = Hold { life: life.clone(), _work: work };
+    let (work, mut work_done) = mpsc::channel(1);
+    let token = WorkToken { state: state.clone(), _work: work };
     loop {
         select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(converse(stream, respond.clone(), hold.clone()))),
-                // Out of file descriptors, or a client that left at once: the next one may fare better.
+                Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, respond.clone(), token.clone()))),
+                // There was no file descriptor, or the client left at once. The next connection may succeed.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
             },
-            changed = life.changed() => match (*life.borrow_and_update(), changed) {
-                (Life::Running, Ok(())) => {}
-                (Life::Finishing, Ok(())) => break,
-                (Life::Dead, _) | (_, Err(_)) => return Ended::Killed,
+            changed = state.changed() => match (*state.borrow_and_update(), changed) {
+                (ProcessState::Running, Ok(())) => {}
+                (ProcessState::Finishing, Ok(())) => break,
+                (ProcessState::Dead, _) | (_, Err(_)) => return Ended::Killed,
             },
         }
     }
-    drop((listener, hold));
+    drop((listener, token));
     select! {
-        // Nobody holds work any more.
-        _ = held.recv() => Ended::ByItself,
-        _ = life.wait_for(|life| *life == Life::Dead) => Ended::Killed,
+        // All work is done.
+        _ = work_done.recv() => Ended::ByItself,
+        _ = state.wait_for(|state| *state == ProcessState::Dead) => Ended::Killed,
     }
 }
 
-async fn converse<S, F>(stream: TcpStream, respond: S, hold: Hold)
+async fn serve_connection<S, F>(stream: TcpStream, respond: S, token: WorkToken)
 where
-    S: Fn(Request<Incoming>, Hold) -> F + Clone + Send + 'static,
+    S: Fn(Request<Incoming>, WorkToken) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     stream.set_nodelay(true).ok();
-    let mut heard = hold.clone();
+    let mut process = token.clone();
     let service = service_fn(move |request| {
-        let answer = respond(request, hold.clone());
+        let answer = respond(request, token.clone());
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     select! {
-        // How a connection ended is for its client to say.
+        // The client reports how its connection ended.
         _ = connection.as_mut() => return,
-        life = heard.told_to_finish() => match life {
-            Life::Running | Life::Finishing => connection.as_mut().graceful_shutdown(),
-            Life::Dead => return,
+        state = process.stop_requested() => match state {
+            ProcessState::Running | ProcessState::Finishing => connection.as_mut().graceful_shutdown(),
+            ProcessState::Dead => return,
         },
     }
     select! {
         _ = connection.as_mut() => {}
-        () = heard.death() => {}
+        () = process.death() => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What must be there before the first request: Consul, pretended or real, every process listening, and decamp's settings.
+//! The start of a rehearsal: real and simulated servers, decamp's settings, and the wait until every process listens.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,141 +16,141 @@ use super::{cluster, processes, proxy, server, traefik};
 use decamp_sandbox::wire;
 use decamp_sandbox::wire::{Shared, Side, listen};
 
-/// A cluster that is not whole within this will not be.
+/// How long a simulated cluster may take to come up.
 const COMES_UP_IN: Duration = Duration::from_secs(20);
-/// With real agents, which find one another first.
+/// The same with real agents, which have to find one another first.
 const COMES_UP_REALLY_IN: Duration = Duration::from_secs(60);
-/// With a real Nomad, which starts each copy as a process.
+/// The same with a real Nomad, which starts each copy as a process.
 const IS_PLACED_IN: Duration = Duration::from_secs(120);
 
-/// What takes the place of what is pretended.
-pub(super) struct Real {
+/// The real programs that replace simulated ones.
+pub(super) struct RealPrograms {
     pub(super) consul: Option<Consul>,
     pub(super) nomad: Option<Nomad>,
-    /// Which real programs these are, and which others, by their own words.
-    pub(super) words: Vec<String>,
+    /// The names and versions of all real programs, as they print them.
+    pub(super) versions: Vec<String>,
 }
 
-impl Real {
-    /// Starts the servers of what the plan names.
+impl RealPrograms {
+    /// Starts the real servers that the plan names.
     ///
     /// # Errors
-    /// A binary is missing or another, or does not come up.
+    /// A binary is missing or is another program, or a server does not come up.
     pub(super) async fn start(plan: &Plan) -> Result<Self> {
-        let words = match &plan.traefik {
+        let versions = match &plan.traefik {
             Some(binary) => vec![traefik::identity(binary).context("start a real Traefik")?],
             None => Vec::new(),
         };
-        let mut real = Self { consul: None, nomad: None, words };
+        let mut real = Self { consul: None, nomad: None, versions };
         if let Some(binary) = &plan.consul {
             let consul = Consul::start(binary).await.context("start a real Consul")?;
             if let Some(binary) = &plan.nomad {
                 ingress_can_listen(plan)?;
                 let nomad = Nomad::start(binary, &consul).await.context("start a real Nomad")?;
-                real.words.push(nomad.version.clone());
+                real.versions.push(nomad.version.clone());
                 real.nomad = Some(nomad);
             }
-            real.words.push(consul.version.clone());
+            real.versions.push(consul.version.clone());
             real.consul = Some(consul);
         }
-        real.words.reverse();
+        real.versions.reverse();
         Ok(real)
     }
 }
 
-/// Nomad would start an ingress again and again that finds its port in use, and nobody would say why.
+/// Checks the ports of the ingresses. If one were in use, Nomad would restart the ingress again and again without a word about it.
 fn ingress_can_listen(plan: &Plan) -> Result<()> {
     for number in 1..=plan.nodes {
         let address = SocketAddr::from((Plan::address(number), plan.port));
         if let Err(why) = listen(address) {
-            let said = format!("the ingress of {} cannot listen on {address}: {why}", cluster::name(number));
-            return Err(cannot_listen(io::Error::new(why.kind(), said)));
+            let text = format!("the ingress of {} cannot listen on {address}: {why}", cluster::name(number));
+            return Err(cannot_listen(io::Error::new(why.kind(), text)));
         }
     }
     Ok(())
 }
 
-/// Nomad's API.
-pub(super) enum Scheduler {
-    /// The model's.
-    Pretended(wire::Server),
-    /// A real server's.
+/// The server of Nomad's API.
+pub(super) enum NomadServer {
+    /// The model.
+    Simulated(wire::Server),
+    /// A real server.
     Real(Nomad),
 }
 
-impl Scheduler {
-    /// The real one if there is one, else the model's.
+impl NomadServer {
+    /// The real server if there is one, otherwise the model.
     ///
     /// # Errors
-    /// There is no free port.
+    /// No port is free.
     pub(super) async fn of(shared: &Arc<Shared>, real: Option<Nomad>) -> Result<Self> {
         Ok(match real {
             Some(nomad) => Self::Real(nomad),
             None => {
                 let free = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
                 let server = wire::serve(shared, Side::Nomad, wire::nomad::router(shared), free).await;
-                Self::Pretended(server.context("serve the pretended Nomad")?)
+                Self::Simulated(server.context("serve the simulated Nomad")?)
             }
         })
     }
 
-    /// Where it is.
+    /// The address of the API.
     pub(super) fn address(&self) -> SocketAddr {
         match self {
-            Self::Pretended(server) => server.address,
+            Self::Simulated(server) => server.address,
             Self::Real(nomad) => nomad.address,
         }
     }
 
-    /// The real one, if it is.
+    /// The real server. `None` if Nomad is simulated.
     pub(super) fn real(&self) -> Option<&Nomad> {
         match self {
-            Self::Pretended(_) => None,
+            Self::Simulated(_) => None,
             Self::Real(nomad) => Some(nomad),
         }
     }
 }
 
-/// Consul's API.
-pub(super) enum Discovery {
-    /// The model's.
-    Pretended(wire::Server),
-    /// A real server's.
+/// The server of Consul's API.
+pub(super) enum ConsulServer {
+    /// The model.
+    Simulated(wire::Server),
+    /// A real server.
     Real(Consul),
 }
 
-impl Discovery {
-    /// The real one if there is one, else the model's.
+impl ConsulServer {
+    /// The real server if there is one, otherwise the model.
     ///
     /// # Errors
-    /// There is no free port.
+    /// No port is free.
     pub(super) async fn of(shared: &Arc<Shared>, real: Option<Consul>) -> Result<Self> {
         Ok(match real {
             Some(consul) => Self::Real(consul),
             None => {
                 let free = SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
                 let server = wire::serve(shared, Side::Consul, wire::consul::router(shared), free).await;
-                Self::Pretended(server.context("serve the pretended Consul")?)
+                Self::Simulated(server.context("serve the simulated Consul")?)
             }
         })
     }
 
-    /// Where it is.
+    /// The address of the API.
     pub(super) fn address(&self) -> SocketAddr {
         match self {
-            Self::Pretended(server) => server.address,
+            Self::Simulated(server) => server.address,
             Self::Real(consul) => consul.address,
         }
     }
 }
 
-/// What to do about a port that cannot be had.
+/// Adds advice to the error of a listener.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the system has dozens of errors; two of them have advice of their own")]
 pub(super) fn cannot_listen(why: io::Error) -> anyhow::Error {
     let advice = match why.kind() {
-        io::ErrorKind::AddrInUse => "end what listens there, or choose another port with --port",
-        io::ErrorKind::AddrNotAvailable => "all of 127.0.0.0/8 must be this machine, as it is on Linux",
-        _ => "look at what the system says",
+        io::ErrorKind::AddrInUse => "stop the program that uses it, or choose another port with --port",
+        io::ErrorKind::AddrNotAvailable => "every address of 127.0.0.0/8 must be local, as on Linux",
+        _ => "see the error of the operating system",
     };
     anyhow::anyhow!("{why}; {advice}")
 }
@@ -187,7 +187,7 @@ pub(super) async fn ready(plan: &Plan, names: &processes::Names, breaks: &mut mp
     }
 }
 
-/// What decamp is set to.
+/// decamp's settings, as environment variables.
 pub(super) fn variables(plan: &Plan, aws: &str, nomad: &str, consul: &str) -> Vec<(&'static str, String)> {
     let seconds = |span: Duration| format!("{}s", span.as_secs());
     vec![

@@ -1,4 +1,5 @@
-//! A service's process: it answers short, slow and streamed requests, takes uploads and keeps WebSockets, each in its nature's way.
+//! The process of a service: it answers short, slow and streamed requests, receives uploads and keeps WebSockets open. Its [`Nature`]
+//! says how it behaves.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,11 +22,11 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::plan::Nature;
-use super::server::{Body, Hold, Life, Server, full, plain};
+use super::server::{Body, ProcessState, Server, WorkToken, full, plain};
 
-/// Between two parts of a stream.
+/// The pause between two parts of a stream.
 const PART_EVERY: Duration = Duration::from_millis(100);
-/// What one answers with, or one part of a stream.
+/// The body of an answer, or one part of a stream.
 const PART: &[u8] = &[b'.'; 512];
 /// How much longer a slow process takes to answer, and to exit.
 const SLOW: (Duration, Duration) = (Duration::from_millis(15), Duration::from_secs(1));
@@ -33,12 +34,12 @@ const SLOW: (Duration, Duration) = (Duration::from_millis(15), Duration::from_se
 /// Starts a process of this nature.
 ///
 /// # Errors
-/// Its address cannot be listened on.
+/// It cannot listen on this address.
 pub(super) async fn start(address: SocketAddr, nature: Nature) -> io::Result<Server> {
-    Server::start(address, move |request, hold| answer(nature, request, hold)).await
+    Server::start(address, move |request, token| answer(nature, request, token)).await
 }
 
-/// How long a process of this nature takes to exit once it holds nothing.
+/// How long a process of this nature takes to exit after its last request.
 pub(super) fn exits_in(nature: Nature) -> Duration {
     match nature {
         Nature::Obedient | Nature::Deaf => Duration::ZERO,
@@ -46,7 +47,7 @@ pub(super) fn exits_in(nature: Nature) -> Duration {
     }
 }
 
-async fn answer(nature: Nature, request: Request<Incoming>, hold: Hold) -> Response<Body> {
+async fn answer(nature: Nature, request: Request<Incoming>, token: WorkToken) -> Response<Body> {
     let path = request.uri().path();
     let what = path.rsplit('/').next().unwrap_or(path).to_owned();
     let query = request.uri().query().unwrap_or_default();
@@ -65,12 +66,12 @@ async fn answer(nature: Nature, request: Request<Incoming>, hold: Hold) -> Respo
             Ok(body) => Response::new(full(body.to_bytes().len().to_string())),
             Err(why) => plain(StatusCode::BAD_REQUEST, format!("the upload broke off: {why}")),
         },
-        "socket" => socket(request, hold),
+        "socket" => socket(request, token),
         _ => plain(StatusCode::NOT_FOUND, "no such thing".to_owned()),
     }
 }
 
-/// A body in parts, over so long.
+/// A body that is sent in parts over this time.
 fn parts(over: Duration) -> Body {
     let many = (over.as_millis() / PART_EVERY.as_millis()).max(1);
     let parts = stream::unfold(0, move |sent| async move {
@@ -83,8 +84,8 @@ fn parts(over: Duration) -> Body {
     StreamBody::new(parts).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// A WebSocket that says back what it hears, and closes in order when the process is told to finish.
-fn socket(request: Request<Incoming>, mut hold: Hold) -> Response<Body> {
+/// A WebSocket that echoes messages, and closes in order when the process is asked to stop.
+fn socket(request: Request<Incoming>, mut token: WorkToken) -> Response<Body> {
     let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
         return plain(StatusCode::BAD_REQUEST, "not a WebSocket".to_owned());
     };
@@ -92,12 +93,12 @@ fn socket(request: Request<Incoming>, mut hold: Hold) -> Response<Body> {
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(request).await else { return };
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-        let mut heard = hold.clone();
+        let mut process = token.clone();
         loop {
             select! {
-                life = heard.told_to_finish() => match life {
-                    Life::Running | Life::Finishing => break,
-                    Life::Dead => return,
+                state = process.stop_requested() => match state {
+                    ProcessState::Running | ProcessState::Finishing => break,
+                    ProcessState::Dead => return,
                 },
                 message = socket.next() => match message {
                     Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
@@ -110,12 +111,12 @@ fn socket(request: Request<Incoming>, mut hold: Hold) -> Response<Body> {
                 },
             }
         }
-        let going = CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::from_static("going away") };
+        let going_away = CloseFrame { code: CloseCode::Away, reason: Utf8Bytes::from_static("going away") };
         select! {
-            () = hold.death() => {}
+            () = token.death() => {}
             () = async {
-                socket.close(Some(going)).await.ok();
-                // The other side's own close ends it.
+                socket.close(Some(going_away)).await.ok();
+                // Wait for the close of the other side.
                 while let Some(Ok(_)) = socket.next().await {}
             } => {}
         }

@@ -1,4 +1,4 @@
-//! Servers, proxies and the judge, each on its own.
+//! Tests of servers, proxies, the ledger and the judge, each separately.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use hyper::{Request, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::judge::Judged;
-use super::ledger::{Class, Failed, Fared, Ledger};
+use super::ledger::{Class, FailureKind, Ledger, RequestOutcome};
 use super::plan::{Chaos, Nature};
 use super::processes::Names;
 use super::proxy::{self, Cut, Stopped};
-use super::rig;
+use super::self_check;
 use super::server::{Ended, Server, full, plain};
 use super::task;
 use decamp_core::decide::{Finding, Layer, Loss};
@@ -34,7 +34,7 @@ async fn get(uri: String) -> Result<(StatusCode, usize), String> {
 }
 
 #[tokio::test]
-async fn a_process_that_obeys_takes_no_more_and_ends_when_what_it_holds_is_over() {
+async fn an_obedient_process_accepts_no_more_connections_and_ends_after_its_last_request() {
     let mut server = task::start(FREE, Nature::Obedient).await.unwrap();
     let uri = |what: &str| format!("http://{}/a/{what}", server.address);
     let held = tokio::spawn(get(uri("work?ms=300")));
@@ -42,14 +42,14 @@ async fn a_process_that_obeys_takes_no_more_and_ends_when_what_it_holds_is_over(
     let (began, refused) = (Instant::now(), uri("work"));
     server.finish();
     sleep(ms(50)).await;
-    assert!(get(refused).await.is_err(), "it still takes connections");
+    assert!(get(refused).await.is_err(), "it still accepts connections");
     assert_eq!(server.end().unwrap().await.unwrap(), Ended::ByItself);
-    assert!(ms(150) < began.elapsed(), "it did not wait for what it held");
+    assert!(ms(150) < began.elapsed(), "it did not wait for the request in progress");
     assert_eq!(held.await.unwrap().unwrap().0, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn a_killed_process_drops_what_it_holds() {
+async fn a_killed_process_drops_its_requests() {
     let mut server = task::start(FREE, Nature::Obedient).await.unwrap();
     let held = tokio::spawn(get(format!("http://{}/a/stream?ms=5000", server.address)));
     sleep(ms(250)).await;
@@ -59,14 +59,14 @@ async fn a_killed_process_drops_what_it_holds() {
     assert!(timeout(ms(1_000), held).await.unwrap().unwrap().is_err());
 }
 
-/// A proxy before a server, which cuts every request after so long.
+/// A proxy in front of a server, which cuts every request after this time.
 async fn proxied(server: SocketAddr, after: Duration) -> Server {
     let pool = proxy::pool(ms(500), false);
-    Server::start(FREE, move |request, hold| {
-        let (pool, life) = (pool.clone(), hold.life.clone());
+    Server::start(FREE, move |request, token| {
+        let (pool, state) = (pool.clone(), token.state.clone());
         async move {
             let cut: Cut = Box::pin(sleep(after));
-            match proxy::forward(&pool, server, request, life, Some(cut)).await {
+            match proxy::forward(&pool, server, request, state, Some(cut)).await {
                 Ok(answer) => answer,
                 Err(Stopped::Cut) => plain(StatusCode::BAD_GATEWAY, "cut".to_owned()),
                 Err(Stopped::Failed(why)) => plain(StatusCode::BAD_GATEWAY, proxy::why(&why)),
@@ -78,7 +78,7 @@ async fn proxied(server: SocketAddr, after: Duration) -> Server {
 }
 
 #[tokio::test]
-async fn a_proxy_hands_answers_through_and_a_cut_ends_them_before_or_in_the_middle() {
+async fn a_proxy_forwards_answers_and_a_cut_ends_them_before_or_in_the_middle() {
     let server = task::start(FREE, Nature::Obedient).await.unwrap();
     let patient = proxied(server.address, ms(60_000)).await;
     let (status, length) = get(format!("http://{}/a/stream?ms=300", patient.address)).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_proxy_hands_answers_through_and_a_cut_ends_them_before_or_in_the_midd
 }
 
 #[tokio::test]
-async fn a_proxy_says_when_nobody_takes_the_connection() {
+async fn a_proxy_reports_a_connection_that_no_server_accepts() {
     let server = task::start(FREE, Nature::Obedient).await.unwrap();
     let front = proxied(server.address, ms(60_000)).await;
     let gone = server.address;
@@ -99,23 +99,23 @@ async fn a_proxy_says_when_nobody_takes_the_connection() {
     let request = Request::get(format!("http://{}/a/work", front.address)).body(full("")).unwrap();
     let answer = pool.request(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_GATEWAY, "{gone}");
-    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "it did not take the connection");
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "it did not accept the connection");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_account_tells_kinds_apart_and_reckons_gaps_and_latency_from_when_a_request_was_due() {
+async fn the_account_counts_by_kind_and_measures_gaps_and_latency_from_the_due_time() {
     let service: Arc<str> = "service-1".into();
     let ledger = Ledger::begin([Arc::clone(&service)].into_iter());
     let due = Instant::now();
     sleep(ms(40)).await;
-    ledger.leaves(due);
+    ledger.sent(due);
     ledger.refresh_begins();
-    ledger.over(Class::Short, &service, due, Fared::Well);
+    ledger.ended(Class::Short, &service, due, RequestOutcome::Succeeded);
     sleep(ms(3_000)).await;
-    ledger.leaves(Instant::now());
-    ledger.over(Class::Short, &service, Instant::now(), Fared::Failed(Failed::BadGateway, "why".to_owned()));
-    ledger.leaves(Instant::now());
-    ledger.over(Class::Socket, &service, Instant::now(), Fared::Moved);
+    ledger.sent(Instant::now());
+    ledger.ended(Class::Short, &service, Instant::now(), RequestOutcome::Failed(FailureKind::BadGateway, "why".to_owned()));
+    ledger.sent(Instant::now());
+    ledger.ended(Class::Socket, &service, Instant::now(), RequestOutcome::Moved);
     let account = ledger.account();
     assert_eq!((account.requests, account.failed, account.moved), (3, 1, 1));
     assert_eq!(account.failed_by_kind.get("502"), Some(&1));
@@ -125,16 +125,16 @@ async fn the_account_tells_kinds_apart_and_reckons_gaps_and_latency_from_when_a_
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_was_named_for_that_very_service_and_way_of_failing_is_foreseen() {
+async fn a_finding_explains_only_failures_of_its_own_service_and_kind() {
     let ledger = Ledger::begin(std::iter::empty());
-    let sent = "the ingress on node-1 sent it to service-1.group[0]: it did not take the connection";
+    let sent = "the ingress on node-1 sent it to service-1.group[0]: it did not accept the connection";
     for (service, cause) in [
         ("service-1", sent),
         ("service-2", sent),
-        ("service-1", "the load balancer sent it to the ingress of i-1: it did not take the connection"),
+        ("service-1", "the load balancer sent it to the ingress of i-1: it did not accept the connection"),
     ] {
-        let failed = Fared::Failed(Failed::BadGateway, cause.to_owned());
-        ledger.over(Class::Short, &service.into(), Instant::now(), failed);
+        let failed = RequestOutcome::Failed(FailureKind::BadGateway, cause.to_owned());
+        ledger.ended(Class::Short, &service.into(), Instant::now(), failed);
     }
     let finding = Finding {
         layer: Layer::Service,
@@ -151,18 +151,17 @@ async fn only_what_was_named_for_that_very_service_and_way_of_failing_is_foresee
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_never_reached_the_load_balancer_is_the_machines_and_an_older_catalog_counts_apart_only_where_consul_was_away_for_all()
- {
+async fn the_machine_is_blamed_for_unsent_requests_and_an_outdated_catalog_only_with_consul_for_all() {
     let ledger = Ledger::begin(std::iter::empty());
     for (how, cause) in [
-        (Failed::Connection, "the load balancer: it did not take the connection"),
+        (FailureKind::Connection, "the load balancer: it did not accept the connection"),
         (
-            Failed::BadGateway,
-            "the ingress on node-1, Consul being away, sent it to service-1.group[0]: it did not take the connection",
+            FailureKind::BadGateway,
+            "the ingress on node-1, with Consul unreachable, sent it to service-1.group[0]: it did not accept the connection",
         ),
-        (Failed::BadGateway, "the ingress on node-1 sent it to service-1.group[0]: it did not take the connection"),
+        (FailureKind::BadGateway, "the ingress on node-1 sent it to service-1.group[0]: it did not accept the connection"),
     ] {
-        ledger.over(Class::Short, &"service-1".into(), Instant::now(), Fared::Failed(how, cause.to_owned()));
+        ledger.ended(Class::Short, &"service-1".into(), Instant::now(), RequestOutcome::Failed(how, cause.to_owned()));
     }
     let of = |chaos| {
         let judged = Judged::of(&ledger.account(), &[], chaos);
@@ -174,7 +173,7 @@ async fn what_never_reached_the_load_balancer_is_the_machines_and_an_older_catal
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_does_not_keep_up_is_named_and_one_that_does_is_not() {
+async fn only_a_machine_that_does_not_keep_up_is_reported() {
     let service: Arc<str> = "service-1".into();
     let judged = Judged::default();
     for (late, is_named) in [(ms(1), false), (ms(40), true)] {
@@ -182,23 +181,23 @@ async fn a_machine_that_does_not_keep_up_is_named_and_one_that_does_is_not() {
         for _ in 0..100 {
             let due = Instant::now();
             sleep(late).await;
-            ledger.leaves(due);
-            ledger.over(Class::Short, &service, due, Fared::Well);
+            ledger.sent(due);
+            ledger.ended(Class::Short, &service, due, RequestOutcome::Succeeded);
         }
-        let why = rig::bottleneck(&ledger.account(), &judged);
+        let why = self_check::bottleneck(&ledger.account(), &judged);
         assert_eq!(why.is_some(), is_named, "{why:?}");
     }
     let ledger = Ledger::begin(std::iter::empty());
-    let why = rig::bottleneck(&ledger.account(), &Judged { rig: 3, ..judged }).unwrap();
-    assert!(why.contains("3 did not even reach the load balancer"), "{why}");
+    let why = self_check::bottleneck(&ledger.account(), &Judged { rig: 3, ..judged }).unwrap();
+    assert!(why.contains("3 requests did not reach the load balancer"), "{why}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_was_known_by_its_address_is_told_of_by_name() {
+async fn the_address_of_a_process_in_a_cause_becomes_its_name() {
     let ledger = Ledger::begin(std::iter::empty());
     for address in ["127.0.0.12:20001", "127.0.0.12:2000"] {
-        let cause = format!("the ingress on node-1 sent it to {address}: it did not take the connection");
-        ledger.over(Class::Short, &"service-1".into(), Instant::now(), Fared::Failed(Failed::BadGateway, cause));
+        let cause = format!("the ingress on node-1 sent it to {address}: it did not accept the connection");
+        ledger.ended(Class::Short, &"service-1".into(), Instant::now(), RequestOutcome::Failed(FailureKind::BadGateway, cause));
     }
     let names = Names::default();
     names.lock().unwrap().insert("127.0.0.12:20001".parse().unwrap(), "service-1.group[0]".into());
@@ -208,8 +207,8 @@ async fn a_process_that_was_known_by_its_address_is_told_of_by_name() {
     assert_eq!(
         causes,
         [
-            "the ingress on node-1 sent it to service-1.group[0]: it did not take the connection",
-            "the ingress on node-1 sent it to 127.0.0.12:2000: it did not take the connection",
+            "the ingress on node-1 sent it to service-1.group[0]: it did not accept the connection",
+            "the ingress on node-1 sent it to 127.0.0.12:2000: it did not accept the connection",
         ]
     );
 }

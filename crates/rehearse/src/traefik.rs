@@ -1,4 +1,4 @@
-//! A real Traefik in place of the built-in ingress: how it is told to follow Consul, and what its own answers mean.
+//! A real Traefik instead of the built-in ingress: its arguments, and the meaning of its own error answers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use super::plan::Plan;
 use super::programs::version;
 use decamp_core::time::plain;
 
-/// What a binary says that it is, such as `Traefik 3.7.9`.
+/// The name and version of a binary, such as `Traefik 3.7.9`.
 ///
 /// # Errors
-/// It cannot be run, or is no Traefik.
+/// The binary cannot be run, or is not Traefik.
 pub(super) fn identity(binary: &Path) -> Result<String> {
-    let words = version(binary)?;
-    match words.strip_prefix("Version:") {
+    let line = version(binary)?;
+    match line.strip_prefix("Version:") {
         Some(number) => Ok(format!("Traefik {}", number.trim())),
-        None => bail!("{} is no Traefik: it says that it is {words:?}", binary.display()),
+        None => bail!("{} is no Traefik: its version is {line:?}", binary.display()),
     }
 }
 
-/// Its arguments: it listens there, asks this Consul agent, and finds a service behind a path of the service's name.
+/// Traefik's arguments: the address that it listens on, the Consul agent, and a route for each service by its name as the path.
 pub(super) fn arguments(listen: &str, consul: &str, poll: Option<Duration>) -> Vec<String> {
     let follows = match poll {
         None => "watch=true".to_owned(),
@@ -42,11 +42,13 @@ pub(super) fn arguments(listen: &str, consul: &str, poll: Option<Duration>) -> V
     ]
 }
 
-/// What an answer means that it made up itself, in the words of the built-in ingress; `None` if it did not.
-pub(super) fn meant(status: StatusCode, node: &str, service: &str) -> Option<String> {
+/// The cause behind an answer that Traefik made itself, in the words of the built-in ingress. `None` for other answers.
+pub(super) fn cause(status: StatusCode, node: &str, service: &str) -> Option<String> {
     let who = format!("the ingress on {node}");
     match status {
-        StatusCode::BAD_GATEWAY => Some(format!("{who} sent it to a copy of {service}: it did not take or keep the connection")),
+        StatusCode::BAD_GATEWAY => {
+            Some(format!("{who} sent it to a copy of {service}: it did not accept or keep the connection"))
+        }
         StatusCode::GATEWAY_TIMEOUT => Some(format!("{who} sent it to a copy of {service}: it did not answer")),
         StatusCode::SERVICE_UNAVAILABLE => Some(format!("{who} knew no copy of {service}")),
         StatusCode::NOT_FOUND => Some(format!("{who} did not know {service}")),
@@ -59,15 +61,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_it_makes_up_is_told_in_the_words_that_the_judge_knows() {
-        let of = |status| meant(status, "node-2", "service-1").unwrap_or_default();
+    fn its_own_answers_get_the_causes_that_the_judge_knows() {
+        let of = |status| cause(status, "node-2", "service-1").unwrap_or_default();
         assert!(of(StatusCode::BAD_GATEWAY).starts_with("the ingress on node-2 sent it to "));
         assert_eq!(of(StatusCode::SERVICE_UNAVAILABLE), "the ingress on node-2 knew no copy of service-1");
-        assert_eq!(meant(StatusCode::OK, "node-2", "service-1"), None);
+        assert_eq!(cause(StatusCode::OK, "node-2", "service-1"), None);
     }
 
     #[test]
-    fn another_program_is_named() {
+    fn another_program_is_refused_by_name() {
         let why = identity(Path::new("/bin/true")).unwrap_err().to_string();
         assert!(why.starts_with("/bin/true is no Traefik"), "{why}");
     }

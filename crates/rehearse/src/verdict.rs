@@ -1,40 +1,55 @@
-//! What a run shows. A machine that was too busy shows nothing of a driver that lost requests there (ADR 0024).
+//! What a run shows of its driver. Failures on a machine that was too busy count neither for nor against decamp (ADR 0024).
 
 use serde::Serialize;
 
 use super::is_decamp;
+use super::judge::Judged;
+use super::ledger::Account;
 use super::plan::{LoadBalancer, Plan};
 
 /// What a run shows of its driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The refresh ended, and decamp lost nothing. Of a baseline, which is expected to lose requests: the refresh ended.
+    /// The refresh ended, and decamp lost no request. A baseline is expected to lose requests: its refresh ended.
     Kept,
     /// decamp lost requests that nothing else explains.
     Lost,
-    /// Requests failed with decamp, and the machine was too busy to say whose fault that is.
+    /// Requests failed with decamp, and the machine was too busy to say whether decamp lost them.
     Unfair,
     /// The refresh did not end.
     Unfinished,
 }
 
-/// What is known of a run.
+/// The facts that decide a run's verdict.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts<'a> {
-    pub(super) driver: &'a str,
-    /// Requests that failed.
-    pub(super) failed: usize,
-    /// Those of them that nothing explains.
-    pub(super) attributable: usize,
+    driver: &'a str,
+    /// How many requests failed.
+    failed: usize,
+    /// How many of the failed requests nothing explains.
+    attributable: usize,
     /// Whether the refresh ended.
-    pub(super) ended: bool,
+    ended: bool,
     /// Whether the machine was too busy.
-    pub(super) busy: bool,
+    busy: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// The facts of one driver's run.
+    pub(super) fn of(driver: &'a str, account: &Account, judged: &Judged, ended: Option<f64>, bottleneck: Option<&str>) -> Self {
+        Self {
+            driver,
+            failed: account.failed,
+            attributable: judged.attributable,
+            ended: ended.is_some(),
+            busy: bottleneck.is_some(),
+        }
+    }
 }
 
 impl Verdict {
-    /// decamp loses nothing in the default plan, and nothing that is its own in any other; every driver comes to an end.
+    /// In the default plan decamp must lose no request. In any other it must lose none that is its own fault. Every driver's refresh must end.
     pub(super) fn of(plan: &Plan, facts: Facts<'_>) -> Self {
         let Facts { driver, failed, attributable, ended, busy } = facts;
         let cuts = plan.balancer == LoadBalancer::NetworkThatTerminates;
@@ -76,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_busy_machine_may_have_lost_is_not_put_down_to_decamp_and_is_no_success_either() {
+    fn failures_on_a_busy_machine_are_no_result() {
         let calm = Facts { driver: "decamp", failed: 0, attributable: 0, ended: true, busy: false };
         let lost = Facts { failed: 3, attributable: 3, ..calm };
         let foreseen = Facts { failed: 3, ..calm };
@@ -88,7 +103,7 @@ mod tests {
         assert_eq!(of(Facts { busy: true, ..lost }), Verdict::Unfair);
         assert_eq!(of(Facts { ended: false, busy: true, ..lost }), Verdict::Unfinished);
         assert_eq!((of(baseline), of(Facts { ended: false, ..baseline })), (Verdict::Kept, Verdict::Unfinished));
-        // Nothing is foreseen in the default plan; a single copy is.
+        // decamp reports no findings in the default plan. It reports a single copy.
         assert_eq!(of(foreseen), Verdict::Lost);
         assert_eq!(Verdict::of(&Plan { single: true, ..plan() }, foreseen), Verdict::Kept);
     }

@@ -1,4 +1,4 @@
-//! Who drives: the live adapters and the loop over HTTP, by decamp's rules or a baseline's, fed by the queue and by a sweep.
+//! The driver in this process: the loop with the live adapters, by decamp's rules or those of a baseline. It reads the queue and sweeps.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep};
 
 use super::plan::{ASG, Plan};
-use super::queue::{Queue, Received, VISIBILITY};
+use super::queue::{EventQueue, Received, VISIBILITY};
 use decamp_aws::aws::{Aws, Keys};
 use decamp_config::Settings;
 use decamp_core::decide::{
@@ -26,51 +26,52 @@ use decamp_events::{Told, read};
 use decamp_live::Live;
 use decamp_sim::drivers::Driver;
 
-/// A received message is hidden again this often while its departure is under way.
+/// How often a received message is hidden again while its departure is in progress.
 pub(super) const HIDE_EVERY: Duration = Duration::from_secs(5);
-/// Under chaos, the worker lives for so long at most, and is dead for so long.
-pub(super) const LIVES: (Duration, Duration) = (Duration::from_millis(1_500), Duration::from_secs(6));
-pub(super) const DEAD: Duration = Duration::from_secs(1);
+/// How long a worker lives under chaos before it is killed: the shortest and the longest time.
+pub(super) const LIFETIME: (Duration, Duration) = (Duration::from_millis(1_500), Duration::from_secs(6));
+/// How long a killed worker is down.
+pub(super) const DOWNTIME: Duration = Duration::from_secs(1);
 
-/// What a driver said of one departure.
+/// The record of one departure.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Story {
-    /// What was decided and written: seconds since the load began, and what.
+    /// Each decision and refused write, with its time in seconds since the load began.
     pub lines: Vec<(f64, String)>,
-    /// How it ended.
+    /// How the departure ended.
     pub outcome: Option<String>,
 }
 
-/// What was said of all departures.
+/// The record of all departures of a run.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Said {
+pub(super) struct Recorded {
     pub(super) stories: BTreeMap<InstanceId, Story>,
-    /// What was foreseen, before the first write.
+    /// The findings that were reported before the first write.
     pub(super) findings: Vec<Finding>,
     /// How often the worker was killed.
     pub(super) kills: u32,
-    /// Why it cannot work, if it cannot.
+    /// Why the worker cannot run, if it cannot.
     pub(super) trouble: Option<String>,
 }
 
-/// Where it is said.
-pub(super) type Ear = Arc<Mutex<Said>>;
+/// The shared record of a run.
+pub(super) type Journal = Arc<Mutex<Recorded>>;
 
-/// What a worker is made of.
+/// A driver that runs in this process.
 pub(super) struct Worker {
     pub(super) driver: Driver,
     pub(super) variables: Vec<(&'static str, String)>,
-    pub(super) queue: Arc<Queue>,
-    pub(super) ear: Ear,
+    pub(super) queue: Arc<EventQueue>,
+    pub(super) journal: Journal,
     pub(super) began: Instant,
     pub(super) chaos: Option<u64>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Settings from variables that are not the process's own.
+/// Settings from a list of variables instead of the environment.
 ///
 /// # Errors
-/// One of them makes no sense.
+/// A value is invalid.
 pub(super) fn settings(variables: &[(&'static str, String)]) -> Result<Settings> {
     let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
     let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
@@ -78,49 +79,49 @@ pub(super) fn settings(variables: &[(&'static str, String)]) -> Result<Settings>
 }
 
 impl Worker {
-    /// Works on the calling thread until it is told to stop.
+    /// Works on the calling thread until `stop` is set.
     ///
     /// # Errors
-    /// The adapters cannot be made.
+    /// The adapters cannot be created.
     pub(super) fn work(self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
-        let done = runtime.block_on(LocalSet::new().run_until(self.live_and_die()));
-        // Whatever still hangs in a call must not hold us up.
+        let done = runtime.block_on(LocalSet::new().run_until(self.run_until_stopped()));
+        // A call that still hangs must not delay the end.
         runtime.shutdown_background();
         done
     }
 
-    /// One life after another under chaos, else a single one.
-    async fn live_and_die(self) -> Result<()> {
+    /// Runs one process, or under chaos one after another.
+    async fn run_until_stopped(self) -> Result<()> {
         let settings = settings(&self.variables)?;
         let mut stop = self.stop.clone();
-        let mut luck = self.chaos.map(decamp_sim::luck::Luck::new);
+        let mut rng = self.chaos.map(decamp_sim::luck::Luck::new);
         let worker = Rc::new(self);
         loop {
-            // A new process knows nothing that the old one knew.
+            // A new process shares nothing with the one that was killed.
             let keys = Keys { id: "rehearsal".to_owned(), secret: "rehearsal".to_owned() };
             let live = Rc::new(Live::new(&settings, &Aws::load(&settings.aws, Some(keys)).await)?);
-            let life = Rc::clone(&worker).one_life(live, settings.clone());
-            let Some(luck) = &mut luck else {
+            let process = Rc::clone(&worker).one_process(live, settings.clone());
+            let Some(rng) = &mut rng else {
                 tokio::select! {
-                    () = life => {}
+                    () = process => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
                 return Ok(());
             };
-            let lives = luck.span(LIVES.0, LIVES.1);
+            let lifetime = rng.span(LIFETIME.0, LIFETIME.1);
             tokio::select! {
-                () = life => {}
-                () = sleep(lives) => {}
+                () = process => {}
+                () = sleep(lifetime) => {}
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             }
-            worker.ear.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
-            sleep(DEAD).await;
+            worker.journal.lock().unwrap_or_else(PoisonError::into_inner).kills += 1;
+            sleep(DOWNTIME).await;
         }
     }
 
-    /// Everything that one process does. Dropped, it is as if it had been killed: wherever it stood.
-    async fn one_life(self: Rc<Self>, live: Rc<Live>, settings: Settings) {
+    /// The work of one process. Dropping the future has the effect of a kill at that point.
+    async fn one_process(self: Rc<Self>, live: Rc<Live>, settings: Settings) {
         let settings = Rc::new(settings);
         let under_way: Rc<RefCell<Vec<InstanceId>>> = Rc::default();
         let mut departures = JoinSet::new();
@@ -149,16 +150,15 @@ impl Worker {
     ) {
         let event = received.batch().to_string();
         let records = read(event.as_bytes(), &settings.allowed, &settings.policy.hooks);
-        let told = records.into_iter().filter_map(|record| match record.told {
+        let departures = records.into_iter().filter_map(|record| match record.told {
             Ok(Told::Departure(departure)) => Some(departure),
             Ok(_) | Err(_) => None,
         });
-        for departure in told {
-            let walk = self.walk(&departure, &live, &settings.policy, &under_way);
-            let mut walk = std::pin::pin!(walk);
+        for departure in departures {
+            let mut departed = std::pin::pin!(self.depart(&departure, &live, &settings.policy, &under_way));
             loop {
                 tokio::select! {
-                    () = &mut walk => break,
+                    () = &mut departed => break,
                     () = sleep(HIDE_EVERY) => self.queue.hide(&received, VISIBILITY),
                 }
             }
@@ -166,49 +166,50 @@ impl Worker {
         self.queue.delete(&received);
     }
 
-    /// Takes up whatever waits and nobody of us walks out.
+    /// Starts a departure for every waiting instance that has none in progress here.
     async fn sweep(self: Rc<Self>, live: Rc<Live>, settings: Rc<Settings>, under_way: Rc<RefCell<Vec<InstanceId>>>) {
         let Ok(leaving) = live.auto_scaling().leaving(&[ASG.into()]).await else { return };
         let waiting = leaving.into_iter().filter(|one| one.lifecycle == Lifecycle::Waiting);
         let new: Vec<_> = waiting.filter(|one| !under_way.borrow().contains(&one.instance)).collect();
-        let walks = new.iter().map(|one| {
+        let departures = new.iter().map(|one| {
             let cause = Cause::Lifecycle(LifecycleAction::default());
             let departure = Departure { instance: one.instance, asg: Arc::clone(&one.asg), cause };
             let (live, policy, under_way, worker) = (&live, &settings.policy, &under_way, &self);
-            async move { worker.walk(&departure, live, policy, under_way).await }
+            async move { worker.depart(&departure, live, policy, under_way).await }
         });
-        futures_util::future::join_all(walks).await;
+        futures_util::future::join_all(departures).await;
     }
 
-    async fn walk(&self, departure: &Departure, live: &Live, policy: &Policy, under_way: &RefCell<Vec<InstanceId>>) {
+    async fn depart(&self, departure: &Departure, live: &Live, policy: &Policy, under_way: &RefCell<Vec<InstanceId>>) {
         under_way.borrow_mut().push(departure.instance);
         let driver = self.driver;
         let rules = move |d: &Departure, s: &Snapshot, p: &Policy, t: Time| driver.decide(d, s, p, t);
-        let mut telling = Telling { worker: self, policy };
-        let ending = run_by(rules, live, departure, policy, Manner::default(), &mut telling).await;
+        let mut recorder = StoryRecorder { worker: self, policy };
+        let ending = run_by(rules, live, departure, policy, Manner::default(), &mut recorder).await;
         let outcome = match ending.how {
             How::Ended(outcome, reason) => format!("{}, because {reason}", outcome.word()),
             How::HandedBack | How::Observed(_) => "handed back".to_owned(),
         };
-        self.say(departure.instance, &format!("ended: {outcome}"));
-        ended(&self.ear, departure.instance, outcome);
+        self.record(departure.instance, &format!("ended: {outcome}"));
+        record_outcome(&self.journal, departure.instance, outcome);
         let mut under_way = under_way.borrow_mut();
         if let Some(place) = under_way.iter().position(|id| *id == departure.instance) {
             under_way.swap_remove(place);
         }
     }
 
-    fn say(&self, instance: InstanceId, line: &str) {
-        say(&self.ear, instance, self.began.elapsed().as_secs_f64(), line);
+    fn record(&self, instance: InstanceId, line: &str) {
+        record_line(&self.journal, instance, self.began.elapsed().as_secs_f64(), line);
     }
 }
 
-struct Telling<'a> {
+/// Records the decisions of a departure as its story.
+struct StoryRecorder<'a> {
     worker: &'a Worker,
     policy: &'a Policy,
 }
 
-impl Tell for Telling<'_> {
+impl Tell for StoryRecorder<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, _: Time) {
         let Decision { action, reason } = decision;
         match action {
@@ -217,42 +218,42 @@ impl Tell for Telling<'_> {
             Action::Do(effects) => {
                 let writes = effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)));
                 if self.worker.driver == Driver::Decamp && writes {
-                    foresee(&self.worker.ear, foreseen_losses(departure, seen, self.policy));
+                    record_findings(&self.worker.journal, foreseen_losses(departure, seen, self.policy));
                 }
             }
         }
         let what = action.brief();
-        self.worker.say(departure.instance, &format!("{what}, because {reason}"));
+        self.worker.record(departure.instance, &format!("{what}, because {reason}"));
     }
 
     fn wrote(&mut self, departure: &Departure, _: &Effect, answer: &Result<(), Refusal>, _: Time) {
         if let Err(refusal) = answer {
-            self.worker.say(departure.instance, &format!("refused: {refusal}"));
+            self.worker.record(departure.instance, &format!("refused: {refusal}"));
         }
     }
 }
 
-/// A line of an instance's story, unless it was the last one already.
-pub(super) fn say(ear: &Ear, instance: InstanceId, at: f64, line: &str) {
-    let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
-    let story = said.stories.entry(instance).or_default();
+/// Adds a line to an instance's story, unless it repeats the last line.
+pub(super) fn record_line(journal: &Journal, instance: InstanceId, at: f64, line: &str) {
+    let mut recorded = journal.lock().unwrap_or_else(PoisonError::into_inner);
+    let story = recorded.stories.entry(instance).or_default();
     if story.lines.last().is_none_or(|(_, last)| last != line) {
         story.lines.push((at, line.to_owned()));
     }
 }
 
-/// How an instance's departure ended. A duplicate that came later finds the instance gone: the first ending is the one that tells.
-pub(super) fn ended(ear: &Ear, instance: InstanceId, outcome: String) {
-    let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
-    said.stories.entry(instance).or_default().outcome.get_or_insert(outcome);
+/// Records how an instance's departure ended. The first outcome counts: a later duplicate event finds the instance gone.
+pub(super) fn record_outcome(journal: &Journal, instance: InstanceId, outcome: String) {
+    let mut recorded = journal.lock().unwrap_or_else(PoisonError::into_inner);
+    recorded.stories.entry(instance).or_default().outcome.get_or_insert(outcome);
 }
 
-/// Each finding once.
-pub(super) fn foresee(ear: &Ear, findings: Vec<Finding>) {
-    let mut said = ear.lock().unwrap_or_else(PoisonError::into_inner);
+/// Records each finding once.
+pub(super) fn record_findings(journal: &Journal, findings: Vec<Finding>) {
+    let mut recorded = journal.lock().unwrap_or_else(PoisonError::into_inner);
     for finding in findings {
-        if !said.findings.iter().any(|known| known.repeats(&finding)) {
-            said.findings.push(finding);
+        if !recorded.findings.iter().any(|known| known.repeats(&finding)) {
+            recorded.findings.push(finding);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the sandbox's Nomad and Consul are filled: nodes, an ingress on each, services behind it.
+//! The initial state of the sandbox's Nomad and Consul: nodes, an ingress on each, and services behind it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nod
 /// The port that load balancers send to.
 pub(super) const PORT: u16 = 8080;
 
-/// The ids of instances count from here.
+/// The instance ids count up from this one.
 const FIRST: u64 = 0x0abc_0000_0000;
 
 /// The id of the instance with this number.
@@ -22,18 +22,18 @@ pub(super) fn instance(number: u32) -> InstanceId {
     InstanceId::from_number(id_of(number))
 }
 
-/// The number that this id spells.
+/// The instance id with this number, as an integer.
 pub(super) fn id_of(number: u32) -> u64 {
     FIRST + u64::from(number)
 }
 
-/// The number of an instance; `None` if it is none of ours.
+/// The number of an instance. `None` if it is not one of the sandbox's.
 pub(super) fn number(instance: InstanceId) -> Option<u32> {
     u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
 }
 
-/// Adds a node, and the Consul agent beside it.
-pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck: &mut Luck, options: &Options) -> NodeNumber {
+/// Adds a node with its Consul agent.
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Luck, options: &Options) -> NodeNumber {
     let [_, high, middle, low] = (number + 10).to_be_bytes();
     let address = IpAddr::from([10, high, middle, low]);
     let name: Arc<str> = match options.named_by_instance {
@@ -46,7 +46,7 @@ pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, luck
         consul.register(agent, Entry::by_hand(Arc::clone(name)), consul.now(), &mut Vec::new());
     }
     nomad.add_node(NodeSpec {
-        id: NodeId(u128::from(luck.bits()) << 64 | u128::from(luck.bits())),
+        id: NodeId(u128::from(rng.bits()) << 64 | u128::from(rng.bits())),
         name: Arc::clone(&name),
         instance: Some(instance(number)),
         addresses: vec![address],
@@ -59,7 +59,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
     let task = Task {
         name: "server".into(),
         shutdown_delay: Duration::ZERO,
-        // Time enough to finish the longest request.
+        // Enough time to finish the longest request.
         kill_timeout: Duration::from_secs(seconds).max(options.longest_request * 2),
         role: TaskRole::Main,
     };
@@ -79,7 +79,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
     }
 }
 
-/// The ingress: a system job on every node that follows discovery and says so.
+/// Adds the ingress: a system job on every node. Its job says how it follows discovery.
 pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> GroupNumber {
     let mut group = group("traefik", JobKind::System, options);
     group.services[0].provider = Provider::Consul;
@@ -97,7 +97,7 @@ pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeN
     number
 }
 
-/// A batch job with an allocation on every node.
+/// Adds a batch job with an allocation on every node.
 pub(super) fn add_batch(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) {
     let mut group = group("report", JobKind::Batch, options);
     group.count = options.nodes;
@@ -109,9 +109,9 @@ pub(super) fn add_batch(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNum
     }
 }
 
-/// The services, their copies spread over the nodes.
+/// Adds the services, with their copies spread over the nodes.
 pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> Vec<GroupNumber> {
-    let apart = (nodes.len() / usize::try_from(options.copies.max(1)).unwrap_or(1)).max(1);
+    let distance = (nodes.len() / usize::try_from(options.copies.max(1)).unwrap_or(1)).max(1);
     let mut added = Vec::new();
     for service in 1..=options.services {
         let mut group = group(&format!("service-{service}"), JobKind::Service, options);
@@ -129,7 +129,7 @@ pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[Node
             nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Dynamic });
         let first = usize::try_from(service - 1).unwrap_or(0);
         for copy in 0..usize::try_from(options.copies).unwrap_or(0) {
-            nomad.place(number, nodes[(first + copy * apart) % nodes.len()], consul);
+            nomad.place(number, nodes[(first + copy * distance) % nodes.len()], consul);
         }
         added.push(number);
     }

@@ -1,7 +1,7 @@
-//! A small cluster that anybody can point the AWS CLI, `nomad`, `consul` or decamp at: one pretend world behind loopback ports.
+//! A small simulated cluster on loopback ports, for decamp, the AWS CLI, `nomad` and `consul`.
 //!
-//! [`serve`] builds it by its [`Options`] and serves it until the [`Sandbox`] is dropped. Every instance of it can leave; clients
-//! send requests all the while, and `GET /sandbox/state` on the AWS port counts those that failed.
+//! [`serve`] builds it from [`Options`] and serves it until the [`Sandbox`] is dropped. Every instance can leave. Clients send requests
+//! all the time, and `GET /sandbox/state` on the AWS port counts the failed ones.
 
 mod cluster;
 mod clusters;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use self::clusters::TwoClusters;
-pub use self::requests::{Failure, Requests};
+pub use self::requests::{FailedRequest, Requests};
 pub use self::world::World;
 use crate::wire::{Clock, Server, Shared, Side, Tokens, aws};
 use decamp_core::decide::Provider;
@@ -31,79 +31,80 @@ use decamp_sim::{consul, nomad};
 
 /// The account of every sandbox.
 pub const ACCOUNT: &str = "123456789012";
-/// Its Region.
+/// The Region of every sandbox.
 pub const REGION: &str = "eu-west-1";
-/// Its Auto Scaling group, where no other is set.
+/// The default Auto Scaling group.
 pub const ASG: &str = "web";
 /// The terminating hook of that group.
 pub const HOOK: &str = "decamp";
-/// The token that Nomad knows where ACLs are on: what decamp asks for, and no more.
+/// The token that Nomad accepts if ACLs are on. It has the rights that decamp asks for.
 pub const NOMAD_TOKEN: &str = "0a0a0a0a-0000-4000-8000-00000000dec0";
-/// The token that Consul knows where ACLs are on.
+/// The token that Consul accepts if ACLs are on.
 pub const CONSUL_TOKEN: &str = "0b0b0b0b-0000-4000-8000-00000000dec0";
 
-/// What the sandbox is to be like.
+/// The settings of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Its Auto Scaling group. Where it is not the usual one, the target groups are called after it.
+    /// The Auto Scaling group. If it is not the default one, the names of the target groups begin with its name.
     pub asg: Arc<str>,
     /// Nodes at the start, each with its instance. At least two.
     pub nodes: u32,
-    /// The number of the first of them: worlds that follow one another behind the same ports share no instance.
+    /// The number of the first node. Worlds that follow one another behind the same ports use different numbers, so that they share no
+    /// instance.
     pub first: u32,
     /// The address to listen on.
     pub listen: IpAddr,
-    /// What the pretend systems draw their luck from.
+    /// The seed of the simulated systems.
     pub seed: u64,
     /// Services behind the ingress.
     pub services: u32,
-    /// Copies of each.
+    /// Copies of each service.
     pub copies: u32,
-    /// Where services register.
+    /// The system that services are registered in.
     pub provider: Provider,
-    /// The Consul namespace that the services are registered in: then it is Consul Enterprise.
+    /// The Consul namespace that services are registered in. `Some` makes Consul an Enterprise version.
     pub consul_namespace: Option<Arc<str>>,
-    /// A service that is registered by hand on every node's agent.
+    /// The name of a service that is registered by hand with every node's agent.
     pub by_hand: Option<Arc<str>>,
-    /// Nodes are named by their instances, and no fingerprint of EC2 tells which they are.
+    /// Nodes are named after their instances, and have no EC2 fingerprint.
     pub named_by_instance: bool,
-    /// How long a service serves on after it was told to stop.
+    /// The services' `shutdown_delay`.
     pub shutdown_delay: Duration,
-    /// How long a new copy runs until it counts as healthy.
+    /// How long a new copy runs before it counts as healthy.
     pub healthy_in: Duration,
-    /// Target groups attached to the Auto Scaling group: AWS deregisters from those by itself, before the hook.
+    /// How many target groups are attached to the Auto Scaling group. AWS deregisters instances there before the hook.
     pub attached: u32,
-    /// Target groups that the hook's metadata names: decamp deregisters from those.
+    /// How many target groups the hook's metadata names. decamp deregisters instances there.
     pub named: u32,
-    /// Whether the first of the named ones is a Classic Load Balancer instead.
+    /// Whether the first named target group is a Classic Load Balancer instead.
     pub classic: bool,
-    /// Whether the attached target groups are of a Network Load Balancer.
+    /// Whether the attached target groups belong to a Network Load Balancer.
     pub network: bool,
-    /// Whether every node runs an allocation of a batch job, which ends when it is told to.
+    /// Whether every node runs an allocation of a batch job, which stops when Nomad asks it to.
     pub batch: bool,
-    /// Whether load balancing crosses zones.
+    /// Whether cross-zone load balancing is on.
     pub crosses_zones: bool,
-    /// The deregistration delay of all of them.
+    /// The deregistration delay of all target groups.
     pub delay: Duration,
-    /// How long their routing lags a deregistration, at most.
+    /// The longest time that routing lags behind a deregistration.
     pub lag: Duration,
     /// The hook's heartbeat time-out.
     pub heartbeat_timeout: Duration,
-    /// Requests a second that clients send, over all target groups.
+    /// Requests per second that clients send, over all target groups.
     pub rate: u32,
-    /// The longest of them.
+    /// The longest request that clients send.
     pub longest_request: Duration,
     /// Whether a terminated instance is replaced.
     pub replacements: bool,
     /// How long a new machine takes to start.
     pub starts_in: Duration,
-    /// Whether Nomad and Consul ask for tokens.
+    /// Whether Nomad and Consul require tokens.
     pub acls: bool,
-    /// Whether AWS throttles, as it does.
+    /// Whether AWS throttles calls, as the real one does.
     pub throttled: bool,
-    /// Which Nomad.
+    /// The version of Nomad.
     pub nomad: nomad::Version,
-    /// Which Consul.
+    /// The version of Consul.
     pub consul: consul::Version,
 }
 
@@ -145,11 +146,11 @@ impl Default for Options {
     }
 }
 
-/// Instances that stay in an exodus, and take up what the others ran.
+/// How many instances stay in an exodus, and take over what the others ran.
 const STAY: u32 = 5;
 
 impl Options {
-    /// A world that so many instances are to leave at once, behind AWS's buckets.
+    /// A world in which this many instances can leave at once while AWS throttles.
     #[must_use]
     pub fn exodus(leave: u32) -> Self {
         Self {
@@ -168,13 +169,13 @@ impl Options {
         if self.throttled { [Limit::AUTO_SCALING, Limit::ELB_READS, Limit::ELB_WRITES] } else { [Limit::None; 3] }
     }
 
-    /// The ARNs of the attached target groups, then of the named ones.
+    /// The ARNs of the attached target groups, and of the named ones.
     #[must_use]
     pub fn target_groups(&self) -> [Vec<TargetGroupArn>; 2] {
         let arns = |kind: &str, many: u32| {
-            let of = if *self.asg == *ASG { String::new() } else { format!("{}-", self.asg) };
+            let prefix = if *self.asg == *ASG { String::new() } else { format!("{}-", self.asg) };
             let arn = |number| {
-                format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{of}{kind}-{number}/0123456789abcdef")
+                format!("arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{prefix}{kind}-{number}/0123456789abcdef")
             };
             (1..=many).filter_map(|number| arn(number).parse().ok()).collect()
         };
@@ -189,24 +190,24 @@ impl Options {
 
 /// A running sandbox. It ends when this is dropped.
 pub struct Sandbox {
-    /// The pretend AWS, with `/sandbox/…`.
+    /// The simulated AWS, with `/sandbox/…`.
     pub aws: Server,
-    /// The pretend Nomad.
+    /// The simulated Nomad.
     pub nomad: Server,
-    /// The pretend Consul.
+    /// The simulated Consul.
     pub consul: Server,
-    /// The world behind them.
+    /// The world behind the three servers.
     pub shared: Arc<Shared>,
-    /// The instances that are there at the start.
+    /// The instances at the start.
     pub instances: Vec<InstanceId>,
-    /// Their group.
+    /// The Auto Scaling group of the instances.
     pub asg: Arc<str>,
 }
 
-/// Builds a world and puts it behind three ports, whichever are free.
+/// Builds a world and serves it on three free ports.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// It cannot listen on the address.
 pub async fn serve(options: &Options) -> io::Result<Sandbox> {
     let clock = Clock::real();
     let world = World::new(options, clock.now());
@@ -224,7 +225,7 @@ pub async fn serve(options: &Options) -> io::Result<Sandbox> {
     Ok(Sandbox { aws, nomad, consul, shared, instances, asg: Arc::clone(&options.asg) })
 }
 
-/// These tokens alone are known, with the rights that decamp asks for.
+/// The only tokens that Nomad and Consul accept. They have the rights that decamp asks for.
 fn tokens(for_nomad: &str, for_consul: &str) -> Tokens {
     Tokens {
         nomad: Some([(for_nomad.to_owned(), nomad::Token::Client(vec![nomad::Policy::decamp()]))].into()),
@@ -233,8 +234,8 @@ fn tokens(for_nomad: &str, for_consul: &str) -> Tokens {
 }
 
 impl Sandbox {
-    /// Puts another world behind the same ports, and answers which instances it has.
-    pub fn begin_again(&mut self, options: &Options) -> &[InstanceId] {
+    /// Puts a new world behind the same ports, and returns its instances.
+    pub fn replace_world(&mut self, options: &Options) -> &[InstanceId] {
         let world = World::new(options, self.shared.clock.now());
         self.instances = world.instances().collect();
         self.asg = Arc::clone(&options.asg);
@@ -242,20 +243,20 @@ impl Sandbox {
         &self.instances
     }
 
-    /// Terminates the first instances of those that were there at the start, as [`Sandbox::terminate_these`] does.
+    /// Terminates the first `many` of the instances at the start. See [`Sandbox::terminate_these`].
     ///
     /// # Errors
-    /// One of them is terminating already.
+    /// An instance is terminating already.
     pub async fn terminate(&self, many: usize) -> Result<Vec<Value>, ApiError> {
         let leave: Vec<InstanceId> = self.instances.iter().take(many).copied().collect();
         self.terminate_these(&leave).await
     }
 
-    /// Terminates these instances, all at once, and answers the events of their hooks, as EventBridge sends them, when all have begun.
-    /// At most a thousand: the world remembers no more events.
+    /// Terminates these instances at once. When all their hooks have begun, it returns the events of the hooks as EventBridge sends them.
+    /// At most 1,000 instances, because the world remembers no more events.
     ///
     /// # Errors
-    /// One of them is terminating already, or is not there.
+    /// An instance is terminating already, or does not exist.
     pub async fn terminate_these(&self, leave: &[InstanceId]) -> Result<Vec<Value>, ApiError> {
         let leave: HashSet<InstanceId> = leave.iter().copied().collect();
         let mut changes = self.shared.watch();
@@ -269,12 +270,12 @@ impl Sandbox {
             if leave.len() <= begun.len() {
                 return Ok(begun.iter().map(|event| event.event_bridge(REGION, ACCOUNT)).collect());
             }
-            // The attached load balancers are first left by AWS itself.
+            // AWS first deregisters the instances from the attached target groups.
             changes.changed().await.ok();
         }
     }
 
-    /// Waits until the machine of this instance is off, and everything that it held with it.
+    /// Waits until the machine of this instance is stopped.
     pub async fn machine_is_off(&self, instance: InstanceId) {
         let mut changes = self.shared.watch();
         while self.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
@@ -282,13 +283,13 @@ impl Sandbox {
         }
     }
 
-    /// The variables that point clients at it, in the names that decamp and the vendors' clients read.
+    /// The environment variables that point decamp and the vendors' clients to the sandbox.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.aws.url()),
             ("AWS_REGION", REGION.to_owned()),
-            // boto3 and the AWS CLI read this one alone.
+            // boto3 and the AWS CLI read only this one.
             ("AWS_DEFAULT_REGION", REGION.to_owned()),
             ("AWS_ACCESS_KEY_ID", "sandbox".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "sandbox".to_owned()),
@@ -297,12 +298,12 @@ impl Sandbox {
             ("CONSUL_HTTP_ADDR", self.consul.url()),
             ("CONSUL_HTTP_TOKEN", CONSUL_TOKEN.to_owned()),
             ("DECAMP_GROUPS", self.asg.to_string()),
-            // Its ingress is never under load.
+            // The sandbox's ingress is never under load.
             ("DECAMP_INGRESS_MARGIN", "1s".to_owned()),
         ]
     }
 
-    /// What a shell reads to use it, and what a person does with it then.
+    /// The variables as shell exports, with instructions as comments.
     #[must_use]
     pub fn exports(&self) -> String {
         let mut text = String::new();
@@ -320,13 +321,13 @@ impl Sandbox {
         };
         text.push_str(&format!(
             "\n# In another terminal, with these variables set:\n\
-             # what a departure would cost, and what it would do\n#   decamp check\n#   decamp plan --instance {first}\n\
+             # check the settings, and show what a departure would do\n#   decamp check\n#   decamp plan --instance {first}\n\
              # one departure: terminate an instance, and take it out of service\n\
              #   curl -X POST '{aws}/sandbox/terminate?instance={first}'\n#   decamp run --asg {asg} --instance {first}\n\
-             # a whole refresh, in two terminals: the service, whose page is http://127.0.0.1:8481, and the refresh\n\
+             # a whole refresh, in two terminals: first the service (its page is http://127.0.0.1:8481), then the refresh\n\
              #   DECAMP_SWEEP=5s decamp serve\n\
              #   curl -X POST '{aws}/sandbox/release' && decamp refresh start --asg {asg}\n\
-             # what it holds, and how many requests failed\n#   curl {aws}/sandbox/state\n",
+             # the state of the cluster, and how many requests failed\n#   curl {aws}/sandbox/state\n",
         ));
         text
     }

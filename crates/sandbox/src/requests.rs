@@ -1,4 +1,5 @@
-//! The sandbox's clients, request by request: load balancer, ingress, service. One fails when nothing listens, or when what holds it dies.
+//! The sandbox's clients. A request goes through a load balancer, an ingress and a service. It fails if one of them does not listen, or
+//! dies while the request is in progress.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,32 +14,32 @@ use decamp_sim::traffic::Failed;
 
 /// A failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failure {
+pub struct FailedRequest {
     /// When it failed.
     pub at: Time,
-    /// How.
+    /// How it failed.
     pub how: Failed,
-    /// At which allocation.
+    /// The allocation that failed it.
     pub allocation: Option<AllocationNumber>,
-    /// On which instance's port the load balancer sent it in.
+    /// The instance that the load balancer sent it to.
     pub instance: Option<InstanceId>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Process {
     listens: bool,
-    /// It got its kill signal and finishes what it holds, until then at the latest.
+    /// After its kill signal: the time at which it must have finished its requests.
     finishes_by: Option<Time>,
     kill_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct InProgress {
     since: Time,
     until: Time,
     front: usize,
     instance: InstanceId,
-    door: AllocationNumber,
+    ingress: AllocationNumber,
     copy: Option<AllocationNumber>,
 }
 
@@ -48,11 +49,11 @@ pub struct Requests {
     fronts: Vec<TargetGroupArn>,
     turn: Vec<usize>,
     /// The ingress of each instance.
-    doors: BTreeMap<InstanceId, AllocationNumber>,
-    /// By number. `None`: not introduced yet, although one with a higher number may be.
+    ingresses: BTreeMap<InstanceId, AllocationNumber>,
+    /// By number. `None` if the allocation is not added yet. One with a higher number may be added before.
     processes: Vec<Option<Process>>,
-    held: Vec<Held>,
-    luck: Luck,
+    in_progress: Vec<InProgress>,
+    rng: Luck,
     gap_us: u64,
     next_us: u64,
     longest: Duration,
@@ -60,19 +61,19 @@ pub struct Requests {
     /// Every request that was sent.
     pub sent: u64,
     /// Every request that failed.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<FailedRequest>,
 }
 
 impl Requests {
-    pub(super) fn new(at: Time, luck: Luck, fronts: Vec<TargetGroupArn>, rate: u32, longest: Duration) -> Self {
+    pub(super) fn new(at: Time, rng: Luck, fronts: Vec<TargetGroupArn>, rate: u32, longest: Duration) -> Self {
         let gap_us = 1_000_000_u64.checked_div(u64::from(rate)).unwrap_or(u64::MAX).max(1);
         Self {
             turn: vec![0; fronts.len()],
             fronts,
-            doors: BTreeMap::new(),
+            ingresses: BTreeMap::new(),
             processes: Vec::new(),
-            held: Vec::new(),
-            luck,
+            in_progress: Vec::new(),
+            rng,
             gap_us,
             next_us: at.0.saturating_mul(1000).saturating_add(gap_us),
             longest,
@@ -82,8 +83,8 @@ impl Requests {
         }
     }
 
-    /// Says what is known of an allocation at the beginning, or when it appears.
-    pub(super) fn introduce(&mut self, number: AllocationNumber, listens: bool, kill_timeout: Duration) {
+    /// Adds an allocation, at the beginning or when it appears.
+    pub(super) fn add_allocation(&mut self, number: AllocationNumber, listens: bool, kill_timeout: Duration) {
         if self.processes.len() <= number.index() {
             self.processes.resize(number.index() + 1, None);
         }
@@ -94,9 +95,9 @@ impl Requests {
         self.processes.get(number.index()).is_some_and(Option::is_some)
     }
 
-    /// What listens on the load balancers' port of an instance.
-    pub(super) fn open_door(&mut self, instance: InstanceId, ingress: AllocationNumber) {
-        self.doors.insert(instance, ingress);
+    /// Sets the ingress of an instance.
+    pub(super) fn set_ingress(&mut self, instance: InstanceId, ingress: AllocationNumber) {
+        self.ingresses.insert(instance, ingress);
     }
 
     fn process(&self, number: AllocationNumber) -> Process {
@@ -109,7 +110,7 @@ impl Requests {
         }
     }
 
-    /// Lets clients send until `to`, by what holds true until then.
+    /// Sends the clients' requests up to `to`, with the state that holds until then.
     pub(super) fn advance(&mut self, to: Time, balancers: &LoadBalancers) {
         let until = to.0.saturating_mul(1000);
         while self.next_us < until {
@@ -119,8 +120,8 @@ impl Requests {
             self.send(at, balancers);
         }
         self.routing.advance(to);
-        if 64 < self.held.len() {
-            self.held.retain(|held| to < held.until);
+        if 64 < self.in_progress.len() {
+            self.in_progress.retain(|request| to < request.until);
         }
     }
 
@@ -129,43 +130,43 @@ impl Requests {
             return;
         }
         self.sent += 1;
-        let front = usize::try_from(self.luck.below(self.fronts.len() as u64)).unwrap_or(0);
+        let front = usize::try_from(self.rng.below(self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.takes();
         let Some(route) = next_route(balancers, &self.fronts[front], &mut self.turn[front]) else {
             return self.fail(at, Failed::NoTarget, None, None);
         };
         let TargetId::Instance(instance) = route.id else { return };
-        let Some(door) = self.doors.get(&instance).copied().filter(|door| self.process(*door).listens) else {
+        let Some(ingress) = self.ingresses.get(&instance).copied().filter(|ingress| self.process(*ingress).listens) else {
             return self.fail(at, Failed::DoorClosed, None, Some(instance));
         };
-        let mut held = Held { since: at, until, front, instance, door, copy: None };
+        let mut request = InProgress { since: at, until, front, instance, ingress, copy: None };
         if self.routing.services() != 0 {
-            let service = usize::try_from(self.luck.below(self.routing.services() as u64)).unwrap_or(0);
-            let Some(copy) = self.routing.copy_of(service, &mut self.luck) else {
+            let service = usize::try_from(self.rng.below(self.routing.services() as u64)).unwrap_or(0);
+            let Some(copy) = self.routing.copy_of(service, &mut self.rng) else {
                 return self.fail(at, Failed::NoCopy, None, Some(instance));
             };
             if !self.process(copy).listens {
                 return self.fail(at, Failed::CopyClosed, Some(copy), Some(instance));
             }
-            held.copy = Some(copy);
+            request.copy = Some(copy);
         }
-        self.held.push(held);
+        self.in_progress.push(request);
     }
 
-    /// Most requests are short; one in eight takes up to the longest.
+    /// How long a request takes. Most are short, one in eight takes up to the longest time.
     fn takes(&mut self) -> Duration {
-        if self.luck.one_in(8) {
-            self.luck.span(Duration::from_millis(50), self.longest.max(Duration::from_millis(51)))
+        if self.rng.one_in(8) {
+            self.rng.span(Duration::from_millis(50), self.longest.max(Duration::from_millis(51)))
         } else {
-            self.luck.span(Duration::from_millis(5), Duration::from_millis(50))
+            self.rng.span(Duration::from_millis(5), Duration::from_millis(50))
         }
     }
 
     fn fail(&mut self, at: Time, how: Failed, allocation: Option<AllocationNumber>, instance: Option<InstanceId>) {
-        self.failures.push(Failure { at, how, allocation, instance });
+        self.failures.push(FailedRequest { at, how, allocation, instance });
     }
 
-    /// What happened to an allocation. `number` gives the number that the ingress knows a service of it by.
+    /// Handles an event of an allocation. `number` maps a service of it to the ingress's number for that service.
     pub(super) fn happened(&mut self, event: Event, number: impl Fn(u16) -> Option<usize>) {
         let (at, allocation) = (event.at, event.allocation);
         self.routing.advance(at);
@@ -173,12 +174,12 @@ impl Requests {
             What::Serving => self.edit(allocation, |process| process.listens = true),
             What::InDiscovery { service } => {
                 if let Some(service) = number(service) {
-                    self.routing.joins(at, service, allocation, &mut self.luck);
+                    self.routing.joins(at, service, allocation, &mut self.rng);
                 }
             }
             What::LeftDiscovery { service } => {
                 if let Some(service) = number(service) {
-                    self.routing.leaves(at, service, allocation, &mut self.luck);
+                    self.routing.leaves(at, service, allocation, &mut self.rng);
                 }
             }
             What::Signalled => self.edit(allocation, |process| {
@@ -190,18 +191,19 @@ impl Requests {
         }
     }
 
-    /// A process that ended by itself finished what it held, as far as its kill timeout let it; a killed one dropped it.
+    /// Handles the end of a process. One that ended by itself has finished the requests that fit into its kill timeout. One that was killed
+    /// has dropped all of them.
     fn ended(&mut self, at: Time, number: AllocationNumber, killed: bool) {
         self.edit(number, |process| process.listens = false);
         let finishes_by = self.process(number).finishes_by.filter(|_| !killed).unwrap_or(at);
         let mut failed = Vec::new();
-        self.held.retain(|held| {
-            let how = if held.door == number { Failed::DoorDied } else { Failed::CopyDied };
-            if (held.door != number && held.copy != Some(number)) || held.until <= at {
+        self.in_progress.retain(|request| {
+            let how = if request.ingress == number { Failed::DoorDied } else { Failed::CopyDied };
+            if (request.ingress != number && request.copy != Some(number)) || request.until <= at {
                 return true;
             }
-            if finishes_by < held.until {
-                failed.push((how, held.instance));
+            if finishes_by < request.until {
+                failed.push((how, request.instance));
             }
             false
         });
@@ -210,25 +212,25 @@ impl Requests {
         }
     }
 
-    /// Load balancers close what is still under way on a target whose delay is over. What they sent there after the
-    /// deregistration, because their routing lagged, has its own delay.
+    /// Cuts the requests in progress on targets whose deregistration delay is over. A request that was sent after the deregistration,
+    /// because routing lagged, has the whole delay for itself.
     pub(super) fn cut(&mut self, at: Time, balancers: &LoadBalancers) {
         let fronts = &self.fronts;
-        let is_cut = |held: &Held| {
-            let front = &fronts[held.front];
+        let is_cut = |request: &InProgress| {
+            let front = &fronts[request.front];
             let delay = balancers.setup(front).map(|setup| setup.delay).unwrap_or_default();
-            at < held.until && held.since <= at - delay && balancers.listed_until(front, held.instance).is_none()
+            at < request.until && request.since <= at - delay && balancers.listed_until(front, request.instance).is_none()
         };
-        let (cut, kept): (Vec<Held>, Vec<Held>) = self.held.iter().partition(|held| is_cut(held));
-        self.held = kept;
-        for held in cut {
-            self.fail(at, Failed::CutByBalancer, None, Some(held.instance));
+        let (cut, kept): (Vec<InProgress>, Vec<InProgress>) = self.in_progress.iter().partition(|request| is_cut(request));
+        self.in_progress = kept;
+        for request in cut {
+            self.fail(at, Failed::CutByBalancer, None, Some(request.instance));
         }
     }
 }
 
-/// Where the next request goes, each route in turn; `None` if there is none. Where load balancing does not cross zones, clients ask the node
-/// of each zone in turn.
+/// The route of the next request, in round robin. `None` if there is no route. Without cross-zone load balancing, clients use the load
+/// balancer node of each zone in turn.
 fn next_route<'b>(balancers: &'b LoadBalancers, front: &TargetGroupArn, turn: &mut usize) -> Option<&'b Route> {
     let (routes, nodes) = (balancers.routes(front), balancers.zonal_nodes(front));
     let (node, here) = (turn.checked_rem(nodes.len()), *turn);
@@ -243,13 +245,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_new_allocations_the_one_that_is_heard_of_later_is_introduced_too() {
+    fn an_allocation_can_be_added_after_one_with_a_higher_number() {
         let mut requests = Requests::new(Time(0), Luck::new(1), Vec::new(), 10, Duration::from_secs(1));
         let (lower, higher) = (AllocationNumber(4), AllocationNumber(5));
-        requests.introduce(higher, false, Duration::from_secs(5));
+        requests.add_allocation(higher, false, Duration::from_secs(5));
         assert!(requests.knows(higher));
-        assert!(!requests.knows(lower), "it would never be introduced, and its requests would fail for ever");
-        requests.introduce(lower, false, Duration::from_secs(5));
+        assert!(!requests.knows(lower), "it would never be added, and all its requests would fail");
+        requests.add_allocation(lower, false, Duration::from_secs(5));
         requests.happened(Event { at: Time(1), allocation: lower, what: What::Serving }, |_| None);
         assert!(requests.process(lower).listens && !requests.process(higher).listens);
     }

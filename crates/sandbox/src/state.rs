@@ -1,4 +1,4 @@
-//! What `GET /sandbox/state` shows of the sandbox beside AWS: its nodes, and how its clients' requests fared.
+//! The part of `GET /sandbox/state` that is not AWS: the nodes, and the results of the clients' requests.
 
 use std::collections::BTreeMap;
 

@@ -1,19 +1,19 @@
-//! The pretend world behind HTTP on loopback, in real time: so that live adapters, vendors' clients and people can meet it.
+//! The simulated systems behind HTTP on loopback, in real time, for decamp's adapters, the vendors' clients and people.
 //!
-//! A [`Stage`] is whatever holds the models; [`Shared`] puts one behind a lock and a clock, and advances it whenever it is asked
-//! for something and whenever something is due by itself. [`serve`] puts a router on a port, with the faults of a [`FaultPlan`]
-//! between it and its clients. The routers: [`aws::router`] (every AWS API on one port), [`nomad::router`], [`consul::router`] and
-//! [`sandbox::router`] (what a person or a test does to the world: terminate, look inside, set faults).
+//! A [`Stage`] holds the models. [`Shared`] puts a stage behind a lock and a clock, and advances it before each request and whenever an
+//! event of the models is due. [`serve`] serves a router on a port and applies the faults of a [`FaultPlan`] to its requests. The
+//! routers are [`aws::router`] (every AWS API on one port), [`nomad::router`], [`consul::router`] and [`sandbox::router`] (what a person
+//! or a test does to the world: terminate an instance, read the state, set faults).
 
-mod asked;
 pub mod aws;
 mod clock;
+mod connection;
 pub mod consul;
+mod fault_layer;
 mod faults;
 mod filter;
-mod gate;
-mod line;
 pub mod nomad;
+mod query_options;
 pub mod sandbox;
 #[cfg(test)]
 mod tests;
@@ -39,47 +39,47 @@ use decamp_sim::event::Event;
 use decamp_sim::load_balancers::LoadBalancers;
 use decamp_sim::nomad::Nomad;
 
-/// How many events of the past `/sandbox/events` shows.
+/// How many past events `/sandbox/events` shows.
 const EVENTS_KEPT: usize = 1_000;
 
-/// The models behind a wire.
+/// The models behind the HTTP servers.
 pub trait Stage: Send {
-    /// When something happens by itself.
+    /// The time of the next event that needs no request.
     fn next_event(&self) -> Time;
-    /// Lets everything happen that is due until `to`.
+    /// Handles all events that are due until `to`.
     fn advance(&mut self, to: Time);
     /// The models of AWS.
     fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers);
-    /// Nomad and Consul, if they are on this stage.
+    /// The models of Nomad and Consul, if the stage has them.
     fn cluster(&mut self) -> Option<Cluster<'_>> {
         None
     }
-    /// What `/sandbox/state` shows beside AWS: fields of an object.
+    /// The fields that `/sandbox/state` shows in addition to AWS.
     fn more(&mut self) -> serde_json::Map<String, serde_json::Value> {
         serde_json::Map::new()
     }
 }
 
-/// Nomad and Consul on a stage.
+/// The models of Nomad and Consul on a stage.
 pub struct Cluster<'a> {
-    /// Nomad.
+    /// The model of Nomad.
     pub nomad: &'a mut Nomad,
-    /// Consul.
+    /// The model of Consul.
     pub consul: &'a mut Consul,
-    /// Where both write what happened to processes and to their places in discovery.
+    /// The log in which both record the events of processes and their registrations.
     pub log: &'a mut Vec<Event>,
 }
 
-/// A stage with nothing but AWS.
+/// A stage that has only AWS.
 #[derive(Debug)]
-pub struct AwsAlone {
-    /// Auto Scaling.
+pub struct AwsOnly {
+    /// The model of Auto Scaling.
     pub auto_scaling: AutoScaling,
-    /// Elastic Load Balancing.
+    /// The model of Elastic Load Balancing.
     pub load_balancers: LoadBalancers,
 }
 
-impl Stage for AwsAlone {
+impl Stage for AwsOnly {
     fn next_event(&self) -> Time {
         self.auto_scaling.next_event().min(self.load_balancers.next_event())
     }
@@ -94,11 +94,11 @@ impl Stage for AwsAlone {
     }
 }
 
-/// One world behind one or more ports.
+/// One simulated world behind one or more ports.
 pub struct Shared {
-    /// The time of that world.
+    /// The clock of the world.
     pub clock: Clock,
-    /// What its account and Region are called.
+    /// The names of its account and Region.
     pub account: aws::Account,
     began: Time,
     stage: Mutex<Box<dyn Stage>>,
@@ -110,7 +110,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Puts a stage behind a lock. Its clock must show the time that the models were built at, or later.
+    /// Puts a stage behind a lock. The clock must show the time at which the models were built, or later.
     #[must_use]
     pub fn new(stage: Box<dyn Stage>, clock: Clock, account: aws::Account) -> Arc<Self> {
         Arc::new(Self {
@@ -126,56 +126,56 @@ impl Shared {
         })
     }
 
-    /// When the world was put behind its ports: what has no time of its own is said to be from then.
+    /// When the world was first served. Objects without a time of their own get this one.
     fn began(&self) -> Time {
         self.began
     }
 
-    /// Brings the world up to now and does something with it. Whoever watches it looks again.
+    /// Advances the world to now and changes it. Watchers are woken.
     pub fn with<T>(&self, act: impl FnOnce(&mut dyn Stage) -> T) -> T {
         let mut stage = lock(&self.stage);
         stage.advance(self.clock.now());
         let done = act(&mut **stage);
-        self.keep(stage.aws().0.take_events());
+        self.record_events(stage.aws().0.take_events());
         drop(stage);
         self.version.send_modify(|version| *version += 1);
         done
     }
 
-    /// Brings the world up to now and looks at it. Nobody is woken.
+    /// Advances the world to now and reads it. No watcher is woken.
     pub fn look<T>(&self, look: impl FnOnce(&mut dyn Stage) -> T) -> T {
         let mut stage = lock(&self.stage);
         stage.advance(self.clock.now());
         let seen = look(&mut **stage);
-        self.keep(stage.aws().0.take_events());
+        self.record_events(stage.aws().0.take_events());
         seen
     }
 
-    /// Puts another stage in the place of this one, whose events are forgotten. It must have been built at the time of the same clock.
+    /// Replaces the stage and forgets the events of the old one. The new one must have been built with the time of the same clock.
     pub fn replace(&self, stage: Box<dyn Stage>) {
         *lock(&self.stage) = stage;
         lock(&self.events).clear();
         self.version.send_modify(|version| *version += 1);
     }
 
-    fn keep(&self, new: Vec<LifecycleEvent>) {
+    fn record_events(&self, new: Vec<LifecycleEvent>) {
         let mut events = lock(&self.events);
         events.extend(new);
         let surplus = events.len().saturating_sub(EVENTS_KEPT);
         events.drain(..surplus);
     }
 
-    /// Tells when something may have changed: after each `with`, and when something happened by itself.
+    /// A receiver that is notified when something may have changed: after each `with`, and after each event of the models.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
-    /// What goes wrong from now on.
+    /// Sets the faults from now on.
     pub fn set_faults(&self, plan: FaultPlan) {
         *lock(&self.faults) = plan;
     }
 
-    /// Which tokens Nomad and Consul know from now on.
+    /// Sets the tokens that Nomad and Consul accept from now on.
     pub fn set_tokens(&self, tokens: Tokens) {
         *lock(&self.tokens) = tokens;
     }
@@ -185,22 +185,22 @@ impl Shared {
         lock(&self.stores)
     }
 
-    /// The lifecycle actions that began so far, the last thousand of them.
+    /// The lifecycle actions that have begun, at most the last thousand.
     #[must_use]
     pub fn events(&self) -> Vec<LifecycleEvent> {
         lock(&self.events).clone()
     }
 
-    fn meet(&self, side: Side, operation: &str) -> Option<WireFault> {
-        lock(&self.faults).meet(side, operation)
+    fn next_fault(&self, side: Side, operation: &str) -> Option<WireFault> {
+        lock(&self.faults).next_fault(side, operation)
     }
 
-    /// Lets happen what happens by itself, for as long as it is polled.
+    /// Advances the world whenever an event is due, until the task is aborted.
     async fn tick(self: Arc<Self>) {
         let mut writes = self.watch();
         loop {
             let next = lock(&self.stage).next_event();
-            // Rounded up, so that it is due when we wake.
+            // Rounded up, so that the event is due when this wakes.
             let pause = self.clock.until(next).saturating_add(Duration::from_millis(1)).min(Duration::from_secs(3600));
             tokio::select! {
                 () = tokio::time::sleep(pause) => self.with(|_| ()),
@@ -210,10 +210,10 @@ impl Shared {
     }
 }
 
-/// A running server. It ends when this is dropped.
+/// A running server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Server {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     tasks: [JoinHandle<()>; 2],
 }
@@ -232,33 +232,33 @@ impl Server {
     }
 }
 
-/// As many connections may wait to be taken as servers in production let wait. With the usual 128, a machine that stalls for half
-/// a second drops them, and a constant rate of requests never lets it recover.
+/// The length of the accept queue, as on production servers. With the usual 128, a machine that stalls for half a second drops
+/// connections, and a constant rate of requests never lets it recover.
 const BACKLOG: u32 = 4096;
 
-/// Listens on this address; port 0 takes any that is free.
+/// Listens on this address. Port 0 takes any free port.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// The address is in use or not local.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // What a server that was here before still has in its last state is no reason to refuse.
+    // Connections of an earlier server that are still in TIME_WAIT must not prevent this one.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Puts a router on this address; port 0 takes any that is free.
+/// Serves a router on this address. Port 0 takes any free port.
 ///
 /// # Errors
-/// The address cannot be listened on.
+/// The address is in use or not local.
 pub async fn serve(shared: &Arc<Shared>, side: Side, router: Router, address: SocketAddr) -> io::Result<Server> {
     let listener = listen(address)?;
     let address = listener.local_addr()?;
-    let app = gate::before(router, shared, side).into_make_service_with_connect_info::<line::Ripcord>();
+    let app = fault_layer::with_faults(router, shared, side).into_make_service_with_connect_info::<connection::ResetSwitch>();
     let server = tokio::spawn(async move {
-        // It only ends with its task.
-        axum::serve(line::Lines(listener), app).await.ok();
+        // It ends when its task is aborted.
+        axum::serve(connection::ResettableListener(listener), app).await.ok();
     });
     let ticker = tokio::spawn(Arc::clone(shared).tick());
     Ok(Server { address, tasks: [server, ticker] })

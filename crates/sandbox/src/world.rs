@@ -1,4 +1,4 @@
-//! The sandbox's world: all the pretend systems on one clock, with every instance able to leave, and the requests over them.
+//! The sandbox's world: all simulated systems on one clock, and the requests of clients. Every instance can leave.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind, LoadB
 use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
 
-/// Everything that there is.
+/// All systems and clients of a sandbox.
 pub struct World {
     now: Time,
     auto_scaling: AutoScaling,
     balancers: LoadBalancers,
-    /// Nomad.
+    /// The model of Nomad.
     pub nomad: Nomad,
     consul: Consul,
     options: Options,
     /// The clients.
     pub requests: Requests,
     log: Vec<Event>,
-    luck: Luck,
+    rng: Luck,
     ingress: GroupNumber,
-    /// The number that the ingress knows the one service of each task group by.
+    /// The ingress's number for the one service of each task group.
     numbers: Vec<Option<usize>>,
     named: Vec<TargetGroupArn>,
     replacements: bool,
@@ -42,11 +42,11 @@ impl World {
     /// A calm cluster at this time.
     #[must_use]
     pub fn new(options: &Options, now: Time) -> Self {
-        let mut luck = Luck::new(options.seed);
+        let mut rng = Luck::new(options.seed);
         let [asg_limit, reads, writes] = options.limits();
         let [attached, named] = options.target_groups();
-        let mut balancers = LoadBalancers::new(now, luck.bits(), reads, writes);
-        let mut auto_scaling = AutoScaling::new(now, luck.bits(), asg_limit);
+        let mut balancers = LoadBalancers::new(now, rng.bits(), reads, writes);
+        let mut auto_scaling = AutoScaling::new(now, rng.bits(), asg_limit);
         let hook = HookSetup::terminating(HOOK.into(), options.heartbeat_timeout).naming(named.clone());
         let numbers = options.first..options.first + options.nodes.max(2);
         auto_scaling.add_group(AsgSetup {
@@ -56,17 +56,17 @@ impl World {
             next_instance: cluster::id_of(numbers.end),
             ..AsgSetup::new(Arc::clone(&options.asg))
         });
-        let mut nomad = Nomad::new(options.nomad, now, Luck::new(luck.bits()));
-        let mut consul = Consul::new(options.consul, now, Luck::new(luck.bits()));
+        let mut nomad = Nomad::new(options.nomad, now, Luck::new(rng.bits()));
+        let mut consul = Consul::new(options.consul, now, Luck::new(rng.bits()));
         let nodes: Vec<NodeNumber> =
-            numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut luck, options)).collect();
+            numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut rng, options)).collect();
         for number in numbers.clone() {
             auto_scaling.put_instance(&options.asg, cluster::instance(number), zone(number), LifecycleState::InService);
         }
         let fronts: Vec<TargetGroupArn> = attached.iter().chain(&named).cloned().collect();
         for arn in &fronts {
             let lag = (Duration::ZERO, options.lag);
-            // Two checks a second apart, as a small cluster would have it.
+            // Two checks a second apart, as in a small cluster.
             let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
             let kind = match (arn.is_classic(), options.network && attached.contains(arn)) {
                 (true, _) => Kind::Classic,
@@ -88,7 +88,7 @@ impl World {
         if options.batch {
             cluster::add_batch(&mut nomad, &mut consul, &nodes, options);
         }
-        let mut requests = Requests::new(now, Luck::new(luck.bits()), fronts, options.rate, options.longest_request);
+        let mut requests = Requests::new(now, Luck::new(rng.bits()), fronts, options.rate, options.longest_request);
         let mut numbers = vec![None; nomad.groups().len()];
         for group in services {
             numbers[group.index()] = Some(requests.routing.add_service());
@@ -104,7 +104,7 @@ impl World {
             options: options.clone(),
             requests,
             log,
-            luck,
+            rng,
             ingress,
             numbers,
             named,
@@ -112,7 +112,7 @@ impl World {
         };
         let all: Vec<AllocationNumber> = (0..).zip(world.nomad.allocations()).map(|(n, _)| AllocationNumber(n)).collect();
         for number in all {
-            world.introduce(number, true);
+            world.add_allocation(number, true);
             let group = world.nomad.allocation(number).group;
             if let Some(service) = world.numbers[group.index()] {
                 world.requests.routing.put(service, number);
@@ -121,26 +121,26 @@ impl World {
         world
     }
 
-    /// The instances of the group that were there at the start, or came since.
+    /// All instances of the group: those at the start, and later ones.
     pub fn instances(&self) -> impl Iterator<Item = InstanceId> {
         self.auto_scaling.instances().map(|instance| instance.id)
     }
 
-    /// Tells the clients' model of an allocation.
-    fn introduce(&mut self, number: AllocationNumber, listens: bool) {
+    /// Adds an allocation to the model of the clients.
+    fn add_allocation(&mut self, number: AllocationNumber, listens: bool) {
         let allocation = self.nomad.allocation(number);
         let tasks = &self.nomad.groups()[allocation.group.index()].spec.group.tasks;
         let kill_timeout = tasks.iter().filter(|t| t.role == TaskRole::Main).map(|t| t.kill_timeout).min().unwrap_or_default();
         let is_ingress = allocation.group == self.ingress;
         let on = self.nomad.node(allocation.node).spec.instance;
-        self.requests.introduce(number, listens, kill_timeout);
+        self.requests.add_allocation(number, listens, kill_timeout);
         if let Some(instance) = on.filter(|_| is_ingress) {
-            self.requests.open_door(instance, number);
+            self.requests.set_ingress(instance, number);
         }
     }
 
-    /// Everything that is due now.
-    fn step(&mut self) {
+    /// Handles everything that is due now.
+    fn advance_to_now(&mut self) {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
@@ -156,20 +156,20 @@ impl World {
                 | Happening::Delisted(_) => {}
             }
         }
-        self.tell();
+        self.forward_events();
         self.requests.cut(now, &self.balancers);
     }
 
-    /// Passes on what happened to processes.
-    fn tell(&mut self) {
+    /// Forwards the events of processes to the model of the clients.
+    fn forward_events(&mut self) {
         for place in 0..self.log.len() {
             let event = self.log[place];
             if event.allocation.is_by_hand() {
-                // No process of the sandbox serves it.
+                // A service that is registered by hand has no process in the sandbox.
                 continue;
             }
             if !self.requests.knows(event.allocation) {
-                self.introduce(event.allocation, false);
+                self.add_allocation(event.allocation, false);
             }
             let service = self.numbers.get(self.nomad.allocation(event.allocation).group.index()).copied().flatten();
             self.requests.happened(event, |_| service);
@@ -187,7 +187,7 @@ impl World {
             self.nomad.end_machine(node, true, &mut self.consul, &mut self.log);
         }
         self.balancers.machine_stopped(instance);
-        // A refresh brings its replacements itself.
+        // An instance refresh launches replacements itself.
         let refreshed = self.auto_scaling.instance(instance).is_some_and(|instance| instance.refreshed);
         if self.replacements
             && !refreshed
@@ -197,16 +197,16 @@ impl World {
         }
     }
 
-    /// A new instance comes, and its node with it: the ingress is up before the load balancers first check it.
+    /// Adds the node of a new instance. Its ingress runs before the load balancers first check it.
     fn launched(&mut self, instance: InstanceId) {
         if let Some(number) = cluster::number(instance)
             && self.node_of(instance).is_none()
         {
-            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.luck, &self.options);
+            cluster::add_node(&mut self.nomad, &mut self.consul, number, &mut self.rng, &self.options);
         }
     }
 
-    /// Auto Scaling registers it in the attached target groups; in the others it registers itself.
+    /// Registers an instance in the named target groups. Auto Scaling registers it in the attached ones.
     fn enter_service(&mut self, instance: InstanceId) {
         let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
         for arn in &self.named {
@@ -230,7 +230,7 @@ impl Stage for World {
             let at = self.next_event().min(to).max(self.now);
             self.requests.advance(at, &self.balancers);
             self.now = at;
-            self.step();
+            self.advance_to_now();
             if to <= at {
                 return;
             }

@@ -1,27 +1,27 @@
-//! Vendors' own clients against the pretend world on loopback. Where a client is not installed, its test says "skipped".
+//! The vendors' own clients against the simulated systems on loopback. If a client is not installed, its test prints "skipped".
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_sandbox::wire::aws::Account;
-use decamp_sandbox::wire::{AwsAlone, Clock, Server, Shared, Side, aws, sandbox, serve};
+use decamp_sandbox::wire::{AwsOnly, Clock, Server, Shared, Side, aws, sandbox, serve};
 use decamp_sandbox::{Options, serve as serve_sandbox};
 use decamp_sim::auto_scaling;
 use decamp_sim::auto_scaling::{AutoScaling, HookSetup, LifecycleState};
 use decamp_sim::bucket::Limit;
 use decamp_sim::load_balancers::{GroupSetup, Kind, LoadBalancers, TargetType};
 
-/// What a vendor's script exits with when its client is missing.
+/// The exit code of a vendor's script whose client is missing.
 const SKIPPED: i32 = 77;
 
 fn arn(name: &str) -> TargetGroupArn {
     let text = format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{name}/0123456789abcdef");
-    text.parse().expect("it fits the grammar")
+    text.parse().expect("it is a valid ARN")
 }
 
 fn classic(name: &str) -> TargetGroupArn {
-    format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/{name}").parse().expect("it fits the grammar")
+    format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/{name}").parse().expect("it is a valid ARN")
 }
 
 /// Three instances, one target group of each kind and state, one of them attached.
@@ -62,7 +62,7 @@ async fn sandbox() -> (Arc<Shared>, Server) {
         asg.put_instance("web", id, "eu-west-1a".into(), LifecycleState::InService);
     }
     let account = Account { id: "123456789012".to_owned(), region: "eu-west-1".to_owned() };
-    let shared = Shared::new(Box::new(AwsAlone { auto_scaling: asg, load_balancers: elb }), clock, account);
+    let shared = Shared::new(Box::new(AwsOnly { auto_scaling: asg, load_balancers: elb }), clock, account);
     shared.stores().parameters.insert("/decamp/nomad-token".to_owned(), "parameter-value".to_owned());
     shared.stores().secrets.insert("decamp/consul-token".to_owned(), "secret-value".to_owned());
     let router = aws::router(&shared).merge(sandbox::router(&shared));
@@ -70,7 +70,7 @@ async fn sandbox() -> (Arc<Shared>, Server) {
     (shared, server)
 }
 
-/// Runs the script against this address. Whether it ran at all.
+/// Runs the script against this address. Says whether boto3 is installed.
 async fn boto3_agrees_with(url: String) -> bool {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vendors/boto3_reads_and_writes.py");
     let mut python = Command::new("python3");
@@ -83,15 +83,15 @@ async fn boto3_agrees_with(url: String) -> bool {
             return false;
         }
     };
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{said}");
+    let printed = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{printed}");
     let skipped = output.status.code() == Some(SKIPPED);
-    assert!(skipped || output.status.success(), "{said}");
+    assert!(skipped || output.status.success(), "{printed}");
     !skipped
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boto3_reads_what_the_models_hold_and_changes_what_it_writes() {
+async fn boto3_reads_the_models_and_its_writes_change_them() {
     let (shared, server) = sandbox().await;
     if boto3_agrees_with(server.url()).await {
         assert_eq!(shared.stores().visibilities, [("receipt".to_owned(), 5)]);
@@ -99,7 +99,7 @@ async fn boto3_reads_what_the_models_hold_and_changes_what_it_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn boto3_reads_and_writes_the_sandbox_that_people_get() {
+async fn boto3_reads_and_writes_the_default_sandbox() {
     let options = Options { replacements: false, delay: Duration::from_secs(1), ..Options::default() };
     let sandbox = serve_sandbox(&options).await.expect("loopback is there");
     sandbox.shared.stores().parameters.insert("/decamp/nomad-token".to_owned(), "parameter-value".to_owned());

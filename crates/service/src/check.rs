@@ -1,18 +1,18 @@
-//! What is checked of the service before anything is begun, beside what settings can tell alone: the files that they name.
+//! Checks the files that the settings name before the service starts. The settings themselves are checked elsewhere.
 
 use anyhow::Result;
 
 use super::http::check_files;
 use decamp_config::{NotifyKind, Refused, Secret, Settings, TokenSource, WebhookScheme};
 
-/// A secret that signs and is shorter can be guessed.
+/// A shorter signing secret can be guessed.
 const SHORTEST_SECRET: usize = 16;
 
-/// Checks secrets that are on this machine, certificates and authorities.
+/// Checks the secrets on this machine, certificates and authorities.
 ///
 /// # Errors
 ///
-/// The first that cannot be used, with what to do about it.
+/// The first one that cannot be used, with what to do about it.
 pub fn check(settings: &Settings) -> Result<()> {
     let serve = &settings.serve;
     for (name, webhook) in &serve.signed {
@@ -38,7 +38,7 @@ pub fn check(settings: &Settings) -> Result<()> {
     check_files(serve)
 }
 
-/// Secrets as the Standard Webhooks specification writes them.
+/// Checks secrets in the form of the Standard Webhooks specification.
 fn standard(place: &str, source: &TokenSource) -> Result<(), Refused> {
     let right = |secret: &Secret| secret.standard_key().is_some();
     all(place, source, right, "it is no secret of Standard Webhooks; write whsec_ and 24 to 64 bytes in base64, one a line")
@@ -68,23 +68,23 @@ mod tests {
         Settings::from_file_and_environment(file.path()).expect("it can be read")
     }
 
-    fn said(settings: &Settings) -> String {
+    fn refusal(settings: &Settings) -> String {
         check(settings).expect_err("it must not be served").to_string()
     }
 
     #[test]
-    fn a_secret_that_can_sign_nothing_or_be_guessed_is_refused_before_anything_begins() {
+    fn a_secret_that_cannot_sign_or_can_be_guessed_is_refused_before_the_start() {
         let standard = |secret: &str| with(&format!("[webhooks.x]\nscheme = \"standard\"\naction = \"look\"\n{secret}\n"));
         let right = "secret = \"whsec_Y2FuYXJ5LWNhbmFyeS1jYW5hcnktY2FuYXJ5LXg9\"";
         check(&standard(right)).expect("it is right");
-        assert!(said(&standard("secret = \"canary-that-is-no-base64!\"")).contains("webhooks.x: it is no secret of Standard"));
-        let missing = said(&standard("secret_file = \"/nowhere/secret\""));
+        assert!(refusal(&standard("secret = \"canary-that-is-no-base64!\"")).contains("webhooks.x: it is no secret of Standard"));
+        let missing = refusal(&standard("secret_file = \"/nowhere/secret\""));
         assert!(missing.contains("/nowhere/secret cannot be read") && missing.contains("see that it is there"), "{missing}");
         let github =
             |secret: &str| with(&format!("[webhooks.x]\nscheme = \"github\"\naction = \"look\"\nsecret = \"{secret}\"\n"));
         check(&github("It's a Secret, to Everybody")).expect("it is long enough");
-        assert!(said(&github("canary")).contains("it can be guessed") && !said(&github("canary")).contains("canary"));
+        assert!(refusal(&github("canary")).contains("it can be guessed") && !refusal(&github("canary")).contains("canary"));
         let terraform = with("[terraform]\nsecret = \"short\"\n[terraform.workspaces]\n\"a/b\" = [\"web\"]\n");
-        assert!(said(&terraform).starts_with("terraform: "));
+        assert!(refusal(&terraform).starts_with("terraform: "));
     }
 }

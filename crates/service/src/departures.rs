@@ -1,9 +1,10 @@
-//! The set of departures that this replica has in hand, bounded; those that others seem to have; and the last ones that are over.
+//! The departures that this replica has in progress (bounded), those that other replicas seem to have, and the last ones that
+//! ended.
 
-mod over;
-mod shown;
+mod finished;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,15 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
-use self::over::Over;
+use self::finished::Finished;
 use super::view::View;
 use decamp_core::decide::{Cause, Departure};
 use decamp_core::ids::InstanceId;
 
-/// How many of those that are over are kept (ADR 0027).
+/// How many ended departures are kept (ADR 0027).
 const PAST_KEPT: usize = 1_000;
 
-/// Which departure is meant: one instance may wait in several hooks, and be taken back by EC2 at the same time.
+/// Identifies a departure: one instance may wait in several hooks, and EC2 may take it back at the same time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     instance: InstanceId,
@@ -28,7 +29,7 @@ struct Key {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    /// A lifecycle action; without a name: of whichever hook is ours.
+    /// A lifecycle action, with the name of its hook if it is known.
     Hook(Option<Arc<str>>),
     /// A spot interruption.
     Interruption,
@@ -44,13 +45,13 @@ impl Key {
     }
 }
 
-/// How this replica came to be done with a departure.
+/// How this replica's work on a departure ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
-    /// It is over; nobody needs to do any more.
-    Over,
-    /// It was let go at a decision, for somebody else to go on.
-    LetGo,
+    /// The departure has ended. Nothing is left to do.
+    Finished,
+    /// This replica released it at a decision. Another worker has to continue.
+    Released,
 }
 
 /// One departure.
@@ -58,7 +59,7 @@ pub(super) enum Done {
 pub(super) struct Entry {
     pub(super) departure: Departure,
     pub(super) view: Mutex<View>,
-    /// Set when this one is to be let go.
+    /// True once this departure is to be released.
     pub(super) stop: watch::Sender<bool>,
     done: watch::Sender<Option<Done>>,
 }
@@ -69,69 +70,69 @@ impl Entry {
         Arc::new(Self { departure, view: Mutex::new(view), stop, done })
     }
 
-    /// What is shown of it.
+    /// Its current view.
     pub(super) fn shown(&self) -> View {
         lock(&self.view).clone()
     }
 
-    /// Waits until this replica is done with it.
+    /// Waits until this replica has finished or released it.
     pub(super) async fn done(&self) -> Done {
         let mut done = self.done.subscribe();
         let done = done.wait_for(Option::is_some).await;
-        // It cannot fail, as the sender is in here; it would have to be gone on with.
-        done.ok().and_then(|done| *done).unwrap_or(Done::LetGo)
+        // This cannot fail, because `self` holds the sender. If it did, another worker would have to continue.
+        done.ok().and_then(|done| *done).unwrap_or(Done::Released)
     }
 }
 
-/// An entry while it is walked. However the walk ends, also by a panic, the entry is out of the set then, and whoever waits for it is told.
-pub(super) struct Walker<'a> {
+/// Guards an entry during its run. However the run ends, even by a panic, the entry leaves the set and its waiters are notified.
+pub(super) struct RunGuard<'a> {
     set: &'a Departures,
     entry: &'a Entry,
-    /// How it ended; let go, as long as nothing else is said.
+    /// How the run ended; `Released` until it is set.
     pub(super) done: Done,
 }
 
-impl Drop for Walker<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
-        say_if_by_a_defect(&self.entry.departure);
+        log_if_panicking(&self.entry.departure);
         self.set.finish(self.entry, self.done);
     }
 }
 
-/// An entry while a sweep passes over it. However that ends, the pass is over then.
-pub(super) struct Passer<'a> {
+/// Guards an entry during a sweep's pass. However the pass ends, even by a panic, it is removed from the set.
+pub(super) struct PassGuard<'a> {
     set: &'a Departures,
     entry: &'a Entry,
 }
 
-impl Drop for Passer<'_> {
+impl Drop for PassGuard<'_> {
     fn drop(&mut self) {
-        say_if_by_a_defect(&self.entry.departure);
+        log_if_panicking(&self.entry.departure);
         lock(&self.set.sets).passing.remove(&self.entry.departure.instance);
-        self.set.tell();
+        self.set.notify_watchers();
     }
 }
 
-fn say_if_by_a_defect(departure: &Departure) {
+fn log_if_panicking(departure: &Departure) {
     if std::thread::panicking() {
-        error!(instance.id = %departure.instance, asg.name = &*departure.asg, "its walk ended by a defect, and is let go for whoever goes on");
+        error!(instance.id = %departure.instance, asg.name = &*departure.asg, "its run ended by a defect; another worker continues");
     }
 }
 
-/// What became of a departure that somebody told of.
+/// What became of a reported departure.
 #[derive(Debug, Clone)]
-pub(super) enum TakenUp {
-    /// It is in hand: since now, or since before.
-    InHand(Arc<Entry>),
-    /// It is over: it was told again.
-    Over,
-    /// As many are in hand as may be.
+pub(super) enum Admission {
+    /// It is in progress, newly or already.
+    InProgress(Arc<Entry>),
+    /// It has ended and was reported again.
+    Finished,
+    /// This replica is at its limit.
     Full,
     /// This replica was told to stop.
     Stopping,
 }
 
-/// The set.
+/// The set of departures.
 #[derive(Debug)]
 pub(super) struct Departures {
     most: usize,
@@ -143,16 +144,16 @@ pub(super) struct Departures {
 #[derive(Debug, Default)]
 struct Sets {
     here: BTreeMap<Key, Arc<Entry>>,
-    /// What a sweep makes its pass over in this moment.
+    /// The entries that a sweep's passes are running over.
     passing: BTreeMap<InstanceId, Arc<Entry>>,
     elsewhere: BTreeMap<InstanceId, View>,
     past: VecDeque<View>,
-    over: Over,
+    finished: Finished,
     stopping: bool,
 }
 
 impl Sets {
-    /// What is in hand of one instance's lifecycle actions.
+    /// The entry in progress for a lifecycle action of this instance, if there is one.
     fn hooks_of(&self, instance: InstanceId) -> Option<&Arc<Entry>> {
         let of = |(key, _): &(&Key, &Arc<Entry>)| key.instance == instance && matches!(key.kind, Kind::Hook(_));
         self.here.iter().find(of).map(|(_, entry)| entry)
@@ -167,65 +168,66 @@ impl Sets {
 }
 
 impl Departures {
-    /// An empty set. Whatever is taken up comes out of the receiver once, to be walked; the set bounds how many wait in it.
+    /// An empty set. Each admitted departure comes out of the receiver once, to be run. The set's limit also bounds the channel.
     pub(super) fn new(most: usize) -> (Self, mpsc::UnboundedReceiver<Arc<Entry>>) {
         let (begin, begun) = mpsc::unbounded_channel();
         (Self { most, sets: Mutex::default(), changed: watch::Sender::new(0), begin }, begun)
     }
 
-    /// Takes a departure up, unless it is in hand.
-    pub(super) fn take_up(&self, departure: Departure, view: impl FnOnce() -> View) -> TakenUp {
+    /// Admits a departure, unless it is in progress already.
+    pub(super) fn admit(&self, departure: Departure, view: impl FnOnce() -> View) -> Admission {
         let key = Key::of(&departure);
         let mut sets = lock(&self.sets);
         if sets.stopping {
-            return TakenUp::Stopping;
+            return Admission::Stopping;
         }
         if let Some(entry) = sets.here.get(&key) {
-            return TakenUp::InHand(Arc::clone(entry));
+            return Admission::InProgress(Arc::clone(entry));
         }
-        if sets.over.has(&departure) {
-            return TakenUp::Over;
+        if sets.finished.contains(&departure) {
+            return Admission::Finished;
         }
         if key.kind == Kind::Hook(None)
             && let Some(entry) = sets.hooks_of(key.instance)
         {
-            // Whoever knows the hook needs nobody beside it who does not.
-            return TakenUp::InHand(Arc::clone(entry));
+            // A run that knows the hook is in progress. It needs no second one that does not.
+            return Admission::InProgress(Arc::clone(entry));
         }
         let nameless = match key.kind {
             Kind::Hook(Some(_)) => sets.here.get(&Key { instance: key.instance, kind: Kind::Hook(None) }),
             Kind::Hook(None) | Kind::Interruption => None,
         };
-        // What takes another's place needs no place of its own.
+        // A replacement does not count against the limit.
         if nameless.is_none() && self.most <= sets.here.len() {
-            return TakenUp::Full;
+            return Admission::Full;
         }
         if let Kind::Hook(_) = key.kind
             && let Some(passed) = sets.passing.get(&key.instance)
         {
-            // Two at once lose nothing, but its end would be counted and told twice.
+            // Two runs at once would lose nothing, but the end would be counted and notified twice.
             passed.stop.send_replace(true);
         }
         if let Some(nameless) = nameless {
-            // An event knows the hook, the token and the time; a sweep did not.
+            // The event knows the hook, the token and the time. The sweep did not.
             nameless.stop.send_replace(true);
         }
         let entry = Entry::new(departure, view());
         sets.elsewhere.remove(&key.instance);
         sets.here.insert(key, Arc::clone(&entry));
         drop(sets);
-        // The receiver is gone only when the whole service is.
+        // The receiver lives as long as the service.
         self.begin.send(Arc::clone(&entry)).ok();
-        self.tell();
-        TakenUp::InHand(entry)
+        self.notify_watchers();
+        Admission::InProgress(entry)
     }
 
-    /// Whether anything of this instance is in hand.
+    /// Whether a departure of this instance is in progress.
     pub(super) fn has(&self, instance: InstanceId) -> bool {
         lock(&self.sets).here.keys().any(|key| key.instance == instance)
     }
 
-    /// Notes that a sweep makes its pass over this one, unless it is in hand. Whoever takes it up meanwhile ends the pass.
+    /// Begins a sweep's pass over an entry, unless its instance is in progress. If the departure is admitted meanwhile, the pass
+    /// ends.
     pub(super) fn begin_pass(&self, entry: &Arc<Entry>) -> bool {
         let instance = entry.departure.instance;
         let mut sets = lock(&self.sets);
@@ -236,51 +238,51 @@ impl Departures {
         free
     }
 
-    /// Whoever passes over this one.
-    pub(super) fn passer<'a>(&'a self, entry: &'a Entry) -> Passer<'a> {
-        Passer { set: self, entry }
+    /// The guard of a pass over this entry.
+    pub(super) fn pass_guard<'a>(&'a self, entry: &'a Entry) -> PassGuard<'a> {
+        PassGuard { set: self, entry }
     }
 
-    /// Whoever walks this one.
-    pub(super) fn walker<'a>(&'a self, entry: &'a Entry) -> Walker<'a> {
-        Walker { set: self, entry, done: Done::LetGo }
+    /// The guard of a run of this entry.
+    pub(super) fn run_guard<'a>(&'a self, entry: &'a Entry) -> RunGuard<'a> {
+        RunGuard { set: self, entry, done: Done::Released }
     }
 
-    /// Lets an entry go from the set; it is kept among the past if it is over.
+    /// Removes an entry from the set, and keeps its view if it has ended.
     pub(super) fn finish(&self, entry: &Entry, done: Done) {
         let mut sets = lock(&self.sets);
         sets.here.remove(&Key::of(&entry.departure));
-        if done == Done::Over {
+        if done == Done::Finished {
             sets.remember(entry.shown());
-            sets.over.remember(&entry.departure);
+            sets.finished.remember(&entry.departure);
         }
         drop(sets);
         entry.done.send_replace(Some(done));
-        self.tell();
+        self.notify_watchers();
     }
 
-    /// Keeps one that was over within a sweep among the past.
+    /// Keeps the view of a departure that ended within a sweep's pass.
     pub(super) fn remember(&self, entry: &Entry) {
         lock(&self.sets).remember(entry.shown());
     }
 
-    /// Shows what a sweep's pass over an instance wrote with what is in hand of its lifecycle actions.
+    /// Adds the writes of a sweep's pass to the view of the instance's entry in progress.
     pub(super) fn add_writes(&self, pass: &Entry) {
         let writes = pass.shown().timeline;
         let entry = lock(&self.sets).hooks_of(pass.departure.instance).cloned();
         if let Some(entry) = entry.filter(|_| !writes.is_empty()) {
             lock(&entry.view).add_writes(writes);
-            self.tell();
+            self.notify_watchers();
         }
     }
 
-    /// What a sweep saw of departures that are not in hand here.
+    /// Replaces the views of departures that other replicas have, as a sweep saw them.
     pub(super) fn see_elsewhere(&self, seen: Vec<(InstanceId, View)>) {
         lock(&self.sets).elsewhere = seen.into_iter().collect();
-        self.tell();
+        self.notify_watchers();
     }
 
-    /// Takes nothing up any more, and lets go of all that is in hand.
+    /// Admits nothing more and releases everything in progress.
     pub(super) fn stop(&self) {
         let mut sets = lock(&self.sets);
         sets.stopping = true;
@@ -289,7 +291,7 @@ impl Departures {
         }
     }
 
-    /// Waits until nothing is in hand, and no sweep passes over anything.
+    /// Waits until nothing is in progress and no pass is running.
     pub(super) async fn empty(&self) {
         let mut changed = self.changed.subscribe();
         while !self.is_empty() {
@@ -304,22 +306,22 @@ impl Departures {
         sets.here.is_empty() && sets.passing.is_empty()
     }
 
-    /// How many are in hand.
+    /// How many are in progress.
     pub(super) fn count(&self) -> usize {
         lock(&self.sets).here.len()
     }
 
-    /// All that are in hand.
-    pub(super) fn in_hand(&self) -> Vec<Arc<Entry>> {
+    /// All that are in progress.
+    pub(super) fn in_progress(&self) -> Vec<Arc<Entry>> {
         lock(&self.sets).here.values().cloned().collect()
     }
 
-    /// Whether another one would be refused.
+    /// Whether the limit is reached.
     pub(super) fn is_full(&self) -> bool {
         self.most <= self.count()
     }
 
-    /// Everything that is under way, this replica's first; then the past, the latest first.
+    /// The views of everything in progress, this replica's first, and of the ended departures, the latest first.
     pub(super) fn shown(&self) -> (Vec<View>, Vec<View>) {
         let sets = lock(&self.sets);
         let here = sets.here.values().map(|entry| entry.shown());
@@ -327,7 +329,7 @@ impl Departures {
         (here, sets.past.iter().rev().cloned().collect())
     }
 
-    /// What is shown of one instance: under way, else its last departure.
+    /// The view of one instance: in progress, else its last departure.
     pub(super) fn of(&self, instance: InstanceId) -> Option<View> {
         let sets = lock(&self.sets);
         let here = sets.here.iter().find(|(key, _)| key.instance == instance).map(|(_, entry)| entry.shown());
@@ -336,12 +338,12 @@ impl Departures {
             .or_else(|| sets.past.iter().rev().find(|view| view.instance == name).cloned())
     }
 
-    /// Tells everybody who watches that something is shown otherwise.
-    pub(super) fn tell(&self) {
+    /// Notifies all watchers that a view has changed.
+    pub(super) fn notify_watchers(&self) {
         self.changed.send_modify(|version| *version += 1);
     }
 
-    /// Tells when something is shown otherwise.
+    /// Changes whenever a view changes.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }

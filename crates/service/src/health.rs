@@ -1,4 +1,4 @@
-//! Whether this replica can take work, and what it last could not see.
+//! Whether this replica can take work, and which systems it could not read last.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,25 +11,25 @@ use super::departures::lock;
 use decamp_core::decide;
 use decamp_core::time::Time;
 
-/// What was seen of the systems, by name, at the last sweep or by a departure.
+/// How each system answered last, by name, to a sweep or a departure.
 #[derive(Debug, Default)]
 pub(super) struct Health {
     seen: Mutex<BTreeMap<System, Seen>>,
-    /// When the last sweep ended that saw what waits.
+    /// When the last successful sweep ended.
     swept: Mutex<Option<Time>>,
 }
 
-/// A system's name, and which one of those is meant where there are several.
+/// A system's name, and which one if there are several.
 type System = (&'static str, Option<Arc<str>>);
 
 #[derive(Debug)]
 struct Seen {
-    /// Whether it was ever seen.
+    /// Whether it ever answered.
     ever: bool,
     now: Result<(), String>,
 }
 
-/// Something that is not as it should be.
+/// A part of the service that has a problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Ill {
     /// Which part.
@@ -39,17 +39,18 @@ pub(super) struct Ill {
 }
 
 impl Health {
-    /// Notes how a system was seen.
+    /// Records how a system answered.
     pub(super) fn saw(&self, system: &'static str, how: Result<(), String>) {
         self.note((system, None), how);
     }
 
-    /// Notes how one of several was seen: that one is well hides no other that is not. `None`: there is only one.
+    /// Records how one of several systems of a kind answered. A good answer of one does not hide a bad one of another. `None`:
+    /// there is only one.
     pub(super) fn saw_one_of(&self, system: &'static str, which: Option<&Arc<str>>, how: Result<(), String>) {
         self.note((system, which.cloned()), how);
     }
 
-    /// Notes how a departure of a cluster saw a system that no sweep looks at.
+    /// Records how a system that sweeps do not read answered to a departure of a cluster.
     pub(super) fn saw_for_a_departure(&self, system: decide::System, cluster: Option<&Arc<str>>, how: Result<(), String>) {
         match system {
             decide::System::LoadBalancers => self.saw("Elastic Load Balancing", how),
@@ -58,7 +59,7 @@ impl Health {
         }
     }
 
-    /// Notes that a departure saw a system that no sweep looks at. That one sees it hides no other that does not.
+    /// Records that a system that sweeps do not read answered to a departure. It does not replace what another departure recorded.
     pub(super) fn saw_once(&self, system: decide::System) {
         let name = match system {
             decide::System::LoadBalancers => "Elastic Load Balancing",
@@ -68,17 +69,17 @@ impl Health {
         lock(&self.seen).entry((name, None)).or_insert(Seen { ever: true, now: Ok(()) });
     }
 
-    /// A sweep is over that saw what waits.
+    /// Records the end of a successful sweep.
     pub(super) fn swept(&self, now: Time) {
         *lock(&self.swept) = Some(now);
     }
 
-    /// When the last one was.
+    /// When the last successful sweep ended.
     pub(super) fn last_sweep(&self) -> Option<Time> {
         *lock(&self.swept)
     }
 
-    /// How a system was seen last; nothing if nobody looked at it yet. Where there are several of it, the first that could not be seen.
+    /// How a system answered last; `None` if nobody has read it yet. Of several, the first that could not be read.
     pub(super) fn reached(&self, system: &'static str) -> Option<Result<(), String>> {
         let seen = lock(&self.seen);
         let mut all = seen.iter().filter(|((what, _), _)| *what == system).map(|(_, seen)| &seen.now);
@@ -92,15 +93,15 @@ impl Health {
         seen.insert(system, Seen { ever, now: how });
     }
 
-    /// Why no work can be taken: nothing else takes a replica out of service. An outage elsewhere does not, because an event that
-    /// comes meanwhile is kept alive here as well as anywhere.
+    /// Why this replica cannot take work. An outage of another system is no reason, because every replica can keep a departure
+    /// alive meanwhile.
     pub(super) fn not_ready(service: &Service) -> Vec<Ill> {
         let mut ills = Vec::new();
         if *service.stopping.borrow() {
             ills.push(Ill { what: "this replica", why: "it was told to stop".to_owned() });
         }
         if service.departures.is_full() {
-            ills.push(Ill { what: "departures", why: "as many are in hand as may be".to_owned() });
+            ills.push(Ill { what: "departures", why: "this replica is at its limit".to_owned() });
         }
         let system = "Auto Scaling";
         match lock(&service.health.seen).get(&(system, None)) {
@@ -111,7 +112,7 @@ impl Health {
         ills
     }
 
-    /// What could not be seen at last.
+    /// The systems that could not be read at the last try.
     pub(super) fn unseen(&self) -> Vec<Ill> {
         let seen = lock(&self.seen);
         let ill = |((what, which), seen): (&System, &Seen)| {

@@ -1,29 +1,29 @@
-//! The two listeners: webhooks take events in and nothing else, admin shows what is so (ADR 0026).
+//! The two listeners: webhooks accepts events, admin has the page, the API and the metrics (ADR 0026).
 
 mod admin;
-mod arrival;
-mod blocks;
-mod bodies;
 mod body;
-mod certificates;
+mod body_memory;
 mod connection;
-mod crowd;
-mod door;
+mod connection_limit;
 mod events;
-mod guard;
+mod first_head;
+mod forwarded;
+mod in_flight;
 mod keys;
+mod listener;
+mod middleware;
 mod open_files;
 mod openapi;
 mod page;
-mod places;
 mod problem;
+mod rate_limit;
 mod refreshes;
 mod sns;
-mod sources;
+mod sns_certificates;
 mod stream;
+mod subnet;
 mod terraform;
 mod tls;
-mod visit;
 mod webhooks;
 
 use std::sync::Arc;
@@ -32,45 +32,45 @@ use anyhow::Result;
 use futures_util::future::join;
 use tokio::net::TcpListener;
 
-use self::certificates::Certificates;
-use self::door::Door;
 use self::keys::Keys;
+use self::listener::Listener;
 pub use self::openapi::api_document;
+use self::sns_certificates::SnsCertificates;
 use super::Service;
 use decamp_config::Serve;
 
-/// Checks the files that both listeners need: certificates, and who is believed for SNS's.
+/// Checks the files that the listeners need: certificates, and the authorities for SNS's certificates.
 ///
 /// # Errors
 ///
-/// One of them cannot be used.
+/// One of them is unusable.
 pub(super) fn check_files(serve: &Serve) -> Result<()> {
     for (certificate, key) in [&serve.webhooks, &serve.admin].into_iter().filter_map(|listen| listen.tls.as_ref()) {
-        tls::Certificate::read(certificate, key)?;
+        tls::ServerCertificate::read(certificate, key)?;
     }
     sns::anchors(serve).map(drop)
 }
 
 /// The two listeners of a service.
-pub(super) struct Doors {
-    webhooks: Door,
-    admin: Door,
-    certificates: Arc<Certificates>,
+pub(super) struct Listeners {
+    webhooks: Listener,
+    admin: Listener,
+    certificates: Arc<SnsCertificates>,
 }
 
-impl Doors {
-    /// Makes both; connections wait until they are served.
+impl Listeners {
+    /// Creates both. Connections wait in the kernel until `serve` runs.
     ///
     /// # Errors
     ///
-    /// A certificate or key cannot be used.
+    /// A certificate or key is unusable.
     pub(super) fn open(service: &Arc<Service>, webhooks: TcpListener, admin: TcpListener) -> Result<Self> {
         let serve = &service.settings.serve;
-        // One for the guard and for the page: a session is sealed with what the other believes.
+        // The middleware and the page share one: the page seals sessions with the token, and the middleware opens them.
         let token = Keys::new("the admin token", &serve.admin_token, service);
         let keys = Keys::new("the events' key", &serve.events_key, service);
-        let certificates = Certificates::new(service, sns::anchors(serve)?);
-        let events = guard::before(
+        let certificates = SnsCertificates::new(service, sns::anchors(serve)?);
+        let events = middleware::apply(
             events::router(service)
                 .merge(sns::router(service, &certificates))
                 .merge(webhooks::router(service))
@@ -80,20 +80,20 @@ impl Doors {
             &keys,
             None,
         );
-        let shows = guard::before(admin::router(service, &token), service, "admin", &keys, Some(token));
+        let admin_router = middleware::apply(admin::router(service, &token), service, "admin", &keys, Some(token));
         let most = open_files::most_connections();
         Ok(Self {
-            webhooks: Door::new("webhooks", webhooks, most, events, serve.webhooks.tls.as_ref(), service)?,
-            admin: Door::new("admin", admin, most, shows, serve.admin.tls.as_ref(), service)?,
+            webhooks: Listener::new("webhooks", webhooks, most, events, serve.webhooks.tls.as_ref(), service)?,
+            admin: Listener::new("admin", admin, most, admin_router, serve.admin.tls.as_ref(), service)?,
             certificates,
         })
     }
 
-    /// Serves until the service stops, then finishes what is being answered.
+    /// Serves until the service stops, then finishes the requests in progress.
     pub(super) async fn serve(self) {
         tokio::select! {
             _ = join(self.webhooks.serve(), self.admin.serve()) => {}
-            () = self.certificates.preloading() => {}
+            () = self.certificates.keep_preloaded() => {}
         }
     }
 }

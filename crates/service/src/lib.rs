@@ -1,32 +1,31 @@
-//! `decamp serve`: events in, departures walked out, and what a person or another program sees of them. Nothing is stored.
+//! `decamp serve`: receives events, runs departures, and shows them to people and to other programs. It stores nothing.
 //!
-//! Everything runs on one thread: departures wait far more than they compute. Any number of replicas may run, and any of them may
-//! die: whoever is told again, or sweeps next, goes on from what is true.
+//! Everything runs on one thread, because departures wait far more than they compute. Any number of replicas may run, and any of them
+//! may die: the replica that receives the event again, or sweeps next, reads the live systems and continues.
 
+mod activity_history;
+mod backoff;
 mod check;
-mod collector;
 mod departures;
-mod errands;
-mod gentle;
+mod graceful;
 mod health;
 mod http;
-mod loops;
+mod intake;
+mod metrics;
 mod notify;
-mod numbers;
-mod pauses;
+mod pending_lookups;
 mod queue;
-mod receivers;
-mod record;
 mod refreshes;
 mod repeated;
-pub mod runs;
+mod runner;
 mod secrets;
+mod supervisor;
 mod sweep;
-mod taking;
+pub mod terraform_run;
 mod traces;
 pub mod verify;
 mod view;
-mod walking;
+mod webhook_client;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,76 +41,76 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, info, warn};
 
+use self::activity_history::ActivityHistory;
 pub use self::check::check;
 use self::departures::{Departures, Entry};
-use self::errands::Errands;
 use self::health::Health;
 pub use self::http::api_document;
-use self::loops::{Loop, first_to_end};
+use self::metrics::Metrics;
 pub use self::notify::KINDS as NOTIFICATIONS;
 use self::notify::Notifier;
-use self::numbers::Numbers;
-use self::record::Record;
+use self::pending_lookups::{PendingLookup, PendingLookups};
 use self::refreshes::Refreshes;
 use self::repeated::Repeated;
+use self::runner::{Extent, run_departure};
 use self::secrets::Secrets;
+use self::supervisor::{Task, first_to_end};
 use self::traces::Traces;
-use self::walking::{Pace, walk};
 use decamp_config::Settings;
 use decamp_core::world::World;
 use decamp_live::Live;
 
-/// From the word to stop to the end of the process, at most (ADR 0031: 10 s, less what the process itself needs).
-const FAREWELL: Duration = Duration::from_secs(8);
-/// What there is at least to tell what is still to be told.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The longest time from the signal to stop to the end of the service (ADR 0031: 10 s, less what the process itself needs).
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
+/// The least time for notifications and spans that still have to be sent.
+const LAST_DELIVERIES: Duration = Duration::from_secs(1);
 
-/// All that the parts of a service share.
+/// The state that the parts of a service share.
 pub(crate) struct Service {
     settings: Settings,
     live: Live,
     departures: Departures,
     refreshes: Refreshes,
-    numbers: Numbers,
+    metrics: Metrics,
     health: Health,
     notify: Notifier,
     denials: Denials,
     traces: Traces,
-    record: Record,
+    activity_history: ActivityHistory,
     /// True once this replica was told to stop.
     stopping: watch::Sender<bool>,
     sweep_now: Notify,
-    errands: Errands,
+    lookups: PendingLookups,
     repeated: Arc<Repeated>,
     secrets: Secrets,
     about: About,
     addresses: Addresses,
 }
 
-/// What a service is, for its page.
+/// The version and Region of a service, for its page.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// Its version, with the commit where that is known.
+    /// Its version, with the commit if that is known.
     pub version: &'static str,
-    /// The Region that it looks after.
+    /// The Region whose groups it serves.
     pub region: String,
 }
 
 /// Where a service listens.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
-    /// Events are taken in here.
+    /// The listener for events.
     pub webhooks: SocketAddr,
-    /// The page, the API and the metrics are here.
+    /// The listener for the page, the API and the metrics.
     pub admin: SocketAddr,
 }
 
-/// Serves until `stop` is done, then lets everything go and ends within 10 s. `ready` is told where it listens.
+/// Serves until `stop` completes, then releases all departures and ends within 10 s. `ready` receives the addresses.
 ///
 /// # Errors
 ///
-/// An address cannot be listened on, or a certificate cannot be used: nothing was begun then. Or a part of the service ended by a defect:
-/// everything was let go then.
+/// Returns an error before any work starts if an address cannot be listened on or a certificate cannot be used. Also returns an error if a
+/// background task ended by a defect; all departures were released then.
 pub async fn serve(
     settings: Settings,
     about: About,
@@ -123,22 +122,22 @@ pub async fn serve(
     let admin = listen(settings.serve.admin.address)?;
     let addresses = Addresses { webhooks: webhooks.local_addr()?, admin: admin.local_addr()? };
     let (departures, begun) = Departures::new(settings.serve.most_departures);
-    let (errands, to_ask) = Errands::new();
+    let (lookups, new_lookups) = PendingLookups::new();
     let (notify, deliveries) = Notifier::new(&settings.serve, &live);
     let (traces, spans) = Traces::new(&settings.serve, &live);
-    let began = Duration::from_millis(live.now().0).as_secs_f64();
+    let started = Duration::from_millis(live.now().0).as_secs_f64();
     let service = Arc::new(Service {
         departures,
         refreshes: Refreshes::default(),
-        numbers: Numbers::new(began),
+        metrics: Metrics::new(started),
         health: Health::default(),
         notify,
         denials: Denials::default(),
         traces,
-        record: Record::default(),
+        activity_history: ActivityHistory::default(),
         stopping: watch::Sender::new(false),
         sweep_now: Notify::new(),
-        errands,
+        lookups,
         repeated: Arc::default(),
         secrets: Secrets::default(),
         about,
@@ -146,49 +145,48 @@ pub async fn serve(
         settings,
         live,
     });
-    service.numbers.expect(&service.settings);
-    let doors = http::Doors::open(&service, webhooks, admin)?;
+    service.metrics.create_rows(&service.settings);
+    let listeners = http::Listeners::open(&service, webhooks, admin)?;
     let local = LocalSet::new();
     let failed = local
         .run_until(async {
-            let mut waited = vec![
-                Loop::begin("the listeners", doors.serve()),
-                Loop::begin("the sweep", sweep::sweeping(Arc::clone(&service))),
-            ];
-            waited.extend(queue::consume_all(&service));
-            let follows = Arc::clone(&service);
-            let stalls = Arc::clone(&service);
-            let sums = Arc::clone(&service);
-            let keys = Arc::clone(&service);
+            // Shutting down waits for these tasks.
+            let mut awaited =
+                vec![Task::spawn("the listeners", listeners.serve()), Task::spawn("the sweep", sweep::run(Arc::clone(&service)))];
+            awaited.extend(queue::consume_all(&service));
+            let for_refreshes = Arc::clone(&service);
+            let for_stalls = Arc::clone(&service);
+            let for_secrets = Arc::clone(&service);
+            let for_summaries = Arc::clone(&service);
             let mut others = [
-                Loop::begin("the walks", walk_all(Arc::clone(&service), begun)),
-                Loop::begin("the errands", run_errands(Arc::clone(&service), to_ask)),
-                Loop::begin("the look after refreshes", async move { refreshes::following(&follows).await }),
-                Loop::begin("the look after stalls", async move { notify::watching(&stalls).await }),
-                Loop::begin("the look after secrets", async move { secrets::looking_after(&keys).await }),
-                Loop::begin("the log's sums", async move { repeated::adding_up(&sums).await }),
+                Task::spawn("the runner of departures", run_departures(Arc::clone(&service), begun)),
+                Task::spawn("the runner of lookups", run_lookups(Arc::clone(&service), new_lookups)),
+                Task::spawn("the poll of refreshes", async move { refreshes::poll(&for_refreshes).await }),
+                Task::spawn("the watch for stalls", async move { notify::watch_for_stalls(&for_stalls).await }),
+                Task::spawn("the watch for secrets", async move { secrets::watch(&for_secrets).await }),
+                Task::spawn("the summaries of the log", async move { repeated::write_summaries_regularly(&for_summaries).await }),
             ];
-            let mut told: Vec<_> = notify::deliver_all(&service, deliveries);
-            told.extend(traces::export(&service, spans));
+            let mut senders: Vec<_> = notify::deliver_all(&service, deliveries);
+            senders.extend(traces::export(&service, spans));
             ready(addresses);
             info!(webhooks = %addresses.webhooks, admin = %addresses.admin, "serving");
             let failed = tokio::select! {
                 () = stop => None,
-                why = first_to_end(waited.iter_mut().chain(&mut others)) => Some(why),
+                why = first_to_end(awaited.iter_mut().chain(&mut others)) => Some(why),
             };
             let departures = service.departures.count();
             match &failed {
-                None => info!(departures, "told to stop: no new work, and what is in hand is let go"),
-                Some(why) => error!(departures, %why, "this replica lets go of what is in hand and ends: {why}"),
+                None => info!(departures, "told to stop: no new work is accepted, and departures in progress are released"),
+                Some(why) => error!(departures, %why, "this replica releases its departures and ends: {why}"),
             }
-            farewell(&service, waited, told).await;
+            shut_down(&service, awaited, senders).await;
             failed
         })
         .await;
     failed.map_or(Ok(()), Err)
 }
 
-/// Listens on an address. In a flood connections wait in this queue: one that does not fit has to come again a second later.
+/// Listens on an address. In a flood, connections wait in the listen queue. A client whose connection does not fit tries again later.
 fn listen(address: SocketAddr) -> Result<TcpListener> {
     let listen = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -199,47 +197,47 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
     listen().with_context(|| format!("listen on {address}"))
 }
 
-/// Lets everything go: the calls in hand are answered, messages are handed back, and what ended is told.
-async fn farewell(service: &Service, waited: Vec<Loop>, told: Vec<JoinHandle<()>>) {
-    let end = Instant::now() + FAREWELL;
+/// Releases all departures, waits for calls in progress, hands queue messages back, and sends the notifications that are left.
+async fn shut_down(service: &Service, awaited: Vec<Task>, senders: Vec<JoinHandle<()>>) {
+    let end = Instant::now() + SHUTDOWN_TIMEOUT;
     service.stopping.send_replace(true);
     service.departures.stop();
-    let farewell = async {
+    let work = async {
         service.departures.empty().await;
-        service.errands.empty().await;
-        service.refreshes.granted().await;
-        for one in waited {
-            one.ended().await;
+        service.lookups.empty().await;
+        service.refreshes.all_started().await;
+        for task in awaited {
+            task.ended().await;
         }
     };
-    if timeout_at(end, farewell).await.is_err() {
+    if timeout_at(end, work).await.is_err() {
         warn!(departures = service.departures.count(), "ended in the middle: a call was not answered in time");
     }
-    repeated::write(service);
-    // Last, because what ended on the way is told as well.
+    repeated::write_summaries(service);
+    // Last, because departures that ended during the shutdown are notified too.
     service.notify.finish();
     service.traces.finish();
-    if timeout_at(end.max(Instant::now() + LAST_WORDS), join_all(told)).await.is_err() {
+    if timeout_at(end.max(Instant::now() + LAST_DELIVERIES), join_all(senders)).await.is_err() {
         warn!("ended before everybody was told: a receiver or a collector did not answer in time");
     }
 }
 
-/// Walks whatever is taken up. A task for each: a defect that one departure shows ends that one's walk, for another replica to go on, and
-/// not the thousand others; so the process does not abort by a panic, as the Lambda does that has one in hand.
-async fn walk_all(service: Arc<Service>, mut begun: UnboundedReceiver<Arc<Entry>>) {
+/// Runs every admitted departure in a task of its own. A panic affects only its own departure, which another replica continues. The
+/// Lambda, which runs one departure at a time, aborts instead.
+async fn run_departures(service: Arc<Service>, mut begun: UnboundedReceiver<Arc<Entry>>) {
     while let Some(entry) = begun.recv().await {
         let service = Arc::clone(&service);
         spawn_local(async move {
-            let mut walker = service.departures.walker(&entry);
-            walker.done = walk(&service, &entry, Pace::Whole).await.done;
+            let mut guard = service.departures.run_guard(&entry);
+            guard.done = run_departure(&service, &entry, Extent::ToTheEnd).await.done;
         });
     }
 }
 
-/// Runs every errand, a task for each.
-async fn run_errands(service: Arc<Service>, mut begun: UnboundedReceiver<Arc<errands::InHand>>) {
-    while let Some(errand) = begun.recv().await {
+/// Runs every pending lookup in a task of its own.
+async fn run_lookups(service: Arc<Service>, mut begun: UnboundedReceiver<Arc<PendingLookup>>) {
+    while let Some(pending) = begun.recv().await {
         let service = Arc::clone(&service);
-        spawn_local(async move { errands::run(&service, &errand).await });
+        spawn_local(async move { pending_lookups::run(&service, &pending).await });
     }
 }

@@ -1,4 +1,4 @@
-//! A queue that is consumed: messages are kept hidden while their departures run, and deleted when those are over.
+//! Consumes SQS queues: messages stay hidden while their departures run, and are deleted when those have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,34 +9,36 @@ use tracing::{info, warn};
 
 use super::Service;
 use super::departures::Done;
-use super::loops::Loop;
-use super::taking::{Again, take};
+use super::intake::{RetryReason, accept};
+use super::supervisor::Task;
 use decamp_aws::Received;
 
-/// How long one call waits for a message.
+/// How long one receive call waits for a message.
 const WAIT: Duration = Duration::from_secs(20);
-/// A message that is held is hidden again this many times within the time that it is hidden for, so that two calls may fail.
+/// A held message is hidden again this many times within its hidden time, so that two calls may fail.
 const TIMES: u32 = 3;
-/// SQS hides no message longer than 12 h since it was received; then the sweep goes on (ADR 0030).
+/// SQS hides a message for at most 12 h after it was received. After that, the sweep continues its departure (ADR 0030).
 const HELD_AT_MOST: Duration = Duration::from_hours(11);
-/// A message that cannot be gone on with here is hidden for this long: as much is in hand as may be, or its task ended by a defect.
-const NOT_NOW: Duration = Duration::from_secs(30);
+/// How long a message is hidden that this replica cannot continue, because it is at capacity or because the message's task ended by
+/// a defect.
+const RETRY_LATER: Duration = Duration::from_secs(30);
 /// The longest pause after calls that failed.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Consumes every queue that is set. An observer leaves them alone: to receive a message is to hide it from whoever acts.
-pub(super) fn consume_all(service: &Arc<Service>) -> Vec<Loop> {
+/// Consumes every queue in the settings. A replica that only observes receives nothing, because that would hide messages from
+/// replicas that act.
+pub(super) fn consume_all(service: &Arc<Service>) -> Vec<Task> {
     let queues = &service.settings.serve.queues;
     if service.settings.only_observes() {
         if !queues.is_empty() {
-            info!("this replica only observes: the queues are left alone, and the sweep sees what waits");
+            info!("this replica only observes: it receives nothing from the queues, and the sweep finds waiting instances");
         }
         return Vec::new();
     }
-    queues.iter().map(|queue| Loop::begin("a queue", consume(Arc::clone(service), Arc::clone(queue)))).collect()
+    queues.iter().map(|queue| Task::spawn("a queue", consume(Arc::clone(service), Arc::clone(queue)))).collect()
 }
 
-/// Consumes one queue until the service stops, and then hands back what it holds.
+/// Consumes one queue until the service stops, and then hands its messages back.
 async fn consume(service: Arc<Service>, queue: Arc<str>) {
     let mut stopping = service.stopping.subscribe();
     let mut held = JoinSet::new();
@@ -52,7 +54,7 @@ async fn consume(service: Arc<Service>, queue: Arc<str>) {
         let received = loop {
             tokio::select! {
                 biased;
-                // What was handed out in this very moment comes again by itself.
+                // SQS delivers a message again that it hands out at this moment.
                 _ = stopping.wait_for(|stop| *stop) => break 'receiving,
                 received = receiving.as_mut() => break received,
                 Some(_) = held.join_next() => {}
@@ -81,32 +83,32 @@ async fn consume(service: Arc<Service>, queue: Arc<str>) {
     while held.join_next().await.is_some() {}
 }
 
-/// Holds one message until all that it told of is over.
+/// Holds one message until all departures that it reported have ended.
 async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
     let batch = serde_json::json!({ "Records": [message.as_record(&queue)] }).to_string();
-    let taken = take(&service, batch.as_bytes(), "queue");
-    match taken.again {
-        Some(Again::Full | Again::TooManyWarnings) => return hide(&service, &queue, &message, NOT_NOW).await,
-        Some(Again::Stopping) => return hide(&service, &queue, &message, Duration::ZERO).await,
+    let intake = accept(&service, batch.as_bytes(), "queue");
+    match intake.retry {
+        Some(RetryReason::Full | RetryReason::TooManyWarnings) => return hide(&service, &queue, &message, RETRY_LATER).await,
+        Some(RetryReason::Stopping) => return hide(&service, &queue, &message, Duration::ZERO).await,
         None => {}
     }
-    if let Some(later) = taken.later.filter(|_| taken.entries.is_empty() && taken.errands.is_empty()) {
+    if let Some(later) = intake.hidden_for.filter(|_| intake.entries.is_empty() && intake.lookups.is_empty()) {
         return hide(&service, &queue, &message, later).await;
     }
-    let mut over = std::pin::pin!(taken.done());
+    let mut ended = std::pin::pin!(intake.done());
     let span = service.settings.serve.queue_hidden;
     let received = Instant::now();
     let mut hidden = received;
     loop {
         tokio::select! {
             biased;
-            done = over.as_mut() => {
-                if done == Done::LetGo {
-                    let span = if *service.stopping.borrow() { Duration::ZERO } else { NOT_NOW };
+            done = ended.as_mut() => {
+                if done == Done::Released {
+                    let span = if *service.stopping.borrow() { Duration::ZERO } else { RETRY_LATER };
                     return hide(&service, &queue, &message, span).await;
                 }
-                if let Some(later) = taken.later {
-                    // SQS counts from when it was received.
+                if let Some(later) = intake.hidden_for {
+                    // SQS counts the 12 h from the receipt.
                     return hide(&service, &queue, &message, later.min(HELD_AT_MOST.saturating_sub(received.elapsed()))).await;
                 }
                 break;
@@ -115,7 +117,10 @@ async fn hold(service: Arc<Service>, queue: Arc<str>, message: Received) {
         }
         hidden = Instant::now();
         if HELD_AT_MOST <= received.elapsed() {
-            warn!(message.id = message.message_id, "held for 11 h and deleted; the departure goes on, and the sweep after it");
+            warn!(
+                message.id = message.message_id,
+                "held for 11 h and deleted; the departure continues, and sweeps continue it if this replica dies"
+            );
             break;
         }
         hide(&service, &queue, &message, span).await;

@@ -1,5 +1,5 @@
-//! Log lines that strangers can cause. The first few of a kind in a second are written; the others are added up in one line, so that
-//! no flood fills a log.
+//! Limits log lines that unauthenticated clients can cause. The first few of a kind in a second are written. One line sums up the
+//! others, so that a flood cannot fill the log.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,10 +11,10 @@ use tracing::{info, warn};
 use super::Service;
 use super::departures::lock;
 
-/// How often each kind is added up.
+/// How often the sums are written.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What is said again and again. There are few kinds, whatever strangers send.
+/// The kinds of limited lines. There are few, whatever clients send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// A request was answered.
@@ -24,16 +24,16 @@ pub(crate) enum Kind {
         /// With which HTTP status.
         status: u16,
     },
-    /// What came to this route was not believed.
+    /// A message to this route was not authentic.
     Doubted(&'static str),
-    /// A secret could not be had.
+    /// A secret was not available.
     NoSecret,
-    /// A certificate of SNS could not be had.
+    /// A certificate of SNS was not available.
     NoCertificate,
 }
 
 impl Kind {
-    /// Lines a second that are written in full. Accepted requests come from those who have a key: each of theirs is worth a line.
+    /// How many lines a second are written in full. Accepted requests come from authenticated clients, so each is worth a line.
     fn most(self) -> u32 {
         match self {
             Self::Answered { status, .. } if status < 400 => 10,
@@ -42,28 +42,28 @@ impl Kind {
     }
 }
 
-/// How often each kind was said since it was last added up.
+/// The lines of each kind since the last sum.
 #[derive(Debug, Default)]
 pub(crate) struct Repeated(Mutex<HashMap<Kind, u32>>);
 
 impl Repeated {
     /// Whether a line of this kind may be written in full. If not, it is counted.
     pub(crate) fn may_write(&self, kind: Kind) -> bool {
-        let mut said = lock(&self.0);
-        let count = said.entry(kind).or_default();
+        let mut counts = lock(&self.0);
+        let count = counts.entry(kind).or_default();
         *count = count.saturating_add(1);
         *count <= kind.most()
     }
 
-    /// The kinds of which more were said than were written, with how many. Where a kind goes on, the next second has its sum alone.
-    fn add_up(&self) -> Vec<(Kind, u32)> {
+    /// Takes the number of unwritten lines of each kind. If a kind continues, the next second has only a sum.
+    fn take_counts(&self) -> Vec<(Kind, u32)> {
         let mut sums = Vec::new();
         lock(&self.0).retain(|kind, count| {
             let more = count.saturating_sub(kind.most());
             if 0 < more {
                 sums.push((*kind, more));
             }
-            // Full already: what comes next is counted.
+            // The limit counts as used, so that the next lines are counted.
             *count = kind.most();
             0 < more
         });
@@ -71,22 +71,22 @@ impl Repeated {
     }
 }
 
-/// Writes the sums, every second.
-pub(crate) async fn adding_up(service: &Service) {
+/// Writes the sums every second.
+pub(crate) async fn write_summaries_regularly(service: &Service) {
     loop {
         sleep(EVERY).await;
-        write(service);
+        write_summaries(service);
     }
 }
 
-/// Writes the sums of what was said and not written.
-pub(crate) fn write(service: &Service) {
-    for (kind, more) in service.repeated.add_up() {
+/// Writes a line for each kind that had unwritten lines.
+pub(crate) fn write_summaries(service: &Service) {
+    for (kind, more) in service.repeated.take_counts() {
         match kind {
             Kind::Answered { listener, status } => info!(listener, status, more, "answered {more} more requests like this"),
-            Kind::Doubted(route) => warn!(route, more, "{more} more were not believed"),
-            Kind::NoSecret => warn!(more, "a secret could not be had for {more} more requests"),
-            Kind::NoCertificate => warn!(more, "SNS's certificate could not be had for {more} more messages"),
+            Kind::Doubted(route) => warn!(route, more, "{more} more were not authentic"),
+            Kind::NoSecret => warn!(more, "a secret was not available for {more} more requests"),
+            Kind::NoCertificate => warn!(more, "SNS's certificate was not available for {more} more messages"),
         }
     }
 }
@@ -103,16 +103,16 @@ mod tests {
         let repeated = Repeated::default();
         let written = |kind: Kind, times: u32| (0..times).filter(|_| repeated.may_write(kind)).count();
         assert_eq!((written(REFUSED, 1_000), written(TAKEN, 5), written(Kind::NoSecret, 1)), (1, 5, 1));
-        assert_eq!(repeated.add_up(), [(REFUSED, 999)]);
-        assert_eq!((written(REFUSED, 500), repeated.add_up()), (0, vec![(REFUSED, 500)]), "a sum follows the last sum");
-        assert_eq!(repeated.add_up(), [], "the flood is over");
-        assert_eq!(written(REFUSED, 1), 1, "one that is alone is written in full");
+        assert_eq!(repeated.take_counts(), [(REFUSED, 999)]);
+        assert_eq!((written(REFUSED, 500), repeated.take_counts()), (0, vec![(REFUSED, 500)]), "a sum follows the last sum");
+        assert_eq!(repeated.take_counts(), [], "the flood is over");
+        assert_eq!(written(REFUSED, 1), 1, "a single line is written in full");
     }
 
     #[test]
-    fn those_who_have_a_key_are_logged_one_by_one_up_to_a_bound() {
+    fn accepted_requests_are_logged_one_by_one_up_to_a_limit() {
         let repeated = Repeated::default();
         assert_eq!((0..100).filter(|_| repeated.may_write(TAKEN)).count(), 10);
-        assert_eq!(repeated.add_up(), [(TAKEN, 90)]);
+        assert_eq!(repeated.take_counts(), [(TAKEN, 90)]);
     }
 }

@@ -1,5 +1,5 @@
-//! The look after the secrets that open the service: one that was deleted or emptied, in its file or in AWS, is named at once, and opens
-//! nothing a moment later. One that may not be read any more goes on, and is named as well.
+//! Watches the secrets that authenticate requests. A secret that was deleted or emptied, in its file or in AWS, is reported at once
+//! and stops being accepted 30 s later. A secret that decamp may no longer read is reported too, and stays accepted.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -12,33 +12,34 @@ use super::Service;
 use super::departures::lock;
 use decamp_net::secrets::Token;
 
-/// How often all of them are looked at.
+/// How often all secrets are checked.
 const EVERY: Duration = Duration::from_secs(1);
-/// A denial that lasts is told again after this (ADR 0019).
+/// A denial that lasts is logged again after this time (ADR 0019).
 const AGAIN_AFTER: Duration = Duration::from_hours(1);
-/// What health calls them.
+/// Their name in health reports.
 const SYSTEM: &str = "a secret";
 
-/// All that open something, by what they are.
+/// All secrets that authenticate requests, with their names.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets(Mutex<Vec<(Arc<str>, Token)>>);
 
 impl Secrets {
-    /// Looks after one more from now on.
+    /// Watches one more secret.
     pub(crate) fn look_after(&self, name: &str, token: &Token) {
         lock(&self.0).push((name.into(), token.clone()));
     }
 }
 
-/// Looks after all of them, for as long as the service is there.
-pub(crate) async fn looking_after(service: &Service) {
+/// Watches all secrets for as long as the service runs.
+pub(crate) async fn watch(service: &Service) {
     let mut gone: HashSet<Arc<str>> = HashSet::new();
     let mut denied: HashMap<Arc<str>, Instant> = HashMap::new();
     loop {
         let all = lock(&service.secrets.0).clone();
         for (name, token) in all {
             if token.is_in_a_file() {
-                // The first time it is read here, whoever has shown it or not; why it cannot be is said below, or to whoever shows one.
+                // This is its first read, even if no request has needed it yet. A failure is reported below, or to the client that
+                // needs the secret.
                 token.get().await.ok();
             }
             token.keep_fresh();

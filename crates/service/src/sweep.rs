@@ -1,4 +1,4 @@
-//! The sweep: whatever waits is looked after on a timer, whether or not its event ever came, and whoever had it in hand before.
+//! The sweep: on a timer, it takes care of every waiting instance, even if the event was lost or the worker that had it died.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::Service;
-use super::departures::{Done, Entry, TakenUp};
-use super::taking::take_up_after;
+use super::departures::{Admission, Done, Entry};
+use super::intake::admit_after_pass;
+use super::runner::{Extent, RunSummary, run_departure};
 use super::view::{Elsewhere, View};
-use super::walking::{Pace, Walked, walk};
 use decamp_aws::Leaving;
 use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
 use decamp_core::sweep::Sweep;
@@ -21,20 +21,22 @@ use decamp_core::time::Time;
 use decamp_core::world::World;
 use decamp_live::Cluster;
 
-/// Between two sweeps at least, where they are asked for: each asks for every group, of the bucket that departures need.
-const PAUSE: Duration = Duration::from_secs(5);
-/// Between a sweep and one that comes because something is neglected: it takes that up, so that the next one is not due for the same.
+/// The shortest time between two sweeps that are requested. Each sweep asks for every group and uses the rate limit that departures
+/// need.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
+/// The shortest time between a sweep and one for a neglected instance. That sweep takes the instance up, so the same instance
+/// causes no other.
 const SOON: Duration = Duration::from_secs(1);
-/// What Nomad may take to say what our token sees.
-const SIGHT: Duration = Duration::from_secs(10);
+/// How long Nomad may take to say what decamp's token can read.
+const TOKEN_CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sweeps until the service stops.
-pub(super) async fn sweeping(service: Arc<Service>) {
+pub(super) async fn run(service: Arc<Service>) {
     let mut timer = interval(service.settings.serve.sweep_every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let pause = PAUSE.min(service.settings.serve.sweep_every);
+    let pause = SHORTEST_INTERVAL.min(service.settings.serve.sweep_every);
     let mut last = None::<Instant>;
-    // When somebody who is at a departure elsewhere will have written nothing for a period.
+    // When the first departure that runs elsewhere counts as neglected, because its worker wrote nothing for a period.
     let mut neglected = None::<Instant>;
     let mut stopping = service.stopping.subscribe();
     loop {
@@ -48,33 +50,33 @@ pub(super) async fn sweeping(service: Arc<Service>) {
             _ = stopping.wait_for(|stop| *stop) => return,
             _ = timer.tick() => {}
             () = asked => {}
-            // A period after the last write, and not a period after the first sweep that saw it.
+            // One period after the last write, not after the first sweep that saw it.
             () = sleep_until(neglected.unwrap_or_else(Instant::now)), if neglected.is_some() => {
                 if let Some(last) = last {
                     sleep_until(last + SOON).await;
                 }
             }
         }
-        // Whoever asked until now asked for this one.
+        // This sweep answers all requests for a sweep until now.
         service.sweep_now.notified().now_or_never();
         neglected = sweep(&service).await;
         last = Some(Instant::now());
     }
 }
 
-/// Whether nobody shows that it is at an instance for which something was last written then: within one period it is taken up (ADR 0018).
+/// Whether no worker seems to run a departure whose last write was then. Such a departure is taken up within one period (ADR 0018).
 fn is_neglected(written: Option<Time>, now: Time, sweep_every: Duration) -> bool {
     written.is_none_or(|written| written + sweep_every <= now)
 }
 
-/// One look, heartbeat and step for everything that waits and is not in hand here.
+/// Makes one look, heartbeat and step for every waiting instance that this replica does not have in progress.
 ///
-/// Where that found something to write, nobody was at it, and this replica takes it up. It does so as well where nobody has written
-/// anything for a period. Else another replica has it in hand: it is left to that one, and shown.
+/// If the pass wrote something, no other worker had done it, and this replica takes the departure up. It also takes up a departure
+/// that nobody has written for in a period. Every other departure belongs to another replica and is only shown.
 ///
-/// Answers when the first of those that were left to others will be neglected, unless somebody writes before.
+/// Returns when the first departure that belongs to another replica will count as neglected, unless its worker writes before.
 async fn sweep(service: &Arc<Service>) -> Option<Instant> {
-    let look = async { tokio::join!(leaving(service), see_nomad(service)) };
+    let look = async { tokio::join!(leaving(service), check_nomad(service)) };
     let leaving = match unless_stopped(service, look).await {
         None => return None,
         Some((Ok(leaving), ())) => leaving,
@@ -104,60 +106,60 @@ async fn sweep(service: &Arc<Service>) -> Option<Instant> {
     let sweep = Sweep::begin(begun, every, entries.len(), service.settings.aws.auto_scaling_rate);
     let mut entries = entries;
     entries.sort_by_cached_key(|entry| sweep.place(entry.departure.instance));
-    // A task for each: a defect that one of them shows ends that one's pass and no other's.
+    // One task for each pass, so that a panic affects only its own departure.
     let passes = entries.iter().enumerate().map(|(place, entry)| {
         let (service, entry) = (Arc::clone(service), Arc::clone(entry));
         let wait = sweep.starts_after(place, every * 3 / 4);
         spawn_local(async move {
-            let _passer = service.departures.passer(&entry);
+            let _passer = service.departures.pass_guard(&entry);
             let mut stopping = service.stopping.subscribe();
             tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => return Walked::NOT,
+                _ = stopping.wait_for(|stop| *stop) => return RunSummary::NOTHING,
                 () = sleep(wait) => {}
             }
-            walk(&service, &entry, Pace::OnePass(sweep)).await
+            run_departure(&service, &entry, Extent::OnePass(sweep)).await
         })
     });
-    let walked = join_all(passes).await.into_iter().map(|walked| walked.unwrap_or(Walked::NOT));
+    let runs = join_all(passes).await.into_iter().map(|run| run.unwrap_or(RunSummary::NOTHING));
     let acts = !service.settings.only_observes();
     let mut elsewhere = Vec::new();
     let now = service.live.now();
-    for (entry, Walked { done, wrote, only_looked, written }) in entries.iter().zip(walked) {
+    for (entry, RunSummary { done, wrote, only_looked, last_written }) in entries.iter().zip(runs) {
         let instance = entry.departure.instance;
-        if done == Done::Over {
+        if done == Done::Finished {
             if !only_looked {
                 service.departures.remember(entry);
             }
             continue;
         }
         if service.departures.has(instance) {
-            // It came in meanwhile: what the pass wrote before that is part of it.
+            // An event for it arrived meanwhile. The departure's timeline includes what the pass wrote before.
             service.departures.add_writes(entry);
             continue;
         }
-        // Whoever only looks has nothing to take up: what is shown is all there is to it.
-        if !only_looked && acts && (wrote || is_neglected(written, now, every)) {
-            match take_up_after(service, entry) {
-                TakenUp::InHand(_) => continue,
-                TakenUp::Over | TakenUp::Full | TakenUp::Stopping => {}
+        // A pass that only looked has nothing to take up. Its departure is only shown.
+        if !only_looked && acts && (wrote || is_neglected(last_written, now, every)) {
+            match admit_after_pass(service, entry) {
+                Admission::InProgress(_) => continue,
+                Admission::Finished | Admission::Full | Admission::Stopping => {}
             }
         }
         let mut shown = entry.shown();
         if !only_looked && acts {
-            shown.elsewhere = written.map(|last_written| Elsewhere { last_written, taken_up_at: last_written + every });
+            shown.elsewhere = last_written.map(|at| Elsewhere { last_written: at, taken_up_at: at + every });
         }
         elsewhere.push((instance, shown));
     }
     let first = elsewhere.iter().filter_map(|(_, shown)| shown.elsewhere).map(|elsewhere| elsewhere.taken_up_at).min();
     service.departures.see_elsewhere(elsewhere);
-    unless_stopped(service, service.record.ask(service)).await;
-    service.numbers.swept(waiting, retained);
+    unless_stopped(service, service.activity_history.refresh(service)).await;
+    service.metrics.swept(waiting, retained);
     service.health.swept(service.live.now());
     info!(event = "sweep", waiting, retained, "swept: {waiting} waiting, {retained} retained");
     first.map(|first| Instant::now() + first.since(service.live.now()))
 }
 
-/// What a look shows, unless the word to stop comes first: a look that is cut short costs nothing, a write would.
+/// Awaits a look unless the service stops first. Cutting a look short costs nothing. A write must never be cut short.
 async fn unless_stopped<T>(service: &Service, look: impl Future<Output = T>) -> Option<T> {
     let mut stopping = service.stopping.subscribe();
     tokio::select! {
@@ -166,7 +168,7 @@ async fn unless_stopped<T>(service: &Service, look: impl Future<Output = T>) -> 
     }
 }
 
-/// Every instance of the allowed groups that is on its way out.
+/// Every leaving instance of the allowed groups.
 async fn leaving(service: &Service) -> Result<Vec<Leaving>, Unseen> {
     let allowed = &service.settings.allowed;
     let mut leaving = service.live.auto_scaling().leaving(allowed.named_groups()).await?;
@@ -174,14 +176,14 @@ async fn leaving(service: &Service) -> Result<Vec<Leaving>, Unseen> {
     Ok(leaving)
 }
 
-/// Notes of each cluster whether its Nomad answers, and whether our token sees enough.
-async fn see_nomad(service: &Service) {
-    join_all(service.live.clusters().iter().map(|cluster| see_nomad_of(service, cluster))).await;
+/// Records for each cluster whether its Nomad answers and whether decamp's token can read enough.
+async fn check_nomad(service: &Service) {
+    join_all(service.live.clusters().iter().map(|cluster| check_nomad_of(service, cluster))).await;
 }
 
-async fn see_nomad_of(service: &Service, cluster: &Cluster) {
-    let sight = tokio::time::timeout(SIGHT, cluster.nomad().sight()).await;
-    let seen = match sight {
+async fn check_nomad_of(service: &Service, cluster: &Cluster) {
+    let checked = tokio::time::timeout(TOKEN_CHECK_TIMEOUT, cluster.nomad().sight()).await;
+    let seen = match checked {
         Ok(Ok(NomadSight::Full)) => Ok(()),
         Ok(Ok(NomadSight::Short(missing))) => Err(format!("the token cannot see enough: {missing}")),
         Ok(Err(unseen)) => Err(unseen.to_string()),
@@ -195,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_wrote_for_within_a_period_is_taken_up() {
+    fn a_departure_without_a_write_for_a_period_is_neglected() {
         let (now, every) = (Time(1_800_000_000_000), Duration::from_secs(60));
         assert!(is_neglected(None, now, every), "nobody has begun");
         assert!(!is_neglected(Some(now - Duration::from_secs(59)), now, every));

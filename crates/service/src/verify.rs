@@ -1,6 +1,6 @@
-//! Who signed it: each way in which a webhook proves where it comes from. Pure: bodies, headers, secrets and times come in.
+//! Verifies signatures: each way in which a webhook proves its sender. Pure: bodies, headers, secrets and times are arguments.
 
-pub mod hmacs;
+pub mod hmac_signatures;
 pub mod sns;
 
 /// The bytes that hexadecimal digits spell.

@@ -1,4 +1,5 @@
-//! What is shown of a departure: how far it is, what it waits for and why, the time it has, what was written and what was seen.
+//! The view of a departure for the page and the API: its phase, what it waits for and why, its deadlines, its writes and its
+//! evidence.
 
 mod stages;
 mod steps;
@@ -21,15 +22,15 @@ use decamp_core::denials::denied_now;
 use decamp_core::telling::{self, Floor, above_the_floor, can_tell_how_long};
 use decamp_core::time::Time;
 
-/// The most moments that are kept of one departure: heartbeats of 48 hours stay below it.
+/// The most writes that are kept of one departure. The heartbeats of 48 hours are fewer.
 const MOST_MOMENTS: usize = 1_000;
 
-/// The load balancers' part of the floor.
+/// The part of the floor that is the deregistration delay.
 pub(super) const DELAY: &str = "deregistration-delay";
-/// The allocations' part of the floor.
+/// The part of the floor that is the stopping of allocations.
 pub(super) const STOPPING: &str = "stopping";
 
-/// One departure as it is shown.
+/// One departure.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct View {
     /// The instance's id.
@@ -37,102 +38,102 @@ pub(super) struct View {
     /// Its Auto Scaling group.
     #[schema(value_type = String)]
     pub(super) group: Arc<str>,
-    /// Who told of it: `event`, `queue`, `sweep`.
+    /// How it was reported: `event`, `queue`, `topic`, `sweep`.
     pub(super) told_by: &'static str,
-    /// Whether this replica walks it; else a sweep saw that it waits, and that nothing was due.
+    /// Whether this replica runs it. Otherwise a sweep saw that it waits and that nothing was due.
     pub(super) walked_here: bool,
-    /// What is known of whoever walks it, where that is not this replica.
+    /// What is known of the replica that runs it, if it is not this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) elsewhere: Option<Elsewhere>,
-    /// When it was taken up here.
+    /// When this replica began to work on it.
     #[schema(value_type = String, format = DateTime)]
     pub(super) taken_up: Time,
-    /// Its Nomad node's name, once it was seen.
+    /// The name of its Nomad node, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(super) node: Option<Arc<str>>,
-    /// How far it is.
+    /// Its phase.
     pub(super) phase: &'static str,
-    /// The same step by step, for the page.
+    /// Its stages, for the page.
     #[serde(skip)]
     pub(super) stages: Stages,
-    /// What was decided last: the word, and in words.
+    /// The action of the last decision, as a word.
     #[schema(value_type = String)]
     pub(super) action: ActionKind,
-    /// The same in words.
+    /// The same as a sentence.
     pub(super) title: String,
-    /// Why: the word.
+    /// The reason of the last decision, as a word.
     #[schema(value_type = String)]
     pub(super) reason: ReasonKind,
-    /// The same in words.
+    /// The same as a sentence.
     pub(super) because: String,
-    /// Since when that has been the reason.
+    /// Since when this has been the reason.
     #[schema(value_type = String, format = DateTime)]
     pub(super) since: Time,
-    /// The time that it has.
+    /// Its deadlines.
     pub(super) budget: Option<Times>,
-    /// What was written, in order.
+    /// Its writes, in order.
     pub(super) timeline: Vec<Moment>,
-    /// What was waited for and done, step after step.
+    /// Its waits and actions, in order.
     #[schema(value_type = Vec<Step>)]
     pub(super) steps: Steps,
-    /// The waits that are not decamp's own, beside its steps.
+    /// The waits that no tool could avoid, to draw beside its steps.
     pub(super) floor: Vec<Stretch>,
-    /// What the last looks showed.
+    /// What the last looks found.
     pub(super) evidence: Vec<Evidence>,
-    /// Calls that it needs and that are denied, with the answers.
+    /// Calls that it needs and that are denied, with their answers.
     pub(super) denied: Vec<String>,
     /// How it ended.
     pub(super) outcome: Option<Ended>,
-    /// What of its time was above the floor, known once its last decision is made.
+    /// Its time above the floor, known after its last decision.
     #[serde(skip)]
     pub(super) own: Option<Duration>,
-    /// Whether a sweep's pass made some of its writes: how long what these began takes is nobody's to tell then.
+    /// Whether a sweep's pass made some of its writes. Its own time is then unknown.
     #[serde(skip)]
-    pub(super) goes_on: bool,
-    /// The id of its trace; only where traces are sent to a collector.
+    pub(super) includes_a_pass: bool,
+    /// The id of its trace, if traces are sent to a collector.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(pattern = "^[0-9a-f]{32}$")]
     pub(super) trace_id: Option<String>,
-    /// What it waits for, beside what is looked at and kept alive meanwhile.
+    /// Its current wait. Looks and heartbeats do not end it.
     #[serde(skip)]
     pub(super) wait: Option<Wait>,
 }
 
-/// Whoever walks a departure somewhere else shows only by what it writes.
+/// What is known of a replica that runs a departure elsewhere: only its writes are visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Elsewhere {
-    /// When somebody last wrote something for it, as far as Nomad shows it.
+    /// When any worker last wrote something for it, as far as Nomad shows it.
     #[schema(value_type = String, format = DateTime)]
     pub(super) last_written: Time,
-    /// When this replica takes it up, unless somebody writes something before.
+    /// When this replica takes it up, unless another worker writes something before.
     #[schema(value_type = String, format = DateTime)]
     pub(super) taken_up_at: Time,
 }
 
-/// Points in time of a departure.
+/// The deadlines of a departure.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Times {
     /// When the instance entered its hook.
     #[schema(value_type = String, format = DateTime)]
     pub(super) began: Time,
-    /// Whether that is known, or assumed.
+    /// Whether that time is known or assumed.
     pub(super) began_is_known: bool,
-    /// When a drain's deadline tells everything to stop.
+    /// The drain's deadline, at which Nomad tells everything to stop.
     #[schema(value_type = String, format = DateTime)]
     pub(super) drain_until: Time,
-    /// When a drain that did not tell them is forced.
+    /// When decamp forces a drain that has not stopped everything.
     #[schema(value_type = String, format = DateTime)]
     pub(super) force_at: Time,
-    /// When decamp ends it by itself.
+    /// When decamp completes the lifecycle action in any case.
     #[schema(value_type = String, format = DateTime)]
     pub(super) end: Time,
-    /// When its hook ends.
+    /// When its hook times out.
     #[schema(value_type = String, format = DateTime)]
     pub(super) hook_ends: Time,
 }
 
-/// A wait that no departure can be without.
+/// A wait that no tool could avoid.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Stretch {
     /// Which: `deregistration-delay` of the load balancers, or `stopping` of the allocations.
@@ -140,7 +141,7 @@ pub(super) struct Stretch {
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub(super) from: Time,
-    /// When it was over, or will be.
+    /// When it ended, or will end.
     #[schema(value_type = String, format = DateTime)]
     pub(super) to: Time,
 }
@@ -151,19 +152,19 @@ pub(super) struct Moment {
     /// When it was answered.
     #[schema(value_type = String, format = DateTime)]
     pub(super) at: Time,
-    /// What it was.
+    /// The write, as a sentence.
     pub(super) what: String,
-    /// Whether it only kept the hook alive.
+    /// Whether it was a heartbeat.
     #[serde(skip)]
     pub(super) heartbeat: bool,
-    /// Why it did not succeed.
+    /// Why it failed.
     pub(super) refused: Option<String>,
 }
 
-/// What one part showed.
+/// What one look found.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Evidence {
-    /// When; `None`: it could not be seen.
+    /// When; `None`: it could not be read.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(super) at: Option<Time>,
     /// What.
@@ -176,17 +177,17 @@ pub(super) struct Ended {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub(super) at: Time,
-    /// The outcome's word.
+    /// The outcome, as a word.
     pub(super) word: &'static str,
-    /// What it means.
+    /// What the outcome means.
     pub(super) meaning: String,
-    /// The seconds that were decamp's own, above the load balancers' delay and the stopping of allocations; nothing where this
-    /// replica did not see all of it.
+    /// The seconds above the deregistration delay and the stopping of allocations. `null` if this replica did not see all of the
+    /// departure.
     pub(super) seconds_above_floor: Option<f64>,
 }
 
 impl View {
-    /// A departure of which nothing is known yet.
+    /// The view of a departure about which nothing is known yet.
     pub(super) fn begin(departure: &Departure, told_by: &'static str, now: Time) -> Self {
         Self {
             instance: departure.instance.to_string(),
@@ -211,17 +212,17 @@ impl View {
             denied: Vec::new(),
             outcome: None,
             own: None,
-            goes_on: false,
+            includes_a_pass: false,
             trace_id: None,
             wait: None,
         }
     }
 
-    /// A decision was made.
+    /// Updates the view with a decision.
     pub(super) fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, policy: &Policy, now: Time) {
         let budget = Budget::of(departure, seen, policy);
         self.action = decision.action.kind();
-        // It is shown until the next decision: what counts down would stand still.
+        // The text is shown until the next decision, so a countdown would stand still.
         self.title = match &decision.action {
             Action::Wait { until, .. } if *until != Time::NEVER => format!("wait until {until}"),
             action @ (Action::Wait { .. } | Action::Look(_) | Action::Do(_) | Action::End(_)) => action.title(now),
@@ -232,7 +233,7 @@ impl View {
         }
         let reason = decision.reason.kind();
         if self.reason != reason {
-            // A wait that goes on after a look or a heartbeat began when it began.
+            // A look or a heartbeat does not begin a wait anew.
             self.since = self.wait.as_ref().filter(|_| waits).map_or(now, |wait| wait.since);
         }
         self.reason = reason;
@@ -256,15 +257,15 @@ impl View {
         self.floor = floor(Floor::of(&budget, seen));
         self.evidence = evidence(seen);
         if matches!(decision.action, Action::End(_)) {
-            let told = can_tell_how_long(departure, seen) && !self.goes_on && self.saw_the_floor_begin();
-            self.own = if told { above_the_floor(departure, seen, policy, now) } else { None };
+            let is_known = can_tell_how_long(departure, seen) && !self.includes_a_pass && self.saw_the_floor_begin();
+            self.own = if is_known { above_the_floor(departure, seen, policy, now) } else { None };
         } else {
             self.steps.next(self.action, self.reason, now);
         }
     }
 
-    /// Whether each wait of the floor began before our eyes. What another had deregistered or drained before began earlier than we can
-    /// tell, and would count as decamp's own.
+    /// Whether this replica saw each wait of the floor begin. If another worker deregistered or drained before, the wait began at
+    /// an unknown time, and its first part would count as decamp's own.
     fn saw_the_floor_begin(&self) -> bool {
         let began = |what: &str, step: &Step| self.floor.iter().any(|wait| wait.what == what && wait.from <= step.from);
         self.steps.all().iter().filter(|step| step.action == ActionKind::Wait).all(|step| match step.reason.class() {
@@ -274,8 +275,8 @@ impl View {
         })
     }
 
-    /// Goes on from what a sweep's pass over it did, before it was taken up here: its writes and steps are shown as well.
-    pub(super) fn go_on_from(mut self, pass: Self, now: Time) -> Self {
+    /// Continues from the sweep's pass that came before, whose writes and steps are shown too.
+    pub(super) fn continue_from(mut self, pass: Self, now: Time) -> Self {
         self.add_writes(pass.timeline);
         self.taken_up = self.taken_up.min(pass.taken_up);
         let mut steps = pass.steps;
@@ -284,21 +285,21 @@ impl View {
         self
     }
 
-    /// Shows writes that a sweep's pass made meanwhile as well.
+    /// Adds writes that a sweep's pass made meanwhile.
     pub(super) fn add_writes(&mut self, writes: Vec<Moment>) {
-        self.goes_on |= writes.iter().any(|moment| !moment.heartbeat);
+        self.includes_a_pass |= writes.iter().any(|moment| !moment.heartbeat);
         self.timeline.extend(writes);
         self.timeline.sort_by_key(|moment| moment.at);
         let more = self.timeline.len().saturating_sub(MOST_MOMENTS);
         self.timeline.drain(..more);
     }
 
-    /// When it began: as the hook has it where that is known, else when it was taken up here.
+    /// When it began: when the instance entered the hook if that is known, else when this replica began to work on it.
     pub(super) fn began(&self) -> Time {
         self.budget.as_ref().map_or(self.taken_up, |times| times.began)
     }
 
-    /// A write was answered.
+    /// Adds a write that was answered.
     pub(super) fn wrote(&mut self, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
         if self.timeline.len() == MOST_MOMENTS {
             self.timeline.remove(0);
@@ -308,7 +309,7 @@ impl View {
         self.timeline.push(Moment { at: now, what: effect.title(), heartbeat, refused });
     }
 
-    /// It is over.
+    /// Records the end.
     pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
         self.phase = "over";
         self.stages = Stages::over();
@@ -322,13 +323,13 @@ impl View {
     }
 }
 
-/// The waits of the floor, as they are shown.
+/// The waits of the floor, for the view.
 fn floor(floor: Floor) -> Vec<Stretch> {
     let stretch = |what, wait: Option<(Time, Time)>| wait.map(|(from, to)| Stretch { what, from, to });
     [stretch(DELAY, floor.delay), stretch(STOPPING, floor.stops)].into_iter().flatten().collect()
 }
 
-/// What the looks of this run showed last, a line a part.
+/// What the looks of this run found last, one line for each part.
 fn evidence(seen: &Snapshot) -> Vec<Evidence> {
     let mut all = Vec::new();
     for balancer in &seen.balancers {

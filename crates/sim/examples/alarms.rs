@@ -1,11 +1,11 @@
-//! Which findings never cost a request: `cargo run --release --example alarms -- [CLUSTERS] [RUNS]`.
+//! Counts the findings that never cost a request: `cargo run --release --example alarms -- [CLUSTERS] [RUNS]`.
 
 use decamp_sim::simulate::false_alarms;
 
 fn main() {
     let mut numbers = std::env::args().skip(1).map(|text| text.parse().unwrap_or(0));
     let (clusters, runs) = (numbers.next().unwrap_or(1_000), numbers.next().unwrap_or(1_000));
-    println!("{clusters} clusters without a fault, each played up to {runs} times");
+    println!("{clusters} clusters without a fault, each run up to {runs} times");
     println!("{:<24} {:>8} {:>8} {:>8}", "finding", "named", "idle", "share");
     let (mut named, mut idle) = (0, 0);
     for (loss, alarms) in false_alarms(clusters, runs) {

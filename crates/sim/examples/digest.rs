@@ -1,5 +1,5 @@
-//! A digest of how the departures of some seeds are played: `cargo run --release -p decamp-sim --example digest -- FROM TO`. Two states of the
-//! program that print the same draw, drive and judge these departures in the same way.
+//! Prints a digest of the departures of some seeds: `cargo run --release -p decamp-sim --example digest -- FROM TO`. If two states of the
+//! program print the same digest, they draw, drive and judge these departures in the same way.
 
 use std::process::ExitCode;
 
@@ -16,12 +16,12 @@ fn main() -> ExitCode {
     let mut digest = String::new();
     let (mut requests, mut violations) = (0, 0);
     for seed in from..=to {
-        let played = play_seed(seed, Draw::All, &Driver::Decamp, false);
-        let outcome = played.outcome.as_ref().map_or("none", |outcome| outcome.word());
-        let of_this = format!("{} {:?} {outcome} {} {:?}", played.mark, played.requests, played.final_state, played.violations);
+        let report = play_seed(seed, Draw::All, &Driver::Decamp, false);
+        let outcome = report.outcome.as_ref().map_or("none", |outcome| outcome.word());
+        let of_this = format!("{} {:?} {outcome} {} {:?}", report.mark, report.requests, report.final_state, report.violations);
         digest = hex(&hash(&[&digest, &of_this]));
-        requests += played.requests.sent;
-        violations += played.violations.len();
+        requests += report.requests.sent;
+        violations += report.violations.len();
     }
     println!("seeds {from} to {to}: {digest} ({requests} requests, {violations} violations)");
     ExitCode::SUCCESS

@@ -1,6 +1,7 @@
-//! Simulates departures and prints what was violated, without building the command: the shortest way from a changed rule to its judgement.
-//! `cargo run --release -p decamp-sim --example judge -- [DEPARTURES] [SEED] [FAULT,FAULT] [WRONG DRIVER]`, or `trace SEED [FAULT,FAULT] [WRONG
-//! DRIVER]` for the story of one.
+//! Simulates departures and prints the violations, without building the command. It is the fastest check of a changed rule.
+//!
+//! `cargo run --release -p decamp-sim --example judge -- [DEPARTURES] [SEED] [FAULT,FAULT] [WRONG DRIVER]`, or `trace SEED [FAULT,FAULT]
+//! [WRONG DRIVER]` for the trace of one departure.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use decamp_sim::drivers::{Driver, Mutant};
 use decamp_sim::faults::Fault;
 use decamp_sim::simulate::{Draw, Simulation, faults_of, play_seed, simulate};
 
-/// No more broken seeds than this are named one by one.
+/// At most this many broken seeds are printed one by one.
 const MOST_SEEDS: usize = 40;
 
 fn main() -> ExitCode {
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     };
     let seed = number(1).unwrap_or(1);
     if trace {
-        return tell(seed, draw, &driver);
+        return print_trace(seed, draw, &driver);
     }
     let departures = number(0).unwrap_or(100_000);
     let simulation = Simulation { departures, seed, draw, driver, stop_at_first: false };
@@ -67,24 +68,24 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(sum.is_broken()))
 }
 
-fn tell(seed: u64, draw: Draw, driver: &Driver) -> ExitCode {
-    let played = play_seed(seed, draw, driver, true);
+fn print_trace(seed: u64, draw: Draw, driver: &Driver) -> ExitCode {
+    let report = play_seed(seed, draw, driver, true);
     let faults: Vec<&str> = faults_of(seed, draw).iter().map(Fault::name).collect();
     println!("seed {seed}, faults: {}", faults.join(", "));
-    played.trace.iter().for_each(|line| println!("{line}"));
-    for finding in &played.findings {
+    report.trace.iter().for_each(|line| println!("{line}"));
+    for finding in &report.findings {
         println!("foreseen: {:?} of {}: {}", finding.loss, finding.object, finding.value);
     }
-    if let Some(outcome) = &played.outcome {
+    if let Some(outcome) = &report.outcome {
         println!("ended: {}", outcome.meaning());
     }
     println!(
         "outcome {}, requests {:?}",
-        played.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),
-        played.requests
+        report.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),
+        report.requests
     );
-    for violation in &played.violations {
+    for violation in &report.violations {
         println!("violated: {} {}", violation.rule, violation.what);
     }
-    ExitCode::from(u8::from(!played.violations.is_empty() || 0 < played.requests.attributable))
+    ExitCode::from(u8::from(!report.violations.is_empty() || 0 < report.requests.attributable))
 }

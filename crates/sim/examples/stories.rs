@@ -1,4 +1,4 @@
-//! Writes the stories of `tests/stories/` again: `cargo run --example stories`, or `just stories`.
+//! Writes the stories of `tests/stories/`: `cargo run --example stories`, or `just stories`.
 
 #[path = "../tests/stories/mod.rs"]
 mod stories;
@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use stories::{Story, all_stories, seed_of};
 
-/// Seeds that are tried for a story that its own seed no longer tells; the shortest of the first that do is kept.
+/// How many seeds are tried for a story whose own seed no longer shows it. The shortest of the first matches is kept.
 const SEEDS: u64 = 20_000;
-/// How many that tell it are compared.
+/// How many matching seeds are compared.
 const ENOUGH: usize = 40;
 
 fn main() -> ExitCode {
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     for story in all_stories() {
         match seed(story) {
             Some(seed) => {
-                let text = story.text(seed, &story.play(seed));
+                let text = story.text(seed, &story.run(seed));
                 let news =
                     std::fs::read_to_string(story.path()).map_or("new", |old| if old == text { "same" } else { "changed" });
                 println!("{:<20} seed {seed:<6} {news}", story.name);
@@ -35,9 +35,9 @@ fn main() -> ExitCode {
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The seed that is kept if it still tells the story, else the one with the shortest telling.
+/// The kept seed if it still shows the story, else the seed with the shortest trace.
 fn seed(story: &Story) -> Option<u64> {
     let kept = std::fs::read_to_string(story.path()).ok().and_then(|text| seed_of(&text));
-    let tells = |seed: &u64| story.is_told_by(&story.play(*seed));
-    kept.filter(tells).or_else(|| (0..SEEDS).filter(tells).take(ENOUGH).min_by_key(|seed| story.play(*seed).trace.len()))
+    let shows = |seed: &u64| story.is_shown_by(&story.run(*seed));
+    kept.filter(shows).or_else(|| (0..SEEDS).filter(shows).take(ENOUGH).min_by_key(|seed| story.run(*seed).trace.len()))
 }

@@ -1,42 +1,42 @@
-//! How the pretend AWS refuses a call, in AWS's own words.
+//! Refusals of the simulated AWS, in AWS's own words.
 
 use std::fmt;
 use std::sync::Arc;
 
 use decamp_core::decide::{Refusal, Unseen};
 
-/// A refused call. Nothing was done, unless the caller adds otherwise.
+/// A refused call. It had no effect, unless the caller says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiError {
     /// Too many requests.
     Throttled,
-    /// No action waits under that token or instance id.
+    /// No open action has that token or instance id.
     NoActiveAction(
-        /// What was asked for, as AWS repeats it: `token …` or `instance ID …`.
+        /// The token or instance id, as AWS repeats it: `token …` or `instance ID …`.
         Arc<str>,
     ),
-    /// Another request works on the same thing. AWS answers it with status 500.
+    /// Another operation on the same resource is in progress. AWS answers with status 500.
     ResourceContention,
-    /// The instance is being terminated already.
+    /// The instance is already terminating.
     ScalingActivityInProgress,
-    /// A refresh of the group is under way.
+    /// A refresh of the group is in progress.
     RefreshInProgress,
-    /// No refresh of this group is under way.
+    /// No refresh of this group is in progress.
     NoRefresh(Arc<str>),
-    /// The refresh names nothing that it could go back to.
+    /// The refresh has no configuration to roll back to.
     IrreversibleRefresh,
-    /// The caller may not.
+    /// The caller is not allowed to do this.
     AccessDenied,
     /// No such target group.
     TargetGroupNotFound,
     /// A target that cannot be registered.
     InvalidTarget(Arc<str>),
-    /// Anything else that is wrong with the request.
+    /// Another error in the request.
     Validation(Arc<str>),
 }
 
 impl ApiError {
-    /// AWS's error code. Throttling has one name in Auto Scaling and another in ELB; this is Auto Scaling's.
+    /// AWS's error code. Throttling has one code in Auto Scaling and another in ELB; this is Auto Scaling's.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl ApiError {
         }
     }
 
-    /// The HTTP status it comes with.
+    /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
@@ -71,7 +71,7 @@ impl ApiError {
         }
     }
 
-    /// As a write sees it, once an adapter has read it.
+    /// How an adapter reports this refusal of a write.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
@@ -89,7 +89,7 @@ impl ApiError {
         }
     }
 
-    /// As a look sees it, once an adapter has read it.
+    /// How an adapter reports this refusal of a look.
     #[must_use]
     pub fn unseen(&self) -> Unseen {
         match self {

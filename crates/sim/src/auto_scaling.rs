@@ -1,27 +1,29 @@
-//! The pretend Auto Scaling: groups, instances on their way in and out, lifecycle actions and what ends them.
+//! The model of Auto Scaling: groups, instances that launch and terminate, lifecycle actions, and instance refreshes.
 //!
-//! Build it with [`AutoScaling::new`], [`AutoScaling::add_group`] and [`AutoScaling::put_instance`]. Like the load balancers it has
-//! its own clock: [`AutoScaling::next_event`] says when something happens by itself, [`AutoScaling::advance`] lets it happen (and
-//! takes the load balancers along, because a terminating instance leaves the attached target groups before its hook begins), and
-//! every call happens at the time that was last advanced to. Calls of the API that decamp makes are throttled and may be refused:
-//! [`AutoScaling::heartbeat`], [`AutoScaling::complete`], the looks in `looks.rs`. What AWS, EC2 and operators do is in
-//! `hands.rs`: [`AutoScaling::terminate`], [`AutoScaling::scale_in`], launches, detaching, deletions. [`AutoScaling::happened`] hands
-//! out what happened since it was last called; [`AutoScaling::take_events`] the lifecycle actions that began, each of which an
-//! EventBridge event can be made of.
+//! To build it: [`AutoScaling::new`], [`AutoScaling::add_group`] and [`AutoScaling::put_instance`].
+//!
+//! Like the load balancers it has its own clock. [`AutoScaling::next_event`] says when the next timed event is due, and
+//! [`AutoScaling::advance`] processes the events that are due. It advances the load balancers too, because a terminating instance leaves
+//! the attached target groups before its hook begins. All other methods act at the time of the last `advance`.
+//!
+//! Calls of the API are throttled and may be refused: [`AutoScaling::heartbeat`], [`AutoScaling::complete`], and the looks in `looks.rs`.
+//! The actions of AWS, EC2 and operators are in `actors.rs`: [`AutoScaling::terminate`], [`AutoScaling::scale_in`], launches, detaching,
+//! deletions. [`AutoScaling::happened`] returns what has happened since its last call. [`AutoScaling::take_events`] returns the lifecycle
+//! actions that began, in a form from which an EventBridge event can be made.
 
 mod actions;
+mod actors;
 mod events;
-mod hands;
 mod instance;
 mod looks;
+#[cfg(test)]
+mod random_operations;
 mod refreshes;
 mod rolling;
 mod setup;
 mod states;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod whatever_happens;
 
 use std::sync::Arc;
 
@@ -35,11 +37,11 @@ pub use self::states::LifecycleState;
 use super::api_error::ApiError;
 use super::bucket::{Bucket, Limit};
 use super::load_balancers::LoadBalancers;
-use super::luck::Luck;
+use super::rng::Rng;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
-/// How many instances that are gone are remembered for their activities.
+/// How many delisted instances are kept for their activities.
 const REMEMBERED: usize = 256;
 
 /// Auto Scaling in one account and Region.
@@ -49,7 +51,7 @@ pub struct AutoScaling {
     instances: Vec<Instance>,
     refreshes: Vec<InstanceRefresh>,
     bucket: Bucket,
-    luck: Luck,
+    rng: Rng,
     now: Time,
     next: Time,
     contended_until: Time,
@@ -64,44 +66,44 @@ struct Group {
     deleted: bool,
 }
 
-/// Something that happened, for whoever keeps the log, stops the processes or judges.
+/// Something that happened. The judge, the process models and the rehearsal react to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Happening {
-    /// An instance is in another state now.
+    /// An instance changed its state.
     State {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
         /// The new state.
         state: LifecycleState,
     },
     /// An instance began to wait in a hook.
     ActionBegan {
-        /// Which.
+        /// The instance.
         instance: InstanceId,
         /// The hook's name.
         hook: Arc<str>,
     },
     /// A lifecycle action ended.
     ActionEnded {
-        /// Which instance's.
+        /// The instance.
         instance: InstanceId,
         /// The hook's name.
         hook: Arc<str>,
         /// What ended it.
         ending: Ending,
     },
-    /// The machine is gone or switched off, and every process on it.
+    /// The machine was terminated or switched off, and every process on it ended.
     MachineStopped(InstanceId),
     /// The machine was switched on again.
     MachineStarted(InstanceId),
-    /// Auto Scaling does not list the instance any more.
+    /// Auto Scaling no longer lists the instance.
     Delisted(InstanceId),
-    /// Auto Scaling launched an instance of its own accord.
+    /// Auto Scaling itself launched an instance.
     Launched(InstanceId),
 }
 
 impl AutoScaling {
-    /// No groups yet, at this time.
+    /// Auto Scaling without groups, at this time.
     #[must_use]
     pub fn new(now: Time, seed: u64, limit: Limit) -> Self {
         Self {
@@ -109,7 +111,7 @@ impl AutoScaling {
             instances: Vec::new(),
             refreshes: Vec::new(),
             bucket: Bucket::full(limit),
-            luck: Luck::new(seed),
+            rng: Rng::new(seed),
             now,
             next: Time::NEVER,
             contended_until: Time(0),
@@ -119,7 +121,7 @@ impl AutoScaling {
         }
     }
 
-    /// From now on `DescribeScalingActivities` is denied: what a group is set to is told, and not since when an instance leaves.
+    /// From now on `DescribeScalingActivities` is denied: a group's settings can be read, and the beginning of a termination cannot.
     pub fn deny_activities(&mut self) {
         self.activities_denied = true;
     }
@@ -129,14 +131,14 @@ impl AutoScaling {
         self.groups.push(Group { setup, deleted: false });
     }
 
-    /// Puts in an instance that has long been in this state. The load balancers are the caller's to fill.
+    /// Adds an instance that has long been in this state. The caller registers it with the load balancers.
     pub fn put_instance(&mut self, asg: &str, id: InstanceId, zone: Arc<str>, state: LifecycleState) {
         if let Some(group) = self.group_place(asg) {
             self.instances.push(Instance::new(id, group, zone, state, self.now));
         }
     }
 
-    /// An instance was launched lately: its group's activities tell when.
+    /// Sets when an instance was launched, as its group's activities show it.
     pub fn launched_at(&mut self, id: InstanceId, at: Time) {
         if let Some(instance) = self.instances.iter_mut().find(|instance| instance.id == id) {
             instance.launched = Some(at);
@@ -149,13 +151,13 @@ impl AutoScaling {
         self.now
     }
 
-    /// When something happens by itself: a wait is over, an action runs out, a machine stops.
+    /// When the next timed event is due: a wait is over, an action expires, a machine stops.
     #[must_use]
     pub fn next_event(&self) -> Time {
         self.next
     }
 
-    /// Lets everything happen that is due until `to`, and the same in the load balancers.
+    /// Processes all events that are due by `to`, here and in the load balancers.
     pub fn advance(&mut self, to: Time, balancers: &mut LoadBalancers) {
         while self.next <= to {
             let at = self.next;
@@ -167,7 +169,7 @@ impl AutoScaling {
                     self.wake_refreshes();
                 }
             }
-            self.carry_on_refreshes(balancers);
+            self.continue_refreshes(balancers);
             self.next = self.earliest();
         }
         self.now = self.now.max(to);
@@ -175,7 +177,7 @@ impl AutoScaling {
         self.forget();
     }
 
-    /// Old instances are kept for their activities only, and not for ever.
+    /// Drops the oldest delisted instances. They are kept only for their activities.
     fn forget(&mut self) {
         if self.instances.len() <= REMEMBERED {
             return;
@@ -189,34 +191,34 @@ impl AutoScaling {
         });
     }
 
-    /// What happened since this was last called.
+    /// What has happened since the last call.
     pub fn happened(&mut self) -> Vec<(Time, Happening)> {
         std::mem::take(&mut self.happened)
     }
 
-    /// The lifecycle actions that began since this was last called.
+    /// The lifecycle actions that have begun since the last call.
     pub fn take_events(&mut self) -> Vec<LifecycleEvent> {
         std::mem::take(&mut self.events)
     }
 
-    /// Calls let through and refused so far.
+    /// How many calls were accepted and how many throttled so far.
     #[must_use]
     pub fn calls(&self) -> (u64, u64) {
         self.bucket.counts()
     }
 
-    /// After a change that came from outside.
-    fn reckon(&mut self) {
+    /// Computes the next event after a change from outside.
+    fn reschedule(&mut self) {
         self.wake_refreshes();
         self.next = self.earliest();
     }
 
     fn earliest(&self) -> Time {
-        let refreshes = self.refreshes.iter().map(|refresh| refresh.turns);
+        let refreshes = self.refreshes.iter().map(|refresh| refresh.continues_at);
         self.instances.iter().map(Instance::next).chain(refreshes).min().unwrap_or(Time::NEVER)
     }
 
-    /// Takes one call out of the bucket that all calls share.
+    /// Takes one token for a call out of the bucket that all calls share.
     ///
     /// # Errors
     /// Throttled.
@@ -228,13 +230,13 @@ impl AutoScaling {
         self.groups.iter().position(|group| !group.deleted && *group.setup.name == *asg)
     }
 
-    /// How a group is set up, while it exists.
+    /// The setup of a group that exists.
     #[must_use]
     pub fn group(&self, asg: &str) -> Option<&GroupSetup> {
         self.group_place(asg).map(|place| &self.groups[place].setup)
     }
 
-    /// Every group that was not deleted.
+    /// The setups of all groups that exist.
     pub fn groups(&self) -> impl Iterator<Item = &GroupSetup> {
         self.groups.iter().filter(|group| !group.deleted).map(|group| &group.setup)
     }
@@ -243,18 +245,18 @@ impl AutoScaling {
         self.instances.iter().position(|instance| instance.id == id && instance.listed)
     }
 
-    /// An instance that is listed, with all there is to know about it.
+    /// A listed instance.
     #[must_use]
     pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
         self.instance_place(id).map(|place| &self.instances[place])
     }
 
-    /// Every instance that is listed.
+    /// All listed instances.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         self.instances.iter().filter(|instance| instance.listed)
     }
 
-    fn tell(&mut self, what: Happening) {
+    fn record(&mut self, what: Happening) {
         self.happened.push((self.now, what));
     }
 }

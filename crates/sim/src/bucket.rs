@@ -1,4 +1,4 @@
-//! A token bucket, as AWS throttles its APIs: so many calls at once, then so many a second.
+//! A token bucket, with which AWS throttles its APIs: a number of calls at once, then a number a second.
 
 use decamp_core::time::Time;
 
@@ -6,7 +6,7 @@ use decamp_core::time::Time;
 #[derive(Debug, Clone)]
 pub struct Bucket {
     limit: Limit,
-    /// Thousandths of a call that are left. `None` refill means no limit at all.
+    /// Thousandths of a call that are left. Not used without a limit.
     left: u64,
     at: Time,
     taken: u64,
@@ -16,7 +16,7 @@ pub struct Bucket {
 /// How large a bucket is and how fast it fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Every call is let through.
+    /// Every call is accepted.
     None,
     /// At most `size` calls at once, `refill` more a second.
     Calls {
@@ -28,11 +28,11 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// What ELBv2 gives its Describe calls (facts/aws.md 3.4).
+    /// The limit of ELBv2's Describe calls (facts/aws.md 3.4).
     pub const ELB_READS: Self = Self::Calls { size: 40, refill: 10 };
-    /// What ELBv2 gives its writes: smaller; AWS publishes no figure.
+    /// The limit of ELBv2's writes. It is smaller, and AWS publishes no figure.
     pub const ELB_WRITES: Self = Self::Calls { size: 20, refill: 5 };
-    /// The one bucket that all of Auto Scaling's calls share; the figure that ADR 0020 judges by.
+    /// The limit of the one bucket that all calls of Auto Scaling share, with the figure of ADR 0020.
     pub const AUTO_SCALING: Self = Self::Calls { size: 100, refill: 20 };
 }
 
@@ -47,7 +47,7 @@ impl Bucket {
         Self { limit, left, at: Time(0), taken: 0, refused: 0 }
     }
 
-    /// Takes one call out, if there is one.
+    /// Takes one token for a call, if there is one.
     pub fn take(&mut self, now: Time) -> bool {
         let Limit::Calls { size, refill } = self.limit else {
             self.taken += 1;
@@ -67,13 +67,13 @@ impl Bucket {
         fits
     }
 
-    /// Empties it, as somebody else in the account would.
+    /// Empties the bucket, as another client in the account would.
     pub fn drain(&mut self, now: Time) {
         self.left = 0;
         self.at = self.at.max(now);
     }
 
-    /// How many calls were let through and how many were refused.
+    /// How many calls were accepted and how many were refused.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.taken, self.refused)

@@ -1,9 +1,11 @@
-//! The pretend Consul: a catalog, an agent beside each Nomad client, checks, and tokens that see more or less of it.
+//! The model of Consul: a catalog, an agent on each Nomad client's machine, checks, and tokens with more or less read access.
 //!
-//! [`Consul::new`], [`Consul::add_node`]; Nomad's clients register and deregister by themselves. [`Consul::next_event`] and
-//! [`Consul::advance`] move it in time ([`super::nomad::Nomad::advance`] does both). Reads: [`Consul::look`] (what the rules see) and
-//! [`Consul::node_services`] (for the wire), for a [`Token`] and a [`Read`]. What goes wrong, in `agent`: [`Consul::kill_agent`],
-//! [`Consul::revive_agent`], [`Consul::block`], [`Consul::lose_leader`], [`Consul::lag`], [`Consul::restore_index`].
+//! To build it: [`Consul::new`], [`Consul::add_node`]. The model of Nomad registers and deregisters services.
+//!
+//! Time: [`Consul::next_event`] and [`Consul::advance`]; [`super::nomad::Nomad::advance`] advances both models. Reads: [`Consul::look`]
+//! (for the rules) and [`Consul::node_services`] (for the sandbox), with a [`Token`] and a [`Read`] mode. Failures, in `agent`:
+//! [`Consul::kill_agent`], [`Consul::revive_agent`], [`Consul::block`], [`Consul::lose_leader`], [`Consul::lag`],
+//! [`Consul::restore_index`].
 
 mod acl;
 mod agent;
@@ -19,18 +21,18 @@ pub use self::acl::Token;
 pub use self::lists::Check;
 pub use self::view::{Answer, ApiError, NodeServices, Read};
 use super::event::{AllocationNumber, Event, What};
-use super::luck::Luck;
-use super::queue::Queue;
+use super::rng::Rng;
+use super::timer_queue::TimerQueue;
 use decamp_core::decide::snapshot::{Registration, Registrations};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 
-/// Which Consul is modelled.
+/// The modelled version of Consul.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// The oldest that was recorded: nothing says that an answer was filtered.
+    /// The oldest recorded version: its answers do not say that they were filtered.
     V1_8_7,
-    /// Today's: a header says so (since 1.11).
+    /// The current version: a header says that an answer was filtered (since 1.11).
     V1_19_2,
 }
 
@@ -47,39 +49,39 @@ impl NodeNumber {
 /// One service registration of an allocation.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Whose.
+    /// Its allocation.
     pub allocation: AllocationNumber,
-    /// Its id.
+    /// The allocation's id.
     pub id: AllocationId,
-    /// The service's place in `TaskGroup::services`.
+    /// The service's index in `TaskGroup::services`.
     pub service: u16,
     /// The service's name.
     pub name: Arc<str>,
-    /// The namespace that it is in (Consul Enterprise); `None` is the default one.
+    /// Its namespace (Consul Enterprise); `None` is the default one.
     pub namespace: Option<Arc<str>>,
-    /// Nomad still wants it.
+    /// Whether Nomad still wants it.
     wanted: bool,
-    /// The agent has it.
+    /// Whether the agent has it.
     local: bool,
-    /// The catalog has it.
+    /// Whether the catalog has it.
     catalog: bool,
     passing: bool,
 }
 
 impl Entry {
-    /// A registration that is about to be made.
+    /// A registration before it is made.
     #[must_use]
     pub fn new(allocation: AllocationNumber, id: AllocationId, service: u16, name: Arc<str>) -> Self {
         Self { allocation, id, service, name, namespace: None, wanted: true, local: false, catalog: false, passing: false }
     }
 
-    /// One that somebody makes by hand, and that no allocation owns.
+    /// A registration by hand, which belongs to no allocation.
     #[must_use]
     pub fn by_hand(name: Arc<str>) -> Self {
         Self::new(AllocationNumber::BY_HAND, AllocationId(0), 0, name)
     }
 
-    /// The same in a namespace.
+    /// The same registration in a namespace.
     #[must_use]
     pub fn within(self, namespace: Option<Arc<str>>) -> Self {
         Self { namespace, ..self }
@@ -103,11 +105,11 @@ impl Entry {
 pub struct NodeState {
     /// Its name.
     pub name: Arc<str>,
-    /// Services on it that are no allocation's (`nomad-client`, `consul`).
+    /// Services on it that belong to no allocation (`nomad-client`, `consul`).
     pub others: Vec<Arc<str>>,
     /// Whether the catalog has it.
     pub registered: bool,
-    /// `serfHealth` is critical.
+    /// Whether `serfHealth` is critical.
     pub serf_critical: bool,
     /// The index of its last change.
     pub index: u64,
@@ -119,28 +121,28 @@ pub struct NodeState {
 }
 
 impl NodeState {
-    /// What its agent or the catalog still holds, for allocations or made by hand.
+    /// The registrations that its agent or the catalog has, of allocations and by hand.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Those that allocations registered.
+    /// The registrations of allocations.
     pub fn of_allocations(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(|entry| !entry.allocation.is_by_hand())
     }
 }
 
-/// The pretend Consul.
+/// The model of Consul.
 #[derive(Debug, Clone)]
 pub struct Consul {
     version: Version,
     now: Time,
-    luck: Luck,
-    queue: Queue<Due>,
+    rng: Rng,
+    queue: TimerQueue<Due>,
     index: u64,
     nodes: Vec<NodeState>,
     leader_back: Option<Time>,
-    /// Somebody has registered something in a namespace.
+    /// Whether any registration has been in a namespace.
     has_namespaces: bool,
     frozen: Option<(u64, Vec<Registrations>)>,
 }
@@ -153,16 +155,16 @@ enum Due {
         allocation: AllocationNumber,
         service: u16,
     },
-    /// A check meets a process that is gone.
+    /// A check finds that its process is gone.
     Fails {
         node: NodeNumber,
         allocation: AllocationNumber,
     },
-    /// The other agents agree on whether a node's agent lives.
+    /// The other agents agree whether a node's agent is alive.
     Serf {
         node: NodeNumber,
     },
-    /// An agent compares what it has with the catalog (anti-entropy).
+    /// An agent compares its services with the catalog (anti-entropy).
     FullSync {
         node: NodeNumber,
     },
@@ -172,12 +174,12 @@ enum Due {
 impl Consul {
     /// An empty catalog.
     #[must_use]
-    pub fn new(version: Version, now: Time, luck: Luck) -> Self {
+    pub fn new(version: Version, now: Time, rng: Rng) -> Self {
         Self {
             version,
             now,
-            luck,
-            queue: Queue::default(),
+            rng,
+            queue: TimerQueue::default(),
             index: 10,
             nodes: Vec::new(),
             leader_back: None,
@@ -204,7 +206,7 @@ impl Consul {
         NodeNumber(self.nodes.len() as u32 - 1)
     }
 
-    /// A service on a node that is no allocation's.
+    /// Adds a service on a node that belongs to no allocation.
     pub fn add_other(&mut self, node: NodeNumber, name: Arc<str>) {
         self.nodes[node.index()].others.push(name);
     }
@@ -215,20 +217,20 @@ impl Consul {
         self.now
     }
 
-    /// When something next happens by itself.
+    /// When the next timed event is due.
     #[must_use]
     pub fn next_event(&self) -> Time {
         self.queue.next()
     }
 
-    /// Lets everything happen that is due by `to`.
+    /// Processes all events that are due by `to`.
     pub fn advance(&mut self, to: Time, log: &mut Vec<Event>) {
         while let Some((at, due)) = self.queue.take(to) {
             self.now = at;
             match due {
                 Due::Passes { node, allocation, service } => self.check(node, allocation, Some(service), true, log),
                 Due::Fails { node, allocation } => self.check(node, allocation, None, false, log),
-                Due::Serf { node } => self.serf(node, log),
+                Due::Serf { node } => self.update_serf(node, log),
                 Due::FullSync { node } => self.full_sync(node, log),
                 Due::LeaderBack => self.leader_returns(),
             }
@@ -236,7 +238,7 @@ impl Consul {
         self.now = self.now.max(to);
     }
 
-    /// A client registers a service with the agent beside it; its check passes from `passes` on.
+    /// A Nomad client registers a service with the node's agent. The service's check passes from `passes` on.
     pub fn register(&mut self, node: NodeNumber, entry: Entry, passes: Time, log: &mut Vec<Event>) {
         let has_leader = self.leader_back.is_none();
         self.has_namespaces |= entry.namespace.is_some();
@@ -254,12 +256,12 @@ impl Consul {
             self.queue.put(passes, Due::Passes { node, allocation, service });
         }
         if !settled {
-            self.expect_sync(node, 15, 30);
+            self.schedule_sync(node, 15, 30);
         }
     }
 
-    /// A client tells the agent beside it that these services of an allocation are gone. The catalog hears of it at once, unless
-    /// the agent is dead, may not, or finds no leader: then the registrations stay until a full sync sets it right.
+    /// A Nomad client deregisters these services of an allocation with the node's agent. They leave the catalog at once, unless the agent
+    /// is dead, may not deregister, or has no leader. Then the registrations stay until a full sync.
     pub fn deregister(&mut self, node: NodeNumber, allocation: AllocationNumber, services: u32, log: &mut Vec<Event>) {
         let has_leader = self.leader_back.is_none();
         let state = &mut self.nodes[node.index()];
@@ -282,13 +284,13 @@ impl Consul {
             log.extend(left.into_iter().map(|service| Event { at: self.now, allocation, what: What::LeftDiscovery { service } }));
             self.changed(node);
         } else if found && !has_leader {
-            self.expect_sync(node, 15, 30);
+            self.schedule_sync(node, 15, 30);
         } else if found {
-            self.expect_sync(node, 60, 120);
+            self.schedule_sync(node, 60, 120);
         }
     }
 
-    /// A check changes its mind.
+    /// A check changes its result.
     fn check(
         &mut self,
         node: NodeNumber,
@@ -307,7 +309,7 @@ impl Consul {
         }
     }
 
-    /// Changes every registration of a node, and says which of them began or ceased to be routable by it.
+    /// Changes every registration of a node, and logs which of them became routable or ceased to be.
     fn change(&mut self, node: NodeNumber, log: &mut Vec<Event>, change: impl Fn(&mut NodeState, &mut Entry)) {
         let now = self.now;
         let state = &mut self.nodes[node.index()];
@@ -337,11 +339,11 @@ impl Consul {
     }
 
     fn after(&mut self, least: u64, most: u64) -> Time {
-        self.now + self.luck.span(Duration::from_secs(least), Duration::from_secs(most))
+        self.now + self.rng.span(Duration::from_secs(least), Duration::from_secs(most))
     }
 }
 
-/// Whether health-filtered discovery hands this registration out.
+/// Whether discovery with a health filter returns this registration.
 fn is_routable(node: &NodeState, entry: &Entry) -> bool {
     entry.catalog && entry.passing && node.registered && !node.serf_critical
 }

@@ -1,4 +1,4 @@
-//! Who drives: decamp's rules, the baselines they are compared with, and wrong drivers that the simulator must catch.
+//! Drivers: decamp's rules, the baselines that they are compared with, and wrong drivers that the simulator must catch.
 
 mod baselines;
 #[cfg(feature = "mutants")]
@@ -21,7 +21,7 @@ pub enum Driver {
     DrainOnly,
     /// Drains first, then deregisters and waits.
     DrainThenDeregister,
-    /// Deregisters and drains at the same time, whatever serves the targets.
+    /// Deregisters and drains at the same time, without regard to the processes behind the targets.
     NaiveOverlap,
     /// A wrong driver.
     #[cfg(feature = "mutants")]
@@ -29,7 +29,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Those that anybody may choose, with their names.
+    /// The drivers that a user can choose, with their names.
     pub const NAMED: [(&'static str, Self); 5] = [
         ("terminate-at-once", Self::TerminateAtOnce),
         ("drain-only", Self::DrainOnly),
@@ -38,7 +38,7 @@ impl Driver {
         ("decamp", Self::Decamp),
     ];
 
-    /// Its next step.
+    /// The driver's next step.
     #[must_use]
     pub fn decide(&self, departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
         match self {

@@ -1,24 +1,24 @@
-//! What happens to processes and to their places in service discovery: what a model of requests is laid over.
+//! Events of processes and of their entries in service discovery. The model of requests is built on them.
 
 use decamp_core::time::Time;
 
-/// The number of an allocation, in the order of placement: an index into whatever is kept beside each of them.
+/// The number of an allocation, in the order of placement. Lists with an entry for each allocation use it as their index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AllocationNumber(pub u32);
 
 impl AllocationNumber {
-    /// Stands for a process on the instance that is no allocation's: its service was registered by hand.
+    /// A process on the instance that belongs to no allocation: its service was registered by hand.
     pub const BY_HAND: Self = Self(u32::MAX);
-    /// The same on another machine.
+    /// Such a process on another machine.
     pub const BY_HAND_ELSEWHERE: Self = Self(u32::MAX - 1);
 
-    /// Whether it is no allocation's.
+    /// Whether the process belongs to no allocation.
     #[must_use]
     pub fn is_by_hand(self) -> bool {
         Self::BY_HAND_ELSEWHERE <= self
     }
 
-    /// As an index.
+    /// The number as an index.
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
@@ -28,38 +28,38 @@ impl AllocationNumber {
 /// Something that happened to one allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub at: Time,
-    /// To which.
+    /// The allocation that it happened to.
     pub allocation: AllocationNumber,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
-/// What happened.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// Its process listens and answers.
+    /// The process listens and answers.
     Serving,
-    /// Service discovery lists this service of it as passing, from now on.
+    /// Service discovery lists this service of the allocation as passing from now on.
     InDiscovery {
-        /// The service's place in `TaskGroup::services`.
+        /// The service's index in `TaskGroup::services`.
         service: u16,
     },
-    /// Service discovery no longer lists this service of it as passing: removed, critical, or its agent dead.
+    /// Service discovery no longer lists this service of the allocation as passing: it was removed, is critical, or its agent is dead.
     LeftDiscovery {
-        /// The service's place in `TaskGroup::services`.
+        /// The service's index in `TaskGroup::services`.
         service: u16,
     },
-    /// Nomad's client knows that it is to stop; its delays begin.
+    /// Nomad's client knows that the allocation has to stop. The allocation's delays begin.
     ToldToStop,
-    /// Its serving process got its kill signal: it takes no new work, and ends.
+    /// The serving process got its kill signal: it takes no new work, and ends.
     Signalled,
-    /// Its serving process is gone.
+    /// The serving process is gone.
     Ended {
-        /// Killed with whatever it held (SIGKILL, or the machine went), or ended by itself.
+        /// Whether the process was killed with the requests that it held (SIGKILL, or the machine went). Otherwise it ended by itself.
         killed: bool,
     },
-    /// Its last process is gone, poststop tasks included.
+    /// The allocation's last process is gone, poststop tasks included.
     Over,
 }

@@ -1,8 +1,8 @@
-//! The faults that a departure can meet, with their numbers in the catalogue; 68 and later are those that it adds at its end.
+//! The faults that a departure can meet, with their numbers in the catalogue of faults.
 
 macro_rules! faults {
     ($($name:ident = $number:literal, $word:literal, $doc:literal;)*) => {
-        /// What can go wrong.
+        /// A fault that a departure can meet.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Fault {
@@ -20,28 +20,28 @@ faults! {
     StaleToken = 4, "stale-token", "An event with the token of an earlier action comes first.";
     LostEvent = 10, "lost-event", "The event never comes; only a sweep finds the instance.";
     Crash = 11, "crash", "A worker is killed, right before or right after one of its effects, or anywhere.";
-    FrozenWorker = 12, "frozen-worker", "A worker is frozen for minutes and goes on.";
+    FrozenWorker = 12, "frozen-worker", "A worker is frozen for minutes and then continues.";
     ClockSkew = 14, "clock-skew", "A worker's clock is wrong by up to ten minutes.";
     CredentialsExpire = 15, "credentials-expire", "AWS denies every call for a while.";
-    ActionCompletedBySomebody = 16, "action-completed-by-somebody", "Somebody else completes the action in the middle.";
+    ActionCompletedBySomebody = 16, "action-completed-by-somebody", "Another party completes the action during the departure.";
     HeartbeatThrottled = 17, "heartbeat-throttled", "Heartbeats are refused for a while.";
     HeartbeatTimesOut = 19, "heartbeat-times-out", "Auto Scaling is away for longer than the heartbeat time-out.";
     HookIsShort = 20, "hook-is-short", "The hook's times are as short as AWS allows.";
-    CompletionAnswerLost = 21, "completion-answer-lost", "The completion works, and its answer is lost.";
-    MachineDies = 22, "machine-dies", "The machine is terminated by somebody else.";
+    CompletionAnswerLost = 21, "completion-answer-lost", "The completion takes effect, and its answer is lost.";
+    MachineDies = 22, "machine-dies", "Another party terminates the machine.";
     HookDeleted = 23, "hook-deleted", "An operator deletes the hook.";
     InstanceDetached = 24, "instance-detached", "An operator detaches the instance.";
     AbandonRetains = 25, "abandon-retains", "The policy abandons, and the group retains.";
     SecondHook = 26, "second-hook", "The group has another terminating hook.";
     OthersLeave = 27, "others-leave", "Another node of the cluster leaves at the same time.";
     BalancersThrottled = 28, "balancers-throttled", "Elastic Load Balancing throttles everything for a minute.";
-    DeregistrationAnswerLost = 29, "deregistration-answer-lost", "A deregistration works, and its answer is lost.";
+    DeregistrationAnswerLost = 29, "deregistration-answer-lost", "A deregistration takes effect, and its answer is lost.";
     DrainingSticks = 30, "draining-sticks", "A target reads `draining` for longer than its delay.";
-    TargetGroupDeleted = 31, "target-group-deleted", "A target group is deleted in the middle.";
+    TargetGroupDeleted = 31, "target-group-deleted", "A target group is deleted during the departure.";
     TargetGroupDenied = 32, "target-group-denied", "A target group may not be read, or not be written to, for a while.";
-    TargetRegisteredAgain = 33, "target-registered-again", "Somebody registers the instance again.";
+    TargetRegisteredAgain = 33, "target-registered-again", "Another party registers the instance again.";
     SeveralPorts = 34, "several-ports", "The instance is registered with several ports, as an instance and as an address.";
-    AlreadyDraining = 35, "already-draining", "Somebody deregistered the instance before.";
+    AlreadyDraining = 35, "already-draining", "Another party deregistered the instance before.";
     DelayUnreadable = 36, "delay-unreadable", "A target group's attributes may not be read.";
     DelayRaised = 37, "delay-raised", "An operator raises the deregistration delay.";
     RequestsOutliveTheDelay = 38, "requests-outlive-the-delay", "The delay is shorter than the longest requests.";
@@ -51,7 +51,7 @@ faults! {
     StaleReads = 43, "stale-reads", "A lagging server answers.";
     IndexGoesBack = 44, "index-goes-back", "Nomad's index goes back.";
     DrainCancelled = 45, "drain-cancelled", "An operator cancels the drain.";
-    DrainedByOperator = 46, "drained-by-operator", "An operator drains the node himself.";
+    DrainedByOperator = 46, "drained-by-operator", "An operator drains the node.";
     NodeCollected = 47, "node-collected", "The node's row is purged.";
     TwoNodes = 48, "two-nodes", "Two nodes carry the instance's id, one of them down.";
     NoNode = 49, "no-node", "No Nomad node is the instance.";
@@ -68,45 +68,45 @@ faults! {
     NonsenseAnswers = 60, "nonsense-answers", "Answers are garbage, for every system, now and then.";
     JobPurged = 61, "job-purged", "A job is purged while its allocations stop.";
     DrainHangs = 62, "drain-hangs", "A sysbatch allocation, or one already stopping, hangs the drain.";
-    AgentDead = 63, "agent-dead", "Nomad's agent dies for good; its processes serve on.";
+    AgentDead = 63, "agent-dead", "Nomad's agent dies for good, and its processes keep serving.";
     ConsulAgentDead = 64, "consul-agent-dead", "The node's Consul agent dies.";
-    BlindToken = 65, "blind-token", "Nomad's token sees less than everything.";
-    IngressPolls = 66, "ingress-polls", "The ingress asks discovery only every 15 s.";
+    BlindToken = 65, "blind-token", "decamp's Nomad token may not read everything.";
+    IngressPolls = 66, "ingress-polls", "The ingress polls discovery every 15 s.";
     NeedsForce = 67, "needs-force", "An operator's drain has no deadline.";
     RegionOutage = 68, "region-outage", "Every AWS call fails for five minutes.";
     OtherSettingsNextTime = 69, "other-settings-next-time", "The next worker has other settings.";
-    LandsLate = 70, "lands-late", "An allocation lands on the node after its drain.";
+    LandsLate = 70, "lands-late", "An allocation starts on the node after its drain.";
     WarmPool = 71, "warm-pool", "The instance goes to a warm pool.";
     Held = 72, "held", "The group is held by its tag for a while.";
-    UnknownAddress = 98, "unknown-address", "A target of ours in a named group is at an address that nothing tells.";
-    StrangersAddress = 99, "strangers-address", "A target is another workload's, at an address that one of our allocations has had, or has behind a bridge.";
-    OwnAddresses = 100, "own-addresses", "A service has addresses of its own and is a target by them, beside a system job on the same port.";
+    UnknownAddress = 98, "unknown-address", "A target of the instance in a named group is at an address that no system reports.";
+    StrangersAddress = 99, "strangers-address", "Another workload is a target at an address that an allocation here had, or has behind a bridge.";
+    OwnAddresses = 100, "own-addresses", "A service has its own addresses and is a target by them, beside a system job on the same port.";
     FoundByScan = 101, "found-by-scan", "A target group that is neither attached nor named has to be found, by id or by address.";
-    FingerprintMissing = 102, "fingerprint-missing", "The Nomad node does not tell which instance it is.";
-    HooksNotNamed = 103, "hooks-not-named", "The group has another tool's terminating hook, and nobody has said which is decamp's.";
-    ConsulWithoutAcls = 104, "consul-without-acls", "Consul has no ACLs, and nobody sends it a token.";
+    FingerprintMissing = 102, "fingerprint-missing", "The Nomad node does not report its instance id.";
+    HooksNotNamed = 103, "hooks-not-named", "The group has another tool's terminating hook, and no setting says which is decamp's.";
+    ConsulWithoutAcls = 104, "consul-without-acls", "Consul has no ACLs, and decamp sends no token.";
     SpotInterruption = 73, "spot-interruption", "EC2 takes the instance back in two minutes.";
     ByHand = 89, "by-hand", "A service is registered by hand on the node's agent, and the ingress routes to it.";
     ConsulNamespaces = 90, "consul-namespaces", "Some jobs register their services in a Consul namespace.";
-    ConsulElsewhere = 91, "consul-elsewhere", "Consul is asked where it lists nothing of the node: another datacenter, or another namespace.";
-    NotListed = 92, "not-listed", "A target group that the hook names does not list the instance at first, or never held it.";
-    IngressUnderLoad = 111, "ingress-under-load", "The ingress is under load: what it heard of is in force up to 2.5 s after its throttle.";
+    ConsulElsewhere = 91, "consul-elsewhere", "decamp asks a Consul in another datacenter or namespace, which lists nothing of the node.";
+    NotListed = 92, "not-listed", "A target group that the hook names does not list the instance at first, or never had it.";
+    IngressUnderLoad = 111, "ingress-under-load", "The ingress is under load: it applies changes up to 2.5 s after its throttle.";
     SweepsAlone = 74, "sweeps-alone", "No message ever comes: the sweep of each minute does everything.";
     MessageLate = 75, "message-late", "A message that a pass hands back stays hidden for minutes.";
-    ActivitiesDenied = 76, "activities-denied", "Scaling activities may not be read: nobody tells when the instance entered its hook.";
-    MetadataRefused = 77, "metadata-refused", "Nomad refuses to keep node metadata.";
-    ClaimsHours = 85, "claims-hours", "A job claims up to ten hours for its stop, which its process does not need.";
+    ActivitiesDenied = 76, "activities-denied", "Scaling activities may not be read, so that the entry into the hook is unknown.";
+    MetadataRefused = 77, "metadata-refused", "Nomad refuses writes of node metadata.";
+    ClaimsHours = 85, "claims-hours", "A job claims up to ten hours for its stop, and its process needs less.";
     HeldForHours = 86, "held-for-hours", "The group is held by its tag for longer than a departure may take, or to the end.";
-    AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when it has almost been given up.";
-    DeniedForGood = 88, "denied-for-good", "A target group may not be read, or not be written to, ever; or Nomad denies everything from some time on.";
-    KeptConnections = 94, "kept-connections", "Clients keep connections through a Network Load Balancer, and send on them after the deregistration.";
-    ClassicBalancer = 95, "classic-balancer", "A load balancer is a Classic one: it has instances, and its connection draining may be off.";
-    LatticeSource = 96, "lattice-source", "A VPC Lattice target group is attached: decamp cannot leave it, and it sends for minutes.";
+    AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when decamp has almost given it up.";
+    DeniedForGood = 88, "denied-for-good", "A target group may never be read or written to, or Nomad denies everything at some time.";
+    KeptConnections = 94, "kept-connections", "Clients of a Network Load Balancer send on kept connections after the deregistration.";
+    ClassicBalancer = 95, "classic-balancer", "A load balancer is a Classic one. It lists instances, and may have no connection draining.";
+    LatticeSource = 96, "lattice-source", "A VPC Lattice target group is attached, which decamp cannot leave and which sends for minutes.";
     RootVolume = 120, "root-volume", "The instance waits in its hook for another root volume, and comes back.";
-    SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds, and comes.";
-    ConsulVanishes = 126, "consul-vanishes", "Consul goes away after the first drain began, for decamp and for the ingress.";
-    NomadHangs = 127, "nomad-hangs", "Nomad takes calls and answers none, from the beginning and for a while.";
-    LastOfItsZone = 121, "last-of-its-zone", "Load balancing does not cross zones, and no other healthy target is in the instance's.";
+    SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds.";
+    ConsulVanishes = 126, "consul-vanishes", "Consul goes away after the first drain has begun, for decamp and for the ingress.";
+    NomadHangs = 127, "nomad-hangs", "From the beginning and for a while Nomad accepts calls and answers none.";
+    LastOfItsZone = 121, "last-of-its-zone", "Load balancing does not cross zones, and no other healthy target is in the instance's zone.";
 }
 
 impl Fault {
@@ -116,7 +116,7 @@ impl Fault {
         ALL.iter().find(|row| row.2 == name).map(|row| row.0)
     }
 
-    /// Every fault there is.
+    /// All faults.
     pub fn all() -> impl Iterator<Item = Self> {
         ALL.iter().map(|row| row.0)
     }
@@ -133,19 +133,19 @@ impl Fault {
         ALL[self.place()].1
     }
 
-    /// What happens, in a sentence.
+    /// A sentence that describes it.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         ALL[self.place()].3
     }
 
-    /// Its place among all faults.
+    /// Its index among all faults.
     #[must_use]
     pub fn place(self) -> usize {
         self as usize
     }
 
-    /// How many there are.
+    /// How many faults there are.
     #[must_use]
     pub fn count() -> usize {
         ALL.len()
@@ -163,45 +163,45 @@ impl std::fmt::Display for Fault {
 pub struct Faults(u128);
 
 impl Faults {
-    /// None at all.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Every fault.
+    /// The set of all faults.
     #[must_use]
     pub fn every() -> Self {
         Fault::all().fold(Self::NONE, Self::with)
     }
 
-    /// These and one more.
+    /// This set with one more fault.
     #[must_use]
     pub fn with(self, fault: Fault) -> Self {
         Self(self.0 | 1 << fault.place())
     }
 
-    /// These without one of them.
+    /// This set without a fault.
     #[must_use]
     pub fn without(self, fault: Fault) -> Self {
         Self(self.0 & !(1 << fault.place()))
     }
 
-    /// Whether it is among them.
+    /// Whether the fault is in the set.
     #[must_use]
     pub fn has(self, fault: Fault) -> bool {
         self.0 >> fault.place() & 1 == 1
     }
 
-    /// Each of them.
+    /// The faults in the set.
     pub fn iter(self) -> impl Iterator<Item = Fault> {
         Fault::all().filter(move |fault| self.has(*fault))
     }
 
-    /// How many.
+    /// How many faults are in the set.
     #[must_use]
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0

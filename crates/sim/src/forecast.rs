@@ -1,10 +1,10 @@
-//! What a departure would do, played on a snapshot by the rules themselves in virtual time (`decamp plan`).
+//! Forecasts a departure: runs the rules on a snapshot in virtual time (`decamp plan`).
 //!
 //! The rules are those of a real departure ([`decamp_core::run::run`]); only the world is simulated. A part that the snapshot does not
-//! show stays unseen: the forecast ends where the departure would wait for it.
+//! show stays unseen, and the forecast ends where the departure would wait for it.
 
 mod begin;
-mod record;
+mod observer;
 mod systems;
 mod world;
 
@@ -19,97 +19,97 @@ use decamp_core::run::{How, Manner, run};
 use decamp_core::time::Time;
 use futures_util::FutureExt;
 
-use self::record::Record;
+use self::observer::ForecastObserver;
 use self::systems::Systems;
-use self::world::Played;
+use self::world::VirtualWorld;
 
-/// How long tasks take to end after their kill signal, and replacements to be healthy: no API tells either.
+/// How long tasks take to end after their kill signal, and replacements to become healthy. No API reports either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stops {
-    /// At once.
+    /// They end at once.
     AtTheSignal,
-    /// Their whole `kill_timeout`, and poststop tasks what is allowed for them.
+    /// They take their whole `kill_timeout`, and poststop tasks the time that the policy allows.
     AtTheTimeout,
 }
 
-/// A departure that has not happened.
+/// The forecast of a departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forecast {
-    /// The entry into the hook, or now for an instance that waits already. All other times are later.
+    /// The entry into the hook, or now if the instance waits already. All other times are later.
     pub begins: Time,
-    /// Writes, in their order.
+    /// The writes in order.
     pub steps: Vec<Step>,
-    /// What is waited for, in the order in which the waits begin.
+    /// The waits, in the order in which they begin.
     pub waits: Vec<Wait>,
-    /// How long each part of it lasts.
+    /// How long each part lasts.
     pub spans: Vec<Span>,
-    /// How it ends, and when; or what cannot be seen, and from when on nothing is known therefore.
+    /// How and when it ends, or from when on it depends on a system that cannot be seen.
     pub end: End,
 }
 
 /// Writes that are made at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// When.
+    /// When they are made.
     pub at: Time,
-    /// What.
+    /// The writes.
     pub effects: Vec<Effect>,
     /// The reason's word.
     pub reason: &'static str,
-    /// The reason for people.
+    /// The reason as a sentence.
     pub because: String,
 }
 
-/// A reason to wait, and when it was first the one that is waited for.
+/// A wait: its reason, and when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
-    /// When.
+    /// When it begins.
     pub at: Time,
     /// The reason's word.
     pub reason: &'static str,
-    /// The reason for people.
+    /// The reason as a sentence.
     pub because: String,
 }
 
-/// One part of a departure, from when to when. `None` where the forecast ends before that does.
+/// One part of a departure with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// What.
+    /// The part.
     pub what: What,
-    /// From.
+    /// When it begins.
     pub from: Time,
-    /// To.
+    /// When it ends; `None` if the forecast ends before.
     pub to: Option<Time>,
 }
 
-/// What lasts.
+/// The parts of a departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The wait in the hook, to its completion.
+    /// The wait in the hook, until the completion.
     Hook(Arc<str>),
     /// From the deregistration until the load balancer sends nothing more.
     Balancer(TargetGroupArn),
-    /// A drain, from when it is sent until Nomad calls it complete.
+    /// A drain, from its write until Nomad calls it complete.
     Drain(Arc<str>, Phase),
-    /// From the word to stop until it is over.
+    /// The stop of an allocation, from the request until it is over.
     Allocation(AllocationId, Arc<str>),
-    /// From the first word to stop until discovery lists nothing of the instance.
+    /// From the first request to stop until discovery lists nothing of the instance.
     Discovery(System),
 }
 
 /// How a forecast ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// So, then.
+    /// With this outcome, at this time.
     Ended(Outcome, Time),
-    /// From then on it depends on a system that cannot be seen.
+    /// From this time on it depends on a system that cannot be seen.
     Unknown(Time, System, Unseen),
-    /// It waits for longer than a departure may take.
+    /// It waits for longer than a departure may take, at this time.
     Waits(Time),
 }
 
-/// The departure that a survey of an instance foresees, beginning now. `None`: an instance in this state does not leave by a hook
-/// (any more), or its state was not seen.
+/// Forecasts the departure of a surveyed instance, beginning now. `None`: in its state the instance does not leave by a hook, or no
+/// longer, or its state was not seen.
 #[must_use]
 pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, stops: Stops, now: Time) -> Option<Forecast> {
     let enters = match surveyed.lifecycle.last()? {
@@ -128,10 +128,10 @@ pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, sto
         departure.cause = Cause::Lifecycle(LifecycleAction { hook, began: Some(now), ..LifecycleAction::default() });
     }
     let systems = Systems::of(&departure, surveyed, policy, stops, now, enters);
-    let world = Played::new(systems, now);
-    let mut record = Record::new(now);
+    let world = VirtualWorld::new(systems, now);
+    let mut record = ForecastObserver::new(now);
     let manner = Manner { stop_at: Some(now + longest(policy)), ..Manner::default() };
-    // Each answer of the played world is there when it is asked for.
+    // The virtual world answers at once, so that the future never waits.
     let ending = run(&world, &departure, policy, manner, &mut record).now_or_never()?;
     let ended = world.time();
     let hook = our_hook(&departure, surveyed, policy).map(|hook| Arc::clone(&hook.name));
@@ -144,7 +144,7 @@ pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, sto
     Some(record.forecast(spans, hook, end))
 }
 
-/// A departure that is held or cannot be seen may wait until its own end; that is `max_departure` away at most.
+/// The longest forecast. A departure that is held or cannot be seen may wait until its end, which is at most `max_departure` away.
 fn longest(policy: &Policy) -> Duration {
     policy.max_departure + policy.reserve
 }

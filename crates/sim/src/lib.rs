@@ -1,6 +1,8 @@
-//! The pretend world: Auto Scaling, load balancers, Nomad and Consul as plain state machines with their own clock, and a wire before them.
+//! The simulator: Auto Scaling, load balancers, Nomad and Consul as state machines on one simulated clock, with faults, drivers and a
+//! judge.
 
 pub mod api_error;
+pub mod api_faults;
 pub mod auto_scaling;
 pub mod bucket;
 pub mod consul;
@@ -9,14 +11,18 @@ pub mod event;
 pub mod faults;
 pub mod forecast;
 pub mod load_balancers;
-pub mod luck;
 pub mod nomad;
 pub mod oracle;
-pub mod play;
-pub mod queue;
-pub mod setting;
+pub mod rng;
+pub mod run;
+pub mod scenario;
 pub mod simulate;
-pub mod stage;
+pub mod timer_queue;
 pub mod traffic;
-pub mod weather;
 pub mod worker;
+pub mod world;
+
+/// The former name of [`rng`]: the crates above still import it.
+pub mod luck {
+    pub use crate::rng::Rng as Luck;
+}

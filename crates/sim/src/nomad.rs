@@ -1,22 +1,22 @@
-//! The pretend Nomad: servers, drainer, scheduler and clients as one plain state machine with its own clock.
+//! The model of Nomad: servers, drainer, scheduler and clients as one state machine with its own clock.
 //!
-//! Build it: [`Nomad::new`], [`Nomad::add_node`], [`Nomad::add_group`], [`Nomad::place`] for what runs at the start.
+//! To build it: [`Nomad::new`], [`Nomad::add_node`], [`Nomad::add_group`], and [`Nomad::place`] for allocations that run at the start.
 //!
-//! A node, group or allocation is known by its number, in the order they were made: an index into [`Nomad::groups`],
-//! [`Nomad::allocations`] and whatever is kept beside them. What was placed at the start says nothing: read it there.
+//! Nodes, groups and allocations have numbers in the order they were made. The number is the index into [`Nomad::groups`],
+//! [`Nomad::allocations`] and similar lists. Allocations that were placed at the start cause no events.
 //!
-//! Time: [`Nomad::next_event`] says when something happens by itself (ask [`Consul::next_event`] too), [`Nomad::advance`] makes it
-//! happen, Consul's part of it included and in order, and appends to a list of [`Event`]s what happened to processes and to
-//! their places in discovery. Everything else acts at [`Nomad::now`].
+//! Time: [`Nomad::next_event`] says when the next timed event is due (ask [`Consul::next_event`] too). [`Nomad::advance`] processes the
+//! events of Nomad and Consul in order, and appends an [`Event`] for each change of a process or of its entries in discovery. All other
+//! methods act at [`Nomad::now`].
 //!
-//! Its HTTP API, in `api`: [`Nomad::set_drain`], [`Nomad::cancel_drain`], [`Nomad::set_eligibility`], [`Nomad::purge_node`],
-//! [`Nomad::stop_job`], [`Nomad::scale`]; in `view`: [`Nomad::look`] (node and allocations together, as the rules want them),
-//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]; in `lists` what the wire needs beside them. Each takes the [`Token`] that asks, reads also say which
-//! [`Read`] they are, and a refusal is an [`ApiError`] with status and text for the wire.
+//! The HTTP API. Writes, in `api`: [`Nomad::set_drain`], [`Nomad::cancel_drain`], [`Nomad::set_eligibility`], [`Nomad::purge_node`],
+//! [`Nomad::stop_job`], [`Nomad::scale`]. Reads, in `view`: [`Nomad::look`] (a node with its allocations, as the rules need them),
+//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]. Further lists for the sandbox, in `lists`. Each call takes the
+//! [`Token`] of the caller, and a read takes its [`Read`] mode. A refusal is an [`ApiError`] with status and text.
 //!
-//! What goes wrong, in `failures`: [`Nomad::lose_leader`], [`Nomad::kill_agent`], [`Nomad::revive_agent`],
-//! [`Nomad::end_machine`], [`Nomad::lag`] and [`Nomad::catch_up`] (a follower that stale reads meet), [`Nomad::restore_index`],
-//! [`Nomad::collect_node`], [`Nomad::start_on`] (an allocation that lands where it should not).
+//! Failures, in `failures`: [`Nomad::lose_leader`], [`Nomad::kill_agent`], [`Nomad::revive_agent`], [`Nomad::end_machine`],
+//! [`Nomad::lag`] and [`Nomad::catch_up`] (a follower that answers stale reads), [`Nomad::restore_index`], [`Nomad::collect_node`],
+//! [`Nomad::start_on`] (an allocation that starts on a node that should get none).
 
 mod acl;
 mod api;
@@ -47,18 +47,18 @@ pub use self::version::Version;
 pub use self::view::{Answer, Read};
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
-use super::luck::Luck;
-use super::queue::Queue;
+use super::rng::Rng;
+use super::timer_queue::TimerQueue;
 use decamp_core::time::Time;
 
-/// The pretend Nomad.
+/// The model of Nomad.
 #[derive(Debug, Clone)]
 pub struct Nomad {
     version: Version,
     version_text: std::sync::Arc<str>,
     now: Time,
-    luck: Luck,
-    queue: Queue<Due>,
+    rng: Rng,
+    queue: TimerQueue<Due>,
     index: u64,
     nodes: Vec<NodeState>,
     groups: Vec<GroupState>,
@@ -69,54 +69,54 @@ pub struct Nomad {
     metadata_refused: bool,
 }
 
-/// What happens by itself, sooner or later.
+/// The timed events.
 #[derive(Debug, Clone, Copy)]
 enum Due {
-    /// The scheduler's plan for a marked or unwanted allocation is applied: it is told to stop, and perhaps replaced.
+    /// The scheduler's plan for a marked or unwanted allocation is applied: the allocation has to stop, and may be replaced.
     Plan { allocation: AllocationNumber, replace: bool },
-    /// An allocation's client hears that it is to stop.
-    Learn { allocation: AllocationNumber, epoch: u32 },
-    /// A layer of a stop has its turn.
+    /// An allocation's client receives the request to stop it.
+    StopReceived { allocation: AllocationNumber, epoch: u32 },
+    /// A layer of a stop begins.
     Turn { allocation: AllocationNumber, epoch: u32, place: u8 },
     /// The serving task gets its kill signal.
     Signal { allocation: AllocationNumber, epoch: u32 },
-    /// The serving task's process is gone, others of the allocation are not.
+    /// The serving task's process is gone, and other processes of the allocation still run.
     Ended { allocation: AllocationNumber, epoch: u32 },
     /// The last process is gone.
     Over { allocation: AllocationNumber, epoch: u32 },
-    /// It ends by itself: batch work is done.
+    /// The allocation ends by itself: its batch work is done.
     Finish { allocation: AllocationNumber, epoch: u32 },
-    /// It comes up.
+    /// The allocation starts.
     Start { allocation: AllocationNumber, epoch: u32 },
-    /// It has been up for long enough.
+    /// The allocation has run for long enough to be healthy.
     Healthy { allocation: AllocationNumber, epoch: u32 },
-    /// Its client asks Consul's agent to register its services.
+    /// The client asks the Consul agent to register the allocation's services.
     Register { allocation: AllocationNumber, epoch: u32 },
-    /// Its client asks Consul's agent to remove these services of it.
+    /// The client asks the Consul agent to deregister these services of the allocation.
     Deregister { allocation: AllocationNumber, services: u32 },
-    /// A client tells the servers how its allocations are.
+    /// A client reports the states of its allocations to the servers.
     Sync { node: NodeNumber, epoch: u32 },
-    /// The drainer sees that a node's drain changed.
+    /// The drainer notices that a node's drain changed.
     DrainSeen { node: NodeNumber, epoch: u32 },
     /// The drainer's watcher of jobs wakes.
     Wake { epoch: u32 },
     /// The drainer's batch is written.
     Flush { epoch: u32 },
-    /// A deadline of the drainer may have come.
+    /// A deadline of the drainer may be reached.
     Deadline { epoch: u32, generation: u32 },
-    /// No heartbeat came for too long.
+    /// A node's heartbeats have been missing for too long.
     Down { node: NodeNumber, epoch: u32 },
-    /// An allocation on a node that is down is given up.
+    /// The servers give up an allocation on a node that is down.
     GiveUp { allocation: AllocationNumber },
     /// There is a leader again.
     LeaderBack,
-    /// An agent that lives finds its node's row gone and registers anew.
+    /// A live agent finds its node's row gone and registers again.
     Rejoin { node: NodeNumber },
-    /// An agent registers anew because its metadata changed.
+    /// An agent registers again because its metadata changed.
     Metadata { node: NodeNumber, epoch: u32 },
 }
 
-/// What a step acts on beside Nomad itself.
+/// What an event acts on in addition to Nomad itself.
 struct Outside<'a> {
     consul: &'a mut Consul,
     log: &'a mut Vec<Event>,
@@ -125,13 +125,13 @@ struct Outside<'a> {
 impl Nomad {
     /// An empty cluster of this version at this time.
     #[must_use]
-    pub fn new(version: Version, now: Time, luck: Luck) -> Self {
+    pub fn new(version: Version, now: Time, rng: Rng) -> Self {
         Self {
             version,
             version_text: version.text(),
             now,
-            luck,
-            queue: Queue::default(),
+            rng,
+            queue: TimerQueue::default(),
             index: 10,
             nodes: Vec::new(),
             groups: Vec::new(),
@@ -155,42 +155,46 @@ impl Nomad {
         self.version
     }
 
-    /// When something next happens by itself.
+    /// When the next timed event is due.
     #[must_use]
     pub fn next_event(&self) -> Time {
         self.queue.next()
     }
 
-    /// Lets everything happen that is due by `to`, in Consul too, and sets both clocks to it.
+    /// Processes all events of Nomad and Consul that are due by `to`, and sets both clocks to it.
     pub fn advance(&mut self, to: Time, consul: &mut Consul, log: &mut Vec<Event>) {
         while let Some((at, due)) = self.queue.take(to) {
             self.now = at;
             consul.advance(at, log);
-            self.happen(due, &mut Outside { consul, log });
+            self.handle(due, &mut Outside { consul, log });
         }
         self.now = self.now.max(to);
         consul.advance(to, log);
     }
 
-    fn happen(&mut self, due: Due, outside: &mut Outside<'_>) {
+    fn handle(&mut self, due: Due, outside: &mut Outside<'_>) {
         if let Some(back) = self.leader_back
             && due.needs_leader()
         {
-            let later = back + self.luck.span(Duration::from_millis(20), Duration::from_millis(400));
+            let later = back + self.rng.span(Duration::from_millis(20), Duration::from_millis(400));
             return self.queue.put(later, due);
         }
         match due {
             Due::Plan { allocation, replace } => self.apply_plan(allocation, replace),
-            Due::Learn { allocation, epoch } if self.is_of(allocation, epoch) => self.learn(allocation, outside),
-            Due::Turn { allocation, epoch, place } if self.is_of(allocation, epoch) => self.turn(allocation, place, outside),
-            Due::Signal { allocation, epoch } if self.is_of(allocation, epoch) => self.say(allocation, What::Signalled, outside),
-            Due::Ended { allocation, epoch } if self.is_of(allocation, epoch) => self.serving_ended(allocation, outside),
-            Due::Over { allocation, epoch } if self.is_of(allocation, epoch) => self.over(allocation, outside),
-            Due::Finish { allocation, epoch } if self.is_of(allocation, epoch) => self.finish(allocation, outside),
-            Due::Start { allocation, epoch } if self.is_of(allocation, epoch) => self.start(allocation, outside),
-            Due::Healthy { allocation, epoch } if self.is_of(allocation, epoch) => self.become_healthy(allocation),
-            Due::Register { allocation, epoch } if self.is_of(allocation, epoch) => self.register(allocation, outside),
-            Due::Learn { .. }
+            Due::StopReceived { allocation, epoch } if self.is_current(allocation, epoch) => {
+                self.receive_stop(allocation, outside)
+            }
+            Due::Turn { allocation, epoch, place } if self.is_current(allocation, epoch) => self.turn(allocation, place, outside),
+            Due::Signal { allocation, epoch } if self.is_current(allocation, epoch) => {
+                self.emit(allocation, What::Signalled, outside)
+            }
+            Due::Ended { allocation, epoch } if self.is_current(allocation, epoch) => self.serving_ended(allocation, outside),
+            Due::Over { allocation, epoch } if self.is_current(allocation, epoch) => self.last_process_ended(allocation, outside),
+            Due::Finish { allocation, epoch } if self.is_current(allocation, epoch) => self.end_by_itself(allocation, outside),
+            Due::Start { allocation, epoch } if self.is_current(allocation, epoch) => self.start(allocation, outside),
+            Due::Healthy { allocation, epoch } if self.is_current(allocation, epoch) => self.become_healthy(allocation),
+            Due::Register { allocation, epoch } if self.is_current(allocation, epoch) => self.register(allocation, outside),
+            Due::StopReceived { .. }
             | Due::Turn { .. }
             | Due::Signal { .. }
             | Due::Ended { .. }
@@ -204,36 +208,36 @@ impl Nomad {
             Due::DrainSeen { node, epoch } => self.drain_seen(node, epoch),
             Due::Wake { epoch } => self.watcher_wakes(epoch),
             Due::Flush { epoch } => self.flush(epoch),
-            Due::Deadline { epoch, generation } => self.deadline_comes(epoch, generation),
+            Due::Deadline { epoch, generation } => self.deadline_reached(epoch, generation),
             Due::Down { node, epoch } => self.node_down(node, epoch),
             Due::GiveUp { allocation } => self.give_up(allocation, outside),
             Due::LeaderBack => self.leader_returns(),
             Due::Rejoin { node } => self.rejoin(node),
-            Due::Metadata { node, epoch } => self.metadata_comes(node, epoch),
+            Due::Metadata { node, epoch } => self.register_metadata(node, epoch),
         }
     }
 
-    /// Whether this is still what was planned for the allocation, and nothing came between.
-    fn is_of(&self, allocation: AllocationNumber, epoch: u32) -> bool {
+    /// Whether an event of this epoch is still valid for the allocation.
+    fn is_current(&self, allocation: AllocationNumber, epoch: u32) -> bool {
         self.allocations[allocation.index()].epoch == epoch
     }
 
-    fn say(&self, allocation: AllocationNumber, what: What, outside: &mut Outside<'_>) {
+    fn emit(&self, allocation: AllocationNumber, what: What, outside: &mut Outside<'_>) {
         outside.log.push(Event { at: self.now, allocation, what });
     }
 
-    /// A moment from now, between so many milliseconds.
+    /// Draws a time from now plus `least` to now plus `most` milliseconds.
     fn soon(&mut self, least: u64, most: u64) -> Time {
-        Time(self.now.0 + least + self.luck.below(most - least + 1))
+        Time(self.now.0 + least + self.rng.below(most - least + 1))
     }
 
-    /// The raft index of one more write.
+    /// Makes a write and returns its raft index.
     fn write(&mut self) -> u64 {
         self.index += 1;
         self.index
     }
 
-    /// Writes down that an allocation changed for whoever reads or watches it.
+    /// Records a change of an allocation for reads and watches.
     fn allocation_changed(&mut self, allocation: AllocationNumber) {
         let index = self.write();
         let state = &mut self.allocations[allocation.index()];
@@ -247,7 +251,7 @@ impl Nomad {
 }
 
 impl Due {
-    /// Whether the servers must write for it.
+    /// Whether the event needs a write by the leader.
     fn needs_leader(self) -> bool {
         match self {
             Self::Plan { .. }
@@ -257,7 +261,7 @@ impl Due {
             | Self::GiveUp { .. }
             | Self::Rejoin { .. }
             | Self::Metadata { .. } => true,
-            Self::Learn { .. }
+            Self::StopReceived { .. }
             | Self::Turn { .. }
             | Self::Signal { .. }
             | Self::Ended { .. }

@@ -1,16 +1,16 @@
-//! The judge: what must hold whatever happens, checked at every effect and every event against the truth.
+//! The judge: checks the invariants at every effect and every event, against the true state of the models.
 
-mod blind;
+mod addresses;
+mod at_the_end;
 mod calls;
 mod capacity;
+mod consul_outages;
+mod deadlines;
 mod departed;
 mod discovery;
 mod disks;
-mod haste;
-mod life;
+mod lost_agents;
 mod promises;
-mod whole;
-mod whose;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,74 +21,74 @@ use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
-use super::stage::{Cast, Hand};
 use super::traffic::Traffic;
+use super::world::{Intervention, Subject};
 use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{NodeId, TargetGroupArn};
 use decamp_core::time::Time;
 
-/// A call's time-out and a second for rounding: how much later than the first of our deadlines another may be (ADR 0003).
+/// How much later than decamp's first deadline another of its deadlines may be: a call's time-out, and a second for rounding (ADR 0003).
 const DEADLINE_TOLERANCE: Duration = Duration::from_secs(6);
 
-/// How old a look at the load balancers may be when something is stopped, a call's time-out, and the longest that routing lags: what
-/// another worker deregistered meanwhile is gone from every list, and still routed to.
+/// The sum of the age that a look at the load balancers may have when decamp stops something, a call's time-out, and the longest routing
+/// lag. A target that another worker deregistered in this time is in no list, and still gets requests.
 const LOOK_AGE: Duration = Duration::from_secs(190);
-/// How old the last look at the node may be when the action is completed.
+/// How old the last look at the node may be when decamp completes the action.
 const LAST_LOOK: Duration = Duration::from_secs(5);
-/// However little time there is, what is released may go on in order for this long (ADR 0001): such a deadline may come too late.
+/// After the release, allocations always get this long to stop in order (ADR 0001), so that such a deadline may come too late.
 const IN_ORDER: Duration = Duration::from_secs(30);
-/// The hook that is decamp's, in every setting.
+/// The name of decamp's hook in every scenario.
 const OUR_HOOK: &str = "decamp";
-/// Two drains this close together were decided without knowing of each other.
+/// Workers decide two drains this close together without seeing each other's.
 const RACE: Duration = Duration::from_secs(2);
 
 /// An invariant that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// When.
+    /// When it was broken.
     pub at: Time,
-    /// Which: `S1`, `L2`, …
+    /// The invariant: `S1`, `L2`, …
     pub rule: &'static str,
-    /// How.
+    /// How it was broken.
     pub what: String,
 }
 
-/// What the judge has seen.
+/// What the judge has seen so far.
 #[derive(Debug, Clone, Default)]
 pub struct Oracle {
-    /// What was broken.
+    /// The invariants that were broken.
     pub violations: Vec<Violation>,
     /// When the machine stopped.
     pub machine_stopped: Option<Time>,
-    /// Whether somebody else ended the machine.
+    /// Whether another party ended the machine.
     pub machine_died: bool,
-    /// Allocations' groups that an operator stopped or purged.
-    pub meddled: bool,
-    /// When somebody last registered the instance again.
+    /// Whether an operator stopped or purged a job, or purged the node.
+    pub work_stopped_by_operator: bool,
+    /// When another party last registered the instance again.
     pub registered_again: Option<Time>,
-    /// When an operator purged the node, or a job before we looked.
+    /// When an operator purged the node, or purged a job before a worker looked.
     pub purged: Option<Time>,
-    /// When a worker first looked at Nomad with a token that sees.
+    /// When a worker first looked at Nomad with full read access.
     pub looked_at: Option<Time>,
     /// When a worker first looked at the Auto Scaling group.
     pub group_looked_at: Option<Time>,
-    /// When the ingress went deaf, each time.
-    pub went_deaf: Vec<Time>,
-    /// When decamp first told Nomad to stop something.
+    /// When each outage of Consul for the ingress began.
+    pub consul_outages_began: Vec<Time>,
+    /// When decamp first drained.
     pub first_drain: Option<Time>,
-    /// When decamp last told Nomad to stop something.
+    /// When decamp last drained.
     pub last_drain: Option<Time>,
-    /// When decamp told Nomad to stop services, each time.
+    /// When decamp made each drain that stops services.
     pub drain_times: Vec<Time>,
     /// Whether EC2 takes the instance back.
     pub interrupted: bool,
     /// How many heartbeats were sent.
     heartbeats: u32,
-    /// Whether two drains met that did not know of one another.
+    /// Whether two workers drained at the same moment without seeing each other's drain.
     pub raced: bool,
-    /// When decamp first forced.
+    /// When decamp first sent a force.
     pub forced: Option<Time>,
-    /// When an operator drained.
+    /// When an operator drained the node.
     pub operator_drained: Option<Time>,
     /// When the node's Consul agent died.
     pub consul_agent_died: Option<Time>,
@@ -96,62 +96,62 @@ pub struct Oracle {
     pub delay_raised: bool,
     /// When an operator deleted a hook.
     pub hook_deleted: Option<Time>,
-    /// When Nomad's agent died.
+    /// When the node's Nomad agent died.
     pub agent_died: Option<Time>,
-    /// How the action ended.
+    /// When and how the action ended.
     pub action_ended: Option<(Time, Ending)>,
-    /// What decamp's accepted completion said.
+    /// When decamp's accepted completion was sent, and its outcome.
     pub verdict: Option<(Time, Outcome)>,
-    /// Until when nobody attended to the departure, last.
+    /// The end of the last time in which no worker worked on the departure.
     pub unattended_until: Time,
     /// When decamp first deregistered a target.
     pub first_deregistered: Option<Time>,
-    /// The groups that decamp asked to be taken out of.
+    /// The target groups that decamp deregistered the instance from.
     pub left: Vec<TargetGroupArn>,
-    /// Whether the stops of an earlier drain went on through the last one.
-    pub stops_through: bool,
-    /// When the last process had ended that ended before decamp's last drain.
-    pub over_before_last_drain: Option<Time>,
+    /// Whether stops of an earlier drain continued through the last drain.
+    pub stops_continue: bool,
+    /// When the last process before decamp's last drain ended.
+    pub last_over_before_last_drain: Option<Time>,
     /// When the last process on the node ended.
     pub last_over: Option<Time>,
-    /// Whether what is registered by hand is waited for by policy.
+    /// Whether the policy waits for services that were registered by hand.
     pub waits_for_by_hand: bool,
-    /// What ran and was drained although the Consul that is asked lists none of it, and when last.
+    /// The last task group that was drained although Consul lists none of its services, and when.
     stopped_unlisted: Option<(Time, String)>,
-    /// Whether system jobs stay by policy.
+    /// Whether the policy leaves system jobs running.
     pub leaves_system_jobs: bool,
-    /// How much longer than usual the answers of one system take: for so long workers do not know of one another.
+    /// How much longer than usual the answers of one system take. For this long workers may not see each other's writes.
     pub slowness: Duration,
-    /// What the departure was given.
+    /// The bounds of the departure.
     pub bounds: Bounds,
-    /// The first deadline of our drains.
+    /// The first deadline of decamp's drains.
     pub deadline: Option<Time>,
-    /// The earliest deadline that a drain of ours has had: of two that met the later one may hold.
+    /// The earliest deadline that any of decamp's drains has had. Of two concurrent drains the later deadline may apply.
     earliest_deadline: Option<Time>,
-    /// When the worker that acts now first looked at Nomad with a token that sees.
+    /// When the acting worker first looked at Nomad with full read access.
     pub actor_looked_at: Option<Time>,
     deadlines: Vec<(NodeId, Time)>,
     landed: Option<Time>,
     job_purged: Option<Time>,
-    /// How many workers there were.
+    /// How many workers have started.
     pub workers: u64,
-    /// Which of them acts now.
+    /// The number of the acting worker.
     pub actor: u64,
-    /// When a worker last deregistered a target, and which.
+    /// When a worker last deregistered a target, and the worker's number.
     last_deregistered: Option<(Time, u64)>,
-    /// When a worker first saw it registered by an address.
+    /// When a worker first saw the instance registered by an address.
     by_address: Option<Time>,
     held: bool,
     /// When a hold ended.
     unheld: Option<Time>,
     agent_last_died: Option<Time>,
     agent_back: Option<Time>,
-    /// Which worker's completion was effective.
+    /// The number of the worker whose completion was accepted.
     completed_by: Option<u64>,
     caught_up: Option<Time>,
     detached: Option<Time>,
-    blindness: blind::Blindness,
-    /// Allocations with a disk that migrates, and until when their replacements copy it.
+    consul_outages: consul_outages::ConsulOutages,
+    /// Allocations with a migrating disk, and until when their replacements copy it.
     copying: Vec<(AllocationNumber, Time)>,
 }
 
@@ -160,68 +160,69 @@ impl Oracle {
         self.violations.push(Violation { at, rule, what });
     }
 
-    /// Something happened in Auto Scaling.
-    pub fn auto_scaling(&mut self, at: Time, cast: &Cast, happening: &Happening) {
-        // Another terminating hook of the group is somebody else's to complete.
+    /// Called for everything that happens in Auto Scaling.
+    pub fn auto_scaling(&mut self, at: Time, subject: &Subject, happening: &Happening) {
+        // decamp does not complete another terminating hook of the group.
         if let Happening::ActionEnded { instance, hook, ending } = happening
-            && *instance == cast.instance
+            && *instance == subject.instance
             && **hook == *OUR_HOOK
         {
             self.action_ended = Some((at, *ending));
         }
     }
 
-    /// The machine is about to stop.
+    /// Called when the machine stops.
     pub fn machine_stops(&mut self, at: Time) {
         self.machine_stopped = Some(at);
     }
 
-    /// Somebody else does something.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the hands that it judges by")]
-    pub fn hand(&mut self, at: Time, hand: &Hand) {
-        match hand {
-            Hand::MachineDies => self.machine_died = true,
-            Hand::Hold(held) => {
-                // A hold that nobody saw stopped nobody's clock.
+    /// Called for each intervention of another party.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the interventions that it needs")]
+    pub fn intervention(&mut self, at: Time, intervention: &Intervention) {
+        match intervention {
+            Intervention::MachineDies => self.machine_died = true,
+            Intervention::Hold(held) => {
+                // A hold that no worker saw did not stop a worker's clock.
                 self.unheld = Some(at).filter(|_| self.held && !*held && self.group_looked_at.is_some());
                 self.held = *held;
             }
-            Hand::Detach => self.detached = self.detached.or(Some(at)),
-            Hand::PurgeJob | Hand::StopJob | Hand::PurgeNode => {
-                self.meddled = true;
-                if *hand == Hand::PurgeNode || *hand == Hand::PurgeJob && self.looked_at.is_none() {
+            Intervention::Detach => self.detached = self.detached.or(Some(at)),
+            Intervention::PurgeJob | Intervention::StopJob | Intervention::PurgeNode => {
+                self.work_stopped_by_operator = true;
+                if *intervention == Intervention::PurgeNode || *intervention == Intervention::PurgeJob && self.looked_at.is_none()
+                {
                     self.purged = self.purged.or(Some(at));
                 }
-                if *hand == Hand::PurgeJob {
+                if *intervention == Intervention::PurgeJob {
                     self.job_purged = self.job_purged.or(Some(at));
                 }
             }
-            Hand::Register(_) => self.registered_again = Some(at),
-            Hand::LandOn(_) => self.landed = self.landed.or(Some(at)),
-            Hand::Lag(false) => self.caught_up = Some(at),
-            Hand::DeafIngress(deaf) => self.goes_deaf(at, *deaf),
-            Hand::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
-            Hand::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
-            Hand::RaiseDelay(..) => self.delay_raised = true,
-            Hand::KillAgent => {
+            Intervention::Register(_) => self.registered_again = Some(at),
+            Intervention::LandOn(_) => self.landed = self.landed.or(Some(at)),
+            Intervention::Lag(false) => self.caught_up = Some(at),
+            Intervention::IngressLosesConsul(away) => self.consul_goes_or_returns(at, *away),
+            Intervention::Drain(..) => self.operator_drained = self.operator_drained.or(Some(at)),
+            Intervention::KillConsulAgent => self.consul_agent_died = self.consul_agent_died.or(Some(at)),
+            Intervention::RaiseDelay(..) => self.delay_raised = true,
+            Intervention::KillAgent => {
                 self.agent_died = self.agent_died.or(Some(at));
                 self.agent_last_died = Some(at);
             }
-            Hand::ReviveAgent => self.agent_back = Some(at),
-            Hand::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
+            Intervention::ReviveAgent => self.agent_back = Some(at),
+            Intervention::DeleteHook(_) => self.hook_deleted = self.hook_deleted.or(Some(at)),
             _ => {}
         }
     }
 
-    /// Something happened to a process. S1: nothing that a load balancer may still send to is stopped by us.
-    /// `untold` is the address at which it is a target and which nothing tells.
+    /// Called for each event of a process. S1: decamp stops nothing to which a load balancer may still send. `unreported` is an address at
+    /// which the instance is a target and which no system reports.
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
     pub fn process(
         &mut self,
         at: Time,
         event: Event,
         ours: bool,
-        untold: Option<IpAddr>,
+        unreported: Option<IpAddr>,
         nomad: &Nomad,
         traffic: &Traffic,
         balancers: &LoadBalancers,
@@ -232,33 +233,33 @@ impl Oracle {
         match event.what {
             What::Over => {
                 self.last_over = Some(at);
-                self.disk_is_left(at, event.allocation, nomad);
+                self.begin_copy_of_disk(at, event.allocation, nomad);
             }
             What::Ended { .. } => self.last_over = Some(at),
             What::Signalled => {
                 let by_us = self.first_drain.is_some()
                     && self.forced.is_none()
                     && self.machine_stopped.is_none()
-                    && !self.meddled
+                    && !self.work_stopped_by_operator
                     && self.agent_died.is_none()
-                    // Two minutes may be too short for the delay: then what is cut is foreseen by name (ADR 0014).
+                    // Two minutes may be too short for the delay. Then a finding foresees what is cut (ADR 0014).
                     && !self.interrupted
                     && !self.just_registered_again()
                     && !self.delay_unknown()
                     && self.operator_drained.is_none();
-                let waited_out = untold.filter(|_| self.waited_for_addresses(at));
-                if by_us && let Some((target, port)) = traffic.routed_door(event.allocation, balancers, waited_out) {
+                let waited_out = unreported.filter(|_| self.waited_for_addresses(at));
+                if by_us && let Some((target, port)) = traffic.routed_backend(event.allocation, balancers, waited_out) {
                     let group = nomad.allocation(event.allocation).group;
                     let title = nomad.groups()[group.index()].spec.group.title();
                     self.broke(at, "S1", format!("{title} was stopped while {target}:{port} was still routed to"));
                 }
             }
-            What::ToldToStop => self.capacity(at, event, nomad),
+            What::ToldToStop => self.check_capacity(at, event, nomad),
             What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } => {}
         }
     }
 
-    /// An effect of ours arrives. S3, S4, S5, S10.
+    /// Called when a worker's effect arrives at its system. S3, S4, S5, S10.
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
     pub fn effect(
         &mut self,
@@ -269,15 +270,15 @@ impl Oracle {
         nomad: &Nomad,
         consul: &Consul,
         balancers: &LoadBalancers,
-        cast: &Cast,
+        subject: &Subject,
     ) {
-        self.promised(at, effect, auto_scaling, nomad, cast);
-        self.hurried(at, departure, effect, auto_scaling, nomad, balancers, cast);
+        self.check_promises(at, effect, auto_scaling, nomad, subject);
+        self.check_haste(at, departure, effect, auto_scaling, nomad, balancers, subject);
         match effect {
             Effect::Heartbeat(_) => self.heartbeats += 1,
-            Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.own_node(at, *node, nomad, cast),
+            Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.check_own_node(at, *node, nomad, subject),
             Effect::Deregister { group, targets } => {
-                if let Some(foreign) = targets.iter().find(|t| !cast.owns(&t.id)) {
+                if let Some(foreign) = targets.iter().find(|t| !subject.owns(&t.id)) {
                     self.broke(at, "S5", format!("{} in {} is not ours", foreign.id, group.name()));
                 }
                 self.first_deregistered.get_or_insert(at);
@@ -285,22 +286,22 @@ impl Oracle {
                 self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {
-                self.own_node(at, *node, nomad, cast);
-                self.drains_in_sight(at, meta.phase, nomad, cast);
+                self.check_own_node(at, *node, nomad, subject);
+                self.check_unlisted_services(at, meta.phase, nomad, subject);
                 if self.first_drain.is_some() {
-                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == cast.node && a.life == Life::Stopping);
-                    // What the first drain stops may go on stopping through the second.
-                    self.over_before_last_drain = if stopping { None } else { self.last_over };
-                    self.stops_through = stopping;
+                    let stopping = nomad.allocations().iter().any(|a| Some(a.node) == subject.node && a.life == Life::Stopping);
+                    // The stops of the first drain may continue through the second.
+                    self.last_over_before_last_drain = if stopping { None } else { self.last_over };
+                    self.stops_continue = stopping;
                 }
                 self.first_drain.get_or_insert(at);
                 let before = self.last_drain.replace(at);
-                // One that is sent again stops system jobs alone (ADR 0004).
+                // A drain that is sent again stops only system jobs (ADR 0004).
                 if meta.phase != Phase::Resent {
                     self.drain_times.push(at);
                 }
                 self.interrupted |= matches!(departure.cause, decamp_core::decide::Cause::Interruption { .. });
-                // A drain that begins when there is no time left is a force by another name.
+                // A drain without time for its deadline is a force.
                 if meta.phase == Phase::Forced || deadline.span() <= Duration::from_secs(1) {
                     self.forced.get_or_insert(at);
                 }
@@ -310,13 +311,13 @@ impl Oracle {
                 self.raced |= raced;
                 let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
                 let first = known.map_or(force, |first| if raced { first.max(force) } else { first });
-                // Without a leader it is refused, and sets none.
+                // Without a leader Nomad refuses the drain.
                 if nomad.has_leader() {
                     self.deadlines.retain(|(of, _)| of != node);
                     self.deadlines.push((*node, first));
                 }
                 self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
-                // Two workers that drain at the same moment cannot know of one another; a force comes when a deadline did not act.
+                // Two workers that drain at the same moment cannot see each other's drain. A force follows a deadline that did not work.
                 let exempt = raced
                     || self.lagged(at, nomad)
                     || self.purged.is_some()
@@ -340,57 +341,57 @@ impl Oracle {
             }
             Effect::Complete { of, result, verdict } => {
                 let mut actions = auto_scaling.instance(departure.instance).into_iter().flat_map(|i| &i.actions);
-                // One with another action's token is refused: it completes nothing.
+                // Auto Scaling refuses a completion with the token of another action.
                 let named = |token: &decamp_core::ids::ActionToken| of.token.as_ref().is_none_or(|of| of == token);
                 let open = actions.any(|a| a.is_open() && a.hook == of.hook && named(&a.token));
-                // Whoever may think that the time is up has none to give.
-                let in_time = self.earliest_end(departure, auto_scaling, cast).is_some_and(|end| at + LAST_LOOK < end);
+                // A worker that may believe that the time is up need not wait longer.
+                let in_time = self.earliest_end(departure, auto_scaling, subject).is_some_and(|end| at + LAST_LOOK < end);
                 if open {
                     self.completed_by = Some(self.actor);
                     if *verdict == Outcome::AgentDead && in_time {
-                        self.gives_up_no_agent_early(at);
+                        self.check_dead_agent_wait(at);
                     }
                 }
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
-                    self.complete_implies_drained(at, verdict, nomad, consul, balancers, cast);
-                    self.saw_what_is_gone(at, verdict, consul, balancers, cast);
+                    self.check_drained(at, verdict, nomad, consul, balancers, subject);
+                    self.check_evidence(at, verdict, consul, balancers, subject);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
-                        self.gives_up_no_leftover(at, consul, nomad, cast);
+                        self.check_leftovers(at, consul, nomad, subject);
                     }
-                    self.lets_nothing_alive_go(at, departure, verdict, auto_scaling, nomad, consul, cast);
+                    self.check_lost_agent(at, departure, verdict, auto_scaling, nomad, consul, subject);
                 }
             }
         }
     }
 
-    /// Whether a look right before may have been answered by a server that lags, or did until a moment ago.
+    /// Whether a lagging server may have answered a look right before: one that lags now, or did until a moment ago.
     fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
         let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
         just_caught_up || nomad.lags(crate::nomad::Read::Stale)
     }
 
-    /// Whether the delay that reads now may not be the one that the instance was deregistered with.
+    /// Whether the current delay may differ from the one with which the instance was deregistered.
     #[must_use]
     pub fn delay_unknown(&self) -> bool {
         self.delay_raised
     }
 
-    /// Whether somebody registered the instance again so shortly before a drain that no look could show it, or after it.
+    /// Whether another party registered the instance again after a drain, or so shortly before it that no look could show it.
     #[must_use]
     pub fn just_registered_again(&self) -> bool {
         self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
     }
 
-    /// Whether an allocation landed so late that no look before the completion showed it.
+    /// Whether an allocation started on the node so late that no look before the completion showed it.
     #[must_use]
     pub fn landed_unseen(&self) -> bool {
         self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
     }
 
-    fn own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, cast: &Cast) {
+    fn check_own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, subject: &Subject) {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
-        if instance.is_some_and(|i| i != cast.instance) {
+        if instance.is_some_and(|i| i != subject.instance) {
             self.broke(at, "S5", format!("node {node} is not ours"));
         }
     }

@@ -1,4 +1,4 @@
-//! Many departures, on all cores: each draws its cluster and its faults from its seed, is played, and is added up.
+//! Simulates many departures on all cores. Each draws its cluster and its faults from its seed.
 
 mod alarms;
 mod sum;
@@ -11,10 +11,10 @@ pub use self::alarms::{Alarms, false_alarms};
 pub use self::sum::{Broken, Sum};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
-use super::luck::Luck;
-use super::play::{Play, Played, play};
+use super::rng::Rng;
+use super::run::{Run, RunReport, run_departure};
 
-/// Seeds are handed out to the cores in stretches of this many.
+/// How many seeds a core takes at a time.
 const STRETCH: u64 = 64;
 
 /// Which faults may be drawn.
@@ -24,7 +24,7 @@ pub enum Draw {
     None,
     /// Any.
     All,
-    /// Some of these, one at least.
+    /// Some of these, at least one.
     Among(Faults),
 }
 
@@ -53,44 +53,44 @@ impl FromStr for Draw {
 pub struct Simulation {
     /// How many departures.
     pub departures: u64,
-    /// The first seed; the others follow.
+    /// The first seed. The following departures have the next seeds.
     pub seed: u64,
     /// Which faults may be drawn.
     pub draw: Draw,
-    /// Who drives.
+    /// The driver.
     pub driver: Driver,
-    /// Stop at the first departure in which something was broken, or a request was lost by the driver.
+    /// Whether to stop at the first departure that broke an invariant or in which the driver lost a request.
     pub stop_at_first: bool,
 }
 
 /// The faults of one seed.
 #[must_use]
 pub fn faults_of(seed: u64, draw: Draw) -> Faults {
-    let mut luck = Luck::new(seed ^ 0x000f_a017_5000_0001);
+    let mut rng = Rng::new(seed ^ 0x000f_a017_5000_0001);
     let (from, many) = match draw {
         Draw::None => return Faults::NONE,
-        Draw::All => (Faults::every(), [0, 1, 1, 1, 2, 2, 2, 3, 3, 5][usize::try_from(luck.below(10)).unwrap_or(0)]),
-        Draw::Among(faults) => (faults, 1 + luck.below(faults.len().max(1) as u64)),
+        Draw::All => (Faults::every(), [0, 1, 1, 1, 2, 2, 2, 3, 3, 5][usize::try_from(rng.below(10)).unwrap_or(0)]),
+        Draw::Among(faults) => (faults, 1 + rng.below(faults.len().max(1) as u64)),
     };
     let all: Vec<Fault> = from.iter().collect();
     let mut drawn = Faults::NONE;
     for _ in 0..many {
-        if let Some(fault) = usize::try_from(luck.below(all.len() as u64)).ok().and_then(|place| all.get(place)) {
+        if let Some(fault) = usize::try_from(rng.below(all.len() as u64)).ok().and_then(|place| all.get(place)) {
             drawn = drawn.with(*fault);
         }
     }
     drawn
 }
 
-/// Plays one seed, as the simulation does.
+/// Runs the departure of one seed, as the simulation does.
 #[must_use]
-pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> Played {
-    play(driver, &Play { seed, faults: faults_of(seed, draw), trace, ..Play::default() })
+pub fn play_seed(seed: u64, draw: Draw, driver: &Driver, trace: bool) -> RunReport {
+    run_departure(driver, &Run { seed, faults: faults_of(seed, draw), trace, ..Run::default() })
 }
 
-/// Simulates on all cores. `progress` hears how many departures are done, now and then, on the calling thread.
+/// Simulates on all cores. Calls `progress` from time to time with the number of finished departures, on the calling thread.
 pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
-    let begun = Instant::now();
+    let started = Instant::now();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let mut sums: Vec<Sum> = Vec::new();
@@ -104,8 +104,8 @@ pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
                 }
                 for place in from..(from + STRETCH).min(simulation.departures) {
                     let seed = simulation.seed.wrapping_add(place);
-                    let played = play_seed(seed, simulation.draw, &simulation.driver, false);
-                    sum.add(seed, faults_of(seed, simulation.draw), &played);
+                    let report = play_seed(seed, simulation.draw, &simulation.driver, false);
+                    sum.add(seed, faults_of(seed, simulation.draw), &report);
                 }
                 done.fetch_add(STRETCH, Ordering::Relaxed);
                 if simulation.stop_at_first && sum.is_broken() {
@@ -121,6 +121,6 @@ pub fn simulate(simulation: &Simulation, mut progress: impl FnMut(u64)) -> Sum {
         sums = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
     });
     let mut all = sums.into_iter().fold(Sum::default(), Sum::and);
-    all.took = begun.elapsed();
+    all.took = started.elapsed();
     all
 }

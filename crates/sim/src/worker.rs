@@ -1,7 +1,7 @@
-//! One worker: a process that drives a departure through the pretend world, with its own clock, its own memory, and its own death.
+//! One worker: a simulated process that runs a departure, with its own clock, its own memory and its own crashes.
 
+mod consul_outage;
 mod looks;
-mod vanishing;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -11,61 +11,61 @@ use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
 
+use super::api_faults::{CallOutcome, one_way_time};
 use super::load_balancers::{Known, Named};
 use super::nomad::{DrainSpec, Note};
-use super::stage::Stage;
-use super::weather::{Fate, one_way};
+use super::world::SimWorld;
 use decamp_core::decide::{Departure, Effect, EffectKind, Part, Refusal, Showing, Snapshot, System};
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
-/// A call that gets no answer is given up after this.
+/// A worker gives up a call without an answer after this.
 const TIME_OUT: Duration = Duration::from_secs(5);
-/// A blocking query of Consul is held for so long, and tells then that Consul is there.
-pub(crate) const CONSUL_TELLS_EVERY: Duration = Duration::from_millis(2_500);
-/// After a watch woke us, the next one is not asked for sooner.
+/// Consul answers a blocking query after this long at the latest, which shows that Consul is there.
+pub(crate) const CONSUL_ANSWERS_EVERY: Duration = Duration::from_millis(2_500);
+/// The shortest time between two answers of a watch.
 const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
-/// Right before or right after the effect of this number, counted over all workers, the worker is killed.
+/// Where a worker is killed: right before or right after the effect with this number, counted over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrashPoint {
     /// The effect's number, from 0.
     pub effect: u32,
-    /// After it took effect, and before its answer; else before it was sent.
+    /// Whether the worker is killed after the effect took place and before its answer. Otherwise it is killed before it sends the call.
     pub after: bool,
 }
 
-/// A worker.
+/// A simulated worker.
 pub struct Worker<'s> {
     number: u64,
-    stage: &'s RefCell<Stage>,
+    world: &'s RefCell<SimWorld>,
     wake: Cell<Time>,
     watched: Cell<Option<(u64, u64)>>,
-    /// When Consul was last asked.
+    /// When it last asked Consul.
     consul_asked: Cell<Time>,
-    /// The indices that the last looks at Nomad and at Consul answered.
+    /// The indices in the last answers of Nomad and Consul.
     looked: Cell<(u64, u64)>,
     skew_ms: Cell<i64>,
     synced: Cell<bool>,
     started: Time,
     warm: bool,
     known: RefCell<Vec<(TargetGroupArn, Known)>>,
-    /// Whether it was told the zones of instances, which never change.
+    /// Whether it has read the zones of instances, which never change.
     knows_zones: Cell<bool>,
-    /// The node's index that our last write left: older answers prove nothing (S7).
+    /// The node's index after this worker's last write: older answers prove nothing (S7).
     written_index: Cell<u64>,
     stale_reads: bool,
     crashes: &'s RefCell<Vec<CrashPoint>>,
     effects: &'s Cell<u32>,
     dead: Cell<bool>,
-    /// When it first looked at Nomad with a token that sees.
-    first_sight: Cell<Option<Time>>,
-    /// How many calls are on their way to a server: they arrive, whatever becomes of the worker.
+    /// When it first looked at Nomad with full read access.
+    first_full_look: Cell<Option<Time>>,
+    /// How many calls are on their way to a server. They arrive even if the worker dies.
     sending: Cell<u32>,
 }
 
-/// Until a time has come.
+/// Waits until a time.
 struct Until<'w, 's> {
     worker: &'w Worker<'s>,
     at: Time,
@@ -82,7 +82,7 @@ impl Future for Until<'_, '_> {
     }
 }
 
-/// Until a time has come, or something changed in Nomad or Consul since the given versions.
+/// Waits until a time, or until Nomad or Consul has changed since the given versions.
 struct UntilNews<'w, 's> {
     worker: &'w Worker<'s>,
     at: Time,
@@ -108,10 +108,10 @@ impl Future for UntilNews<'_, '_> {
 }
 
 impl<'s> Worker<'s> {
-    /// A worker that starts now. Its clock is wrong by `skew_ms` until a server is heard.
+    /// A worker that starts now. Its clock is wrong by `skew_ms` until a server of AWS has answered.
     #[must_use]
     pub fn new(
-        stage: &'s RefCell<Stage>,
+        world: &'s RefCell<SimWorld>,
         skew_ms: i64,
         warm: bool,
         stale_reads: bool,
@@ -119,12 +119,12 @@ impl<'s> Worker<'s> {
         effects: &'s Cell<u32>,
     ) -> Self {
         let number = {
-            let oracle = &mut stage.borrow_mut().oracle;
+            let oracle = &mut world.borrow_mut().oracle;
             oracle.workers += 1;
             oracle.workers
         };
         Self {
-            stage,
+            world,
             number,
             wake: Cell::new(Time::NEVER),
             watched: Cell::new(None),
@@ -132,7 +132,7 @@ impl<'s> Worker<'s> {
             looked: Cell::new((0, 0)),
             skew_ms: Cell::new(skew_ms),
             synced: Cell::new(false),
-            started: stage.borrow().now,
+            started: world.borrow().now,
             warm,
             known: RefCell::new(Vec::new()),
             knows_zones: Cell::new(false),
@@ -141,7 +141,7 @@ impl<'s> Worker<'s> {
             crashes,
             effects,
             dead: Cell::new(false),
-            first_sight: Cell::new(None),
+            first_full_look: Cell::new(None),
             sending: Cell::new(0),
         }
     }
@@ -152,75 +152,80 @@ impl<'s> Worker<'s> {
         self.number
     }
 
-    /// Whether it was killed at one of its effects.
+    /// Whether the worker was killed at one of its effects.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         self.dead.get()
     }
 
-    /// Whether a call of its is on its way to a server.
+    /// Whether a call of this worker is on its way to a server.
     #[must_use]
     pub fn is_sending(&self) -> bool {
         0 < self.sending.get()
     }
 
-    /// Before it is polled: forgets what it waited for.
+    /// Called before each poll: forgets what the worker waited for.
     pub fn begin_poll(&self) {
         self.wake.set(Time::NEVER);
         self.watched.set(None);
     }
 
-    /// When it wants to go on.
+    /// When the worker wants to continue.
     #[must_use]
     pub fn wakes(&self) -> Time {
         self.wake.get()
     }
 
-    /// Whether it watches.
+    /// Whether it watches Nomad or Consul.
     #[must_use]
     pub fn is_watching(&self) -> bool {
         self.watched.get().is_some()
     }
 
-    /// Whether it watches, and there is news.
+    /// Whether it watches Nomad or Consul, and one of them has changed.
     #[must_use]
     pub fn has_news(&self) -> bool {
         self.watched.get().is_some_and(|versions| versions != self.versions())
     }
 
     fn true_now(&self) -> Time {
-        self.stage.borrow().now
+        self.world.borrow().now
     }
 
-    /// What a blocking query waits on: the indices of the node's allocations and of its registrations.
+    /// The indices that a blocking query waits on: of the node's allocations and of its registrations.
     fn versions(&self) -> (u64, u64) {
-        versions_of(&self.stage.borrow())
+        versions_of(&self.world.borrow())
     }
 
     fn sleep_until(&self, at: Time) -> Until<'_, 's> {
         Until { worker: self, at }
     }
 
-    /// One call: there, its effect, and back. `None` if it was not answered.
-    async fn call<T>(&self, system: System, write: Option<EffectKind>, ask: impl FnOnce(&mut Stage) -> T) -> Result<T, Fate> {
-        let (there, back, fate) = {
-            let stage = &mut *self.stage.borrow_mut();
+    /// Makes one call: the way there, its effect, and the way back.
+    async fn call<T>(
+        &self,
+        system: System,
+        write: Option<EffectKind>,
+        ask: impl FnOnce(&mut SimWorld) -> T,
+    ) -> Result<T, CallOutcome> {
+        let (there, back, outcome) = {
+            let world = &mut *self.world.borrow_mut();
             match (system, write) {
-                (_, Some(EffectKind::Heartbeat)) => stage.calls.heartbeats += 1,
-                (System::AutoScaling | System::LoadBalancers, _) => stage.calls.aws += 1,
-                (System::Nomad, _) => stage.calls.nomad += 1,
-                (System::Consul, _) => stage.calls.consul += 1,
+                (_, Some(EffectKind::Heartbeat)) => world.calls.heartbeats += 1,
+                (System::AutoScaling | System::LoadBalancers, _) => world.calls.aws += 1,
+                (System::Nomad, _) => world.calls.nomad += 1,
+                (System::Consul, _) => world.calls.consul += 1,
             }
-            let there = stage.now + one_way(system, &mut stage.luck);
-            let back = one_way(system, &mut stage.luck) + stage.weather.slowness(system);
-            (there, back, stage.weather.fate(system, write, there, &mut stage.luck))
+            let there = world.now + one_way_time(system, &mut world.rng);
+            let back = one_way_time(system, &mut world.rng) + world.api_faults.slowness(system);
+            (there, back, world.api_faults.call_outcome(system, write, there, &mut world.rng))
         };
         self.sending.set(self.sending.get() + 1);
         self.sleep_until(there).await;
         self.sending.set(self.sending.get() - 1);
-        match fate {
-            Fate::Answered => {
-                let answer = ask(&mut self.stage.borrow_mut());
+        match outcome {
+            CallOutcome::Answered => {
+                let answer = ask(&mut self.world.borrow_mut());
                 self.stop_if_dead().await;
                 self.sleep_until(there + back).await;
                 if matches!(system, System::AutoScaling | System::LoadBalancers) {
@@ -228,31 +233,31 @@ impl<'s> Worker<'s> {
                 }
                 Ok(answer)
             }
-            Fate::AnswerLost => {
-                ask(&mut self.stage.borrow_mut());
+            CallOutcome::AnswerLost => {
+                ask(&mut self.world.borrow_mut());
                 self.stop_if_dead().await;
                 self.sleep_until(there + TIME_OUT).await;
-                Err(fate)
+                Err(outcome)
             }
-            Fate::Lost => {
+            CallOutcome::Lost => {
                 self.sleep_until(there + TIME_OUT).await;
-                Err(fate)
+                Err(outcome)
             }
-            Fate::Throttled | Fate::Denied => {
+            CallOutcome::Throttled | CallOutcome::Denied => {
                 self.sleep_until(there + back).await;
-                Err(fate)
+                Err(outcome)
             }
         }
     }
 
-    /// A dead worker never goes on.
+    /// Stops a dead worker for good.
     async fn stop_if_dead(&self) {
         if self.dead.get() {
             self.sleep_until(Time::NEVER).await;
         }
     }
 
-    /// Whether the plan kills it at this side of the current effect.
+    /// Kills the worker if a crash is planned at this side of the current effect.
     fn crash(&self, after: bool) {
         let point = CrashPoint { effect: self.effects.get(), after };
         let mut crashes = self.crashes.borrow_mut();
@@ -262,39 +267,39 @@ impl<'s> Worker<'s> {
         }
     }
 
-    fn take_effect(stage: &mut Stage, departure: &Departure, effect: &Effect) -> Result<u64, Refusal> {
+    fn take_effect(world: &mut SimWorld, departure: &Departure, effect: &Effect) -> Result<u64, Refusal> {
         match effect {
             Effect::Heartbeat(of) => {
                 let instance = of.token.is_none().then_some(departure.instance);
-                let answer = stage.auto_scaling.heartbeat(&departure.asg, &of.hook, of.token.as_ref(), instance);
+                let answer = world.auto_scaling.heartbeat(&departure.asg, &of.hook, of.token.as_ref(), instance);
                 answer.map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::Complete { of, result, .. } => {
                 let instance = of.token.is_none().then_some(departure.instance);
-                let answer = stage.auto_scaling.complete(&departure.asg, &of.hook, of.token.as_ref(), instance, *result);
+                let answer = world.auto_scaling.complete(&departure.asg, &of.hook, of.token.as_ref(), instance, *result);
                 answer.map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::Deregister { group, targets } => {
                 let named: Vec<Named> =
                     targets.iter().map(|t| Named { id: t.id.clone(), port: Some(t.port), zone: t.zone.clone() }).collect();
-                stage.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
+                world.balancers.deregister(group, &named).map(|()| 0).map_err(|error| error.refusal())
             }
             Effect::MakeIneligible(node) => {
-                let token = stage.cast.nomad_token.clone();
-                let answer = stage.nomad.set_eligibility(&token, *node, false);
+                let token = world.subject.nomad_token.clone();
+                let answer = world.nomad.set_eligibility(&token, *node, false);
                 answer.map(|w| w.index).map_err(|error| error.refusal())
             }
             Effect::Note { node, notes } => {
-                let token = stage.cast.nomad_token.clone();
+                let token = world.subject.nomad_token.clone();
                 let keys: Vec<_> = notes.iter().map(|note| (note.what.key().into(), Some(note.text().into()))).collect();
-                // What it shows is shown later: nothing is to be read after it.
-                stage.nomad.apply_metadata(&token, *node, &keys).map(|_| 0).map_err(|error| error.refusal())
+                // Nomad shows the note later, and no read waits for it.
+                world.nomad.apply_metadata(&token, *node, &keys).map(|_| 0).map_err(|error| error.refusal())
             }
             Effect::Drain { node, deadline, ignore_system_jobs, meta } => {
-                let token = stage.cast.nomad_token.clone();
+                let token = world.subject.nomad_token.clone();
                 let deadline_ns = i64::try_from(deadline.nanoseconds()).unwrap_or(i64::MAX);
                 let spec = DrainSpec { deadline_ns, ignore_system_jobs: *ignore_system_jobs };
-                let answer = stage.nomad.set_drain(&token, *node, spec, Note::Ours(meta.clone()));
+                let answer = world.nomad.set_drain(&token, *node, spec, Note::Ours(meta.clone()));
                 answer.map(|w| w.index).map_err(|error| error.refusal())
             }
         }
@@ -319,8 +324,7 @@ impl World for Worker<'_> {
     }
 
     async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
-        // What the worker calls `until` is by its own clock.
-        let until = self.true_now() + until.since(self.now());
+        let until = self.true_now() + until.since(self.now()); // by its own clock
         let (nomad, consul) = (watch.contains(&Part::Nomad), watch.contains(&Part::Consul));
         if !nomad && !consul {
             self.sleep_until(until).await;
@@ -328,12 +332,11 @@ impl World for Worker<'_> {
         }
         let earliest = self.true_now() + WATCH_PAUSE;
         let (current, looked) = (self.versions(), self.looked.get());
-        // What is not watched never wakes.
+        // A system that is not watched never wakes the worker.
         let versions = (if nomad { looked.0 } else { current.0 }, if consul { looked.1 } else { current.1 });
         let changed = UntilNews { worker: self, at: until, versions };
         let changed = if consul && seen.stops_in_consul().next().is_some() {
-            // Neither future is kept.
-            match select(changed, pin!(self.consul_tells(seen, seen.consul.blind().is_some(), until))).await {
+            match select(changed, pin!(self.await_consul(seen, seen.consul.blind().is_some(), until))).await {
                 Either::Left((changed, _)) => changed,
                 Either::Right((news, _)) => return vec![Showing::Consul(news)],
             }
@@ -365,13 +368,13 @@ impl World for Worker<'_> {
         self.crash(false);
         self.stop_if_dead().await;
         let answer = self
-            .call(system, Some(kind), |stage| {
-                stage.oracle.actor_looked_at = self.first_sight.get();
-                stage.oracle.actor = self.number;
-                stage.before_effect(departure, effect);
-                vanishing::after(stage, effect);
-                let answer = Self::take_effect(stage, departure, effect);
-                stage.tell();
+            .call(system, Some(kind), |world| {
+                world.oracle.actor_looked_at = self.first_full_look.get();
+                world.oracle.actor = self.number;
+                world.before_effect(departure, effect);
+                consul_outage::after(world, effect);
+                let answer = Self::take_effect(world, departure, effect);
+                world.pass_events();
                 self.crash(true);
                 self.effects.set(self.effects.get() + 1);
                 answer
@@ -383,14 +386,14 @@ impl World for Worker<'_> {
                 Ok(())
             }
             Ok(Err(refusal)) => Err(refusal),
-            Err(Fate::Throttled) => Err(Refusal::Throttled),
-            Err(Fate::Denied) => Err(Refusal::Denied("denied".into())),
-            Err(Fate::Answered | Fate::Lost | Fate::AnswerLost) => Err(Refusal::Away("no answer".into())),
+            Err(CallOutcome::Throttled) => Err(Refusal::Throttled),
+            Err(CallOutcome::Denied) => Err(Refusal::Denied("denied".into())),
+            Err(CallOutcome::Answered | CallOutcome::Lost | CallOutcome::AnswerLost) => Err(Refusal::Away("no answer".into())),
         }
     }
 }
 
-fn versions_of(stage: &Stage) -> (u64, u64) {
-    let nomad = stage.cast.node.map_or(0, |n| stage.nomad.node(n).allocations_index);
-    (nomad, stage.consul.node(stage.cast.consul_node).index)
+fn versions_of(world: &SimWorld) -> (u64, u64) {
+    let nomad = world.subject.node.map_or(0, |n| world.nomad.node(n).allocations_index);
+    (nomad, world.consul.node(world.subject.consul_node).index)
 }

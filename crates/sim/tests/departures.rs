@@ -1,4 +1,4 @@
-//! Whole departures in the pretend world: stories that people can read, the same seed twice, and every crash point.
+//! Whole simulated departures: stories that people can read, the same seed twice, and every crash point.
 
 mod stories;
 
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use decamp_core::decide::Loss;
 use decamp_sim::drivers::Driver;
-use decamp_sim::play::{CrashPoint, Play, Played, play};
+use decamp_sim::run::{CrashPoint, Run, RunReport, run_departure};
 use decamp_sim::simulate::{Draw, faults_of, play_seed};
 
 use stories::{all_stories, seed_of};
@@ -16,9 +16,9 @@ fn every_story_is_played_as_it_is_kept() {
     for story in all_stories() {
         let kept = std::fs::read_to_string(story.path()).unwrap_or_else(|why| panic!("{}: {why}", story.path().display()));
         let seed = seed_of(&kept).expect("the second line names the seed");
-        let played = story.play(seed);
-        assert!(story.is_told_by(&played), "{} no longer tells: {}\n{}", story.name, story.about, story.text(seed, &played));
-        let now = story.text(seed, &played);
+        let report = story.run(seed);
+        assert!(story.is_shown_by(&report), "{} no longer shows: {}\n{}", story.name, story.about, story.text(seed, &report));
+        let now = story.text(seed, &report);
         let differs = kept.lines().zip(now.lines()).find(|(kept, now)| kept != now);
         assert!(kept == now, "{} changed, at {differs:?}; if the new one is right: just stories", story.name);
     }
@@ -55,21 +55,21 @@ fn another_seed_is_another_departure() {
 #[test]
 fn a_trace_changes_nothing() {
     for seed in 0..50 {
-        let (quiet, told) =
+        let (quiet, traced) =
             (play_seed(seed, Draw::All, &Driver::Decamp, false), play_seed(seed, Draw::All, &Driver::Decamp, true));
-        assert_eq!(summary(&quiet), summary(&told), "seed {seed}");
+        assert_eq!(summary(&quiet), summary(&traced), "seed {seed}");
     }
 }
 
-/// Seeds with every fault that are few enough for a debug build.
+/// The number of seeds with faults, few enough for a debug build.
 const CLEAN: u64 = 3_000;
 
 #[test]
 fn no_departure_breaks_an_invariant_or_loses_a_request_that_it_had_not_foreseen() {
     for seed in 0..CLEAN {
-        let played = play_seed(seed, Draw::All, &Driver::Decamp, false);
-        assert_eq!(played.violations, [], "seed {seed}");
-        assert_eq!(played.requests.attributable, 0, "seed {seed}: {:?}", played.requests.example);
+        let report = play_seed(seed, Draw::All, &Driver::Decamp, false);
+        assert_eq!(report.violations, [], "seed {seed}");
+        assert_eq!(report.requests.attributable, 0, "seed {seed}: {:?}", report.requests.example);
     }
 }
 
@@ -77,43 +77,43 @@ fn no_departure_breaks_an_invariant_or_loses_a_request_that_it_had_not_foreseen(
 fn one_outage_of_consul_neither_ends_another_nor_hides_it() {
     let both = "consul-away,consul-vanishes".parse().expect("these are faults");
     for seed in 0..300 {
-        let played = play_seed(seed, both, &Driver::Decamp, false);
-        assert_eq!(played.violations, [], "seed {seed}");
-        assert_eq!(played.requests.attributable, 0, "seed {seed}: {:?}", played.requests.example);
+        let report = play_seed(seed, both, &Driver::Decamp, false);
+        assert_eq!(report.violations, [], "seed {seed}");
+        assert_eq!(report.requests.attributable, 0, "seed {seed}: {:?}", report.requests.example);
     }
 }
 
 #[test]
 fn some_departures_cut_the_copy_of_a_disk() {
     let cuts = |seed: &u64| {
-        let played = play_seed(*seed, Draw::None, &Driver::Decamp, false);
-        let cost = |place: usize| played.requests.costly & 1 << place != 0;
-        played.findings.iter().take(64).enumerate().any(|(place, finding)| finding.loss == Loss::DiskCut && cost(place))
+        let report = play_seed(*seed, Draw::None, &Driver::Decamp, false);
+        let cost = |place: usize| report.requests.costly & 1 << place != 0;
+        report.findings.iter().take(64).enumerate().any(|(place, finding)| finding.loss == Loss::DiskCut && cost(place))
     };
     assert!((0..CLEAN).any(|seed| cuts(&seed)), "decamp does not wait for the copy, and the documentation says so");
 }
 
-fn summary(played: &Played) -> (u64, String, Option<String>, u64, u32) {
-    let outcome = played.outcome.as_ref().map(ToString::to_string);
-    (played.mark, played.final_state.clone(), outcome, played.requests.sent, played.effects)
+fn summary(report: &RunReport) -> (u64, String, Option<String>, u64, u32) {
+    let outcome = report.outcome.as_ref().map(ToString::to_string);
+    (report.mark, report.final_state.clone(), outcome, report.requests.sent, report.effects)
 }
 
-fn crashing(seed: u64, crashes: Vec<CrashPoint>) -> Played {
-    play(&Driver::Decamp, &Play { seed, crashes, ..Play::default() })
+fn crashing(seed: u64, crashes: Vec<CrashPoint>) -> RunReport {
+    run_departure(&Driver::Decamp, &Run { seed, crashes, ..Run::default() })
 }
 
-/// What must be the same however often a worker was killed.
+/// Asserts what must be the same with any number of crashes.
 #[track_caller]
-fn same_in_the_end(calm: &Played, crashed: &Played, what: &str) {
+fn same_in_the_end(calm: &RunReport, crashed: &RunReport, what: &str) {
     assert_eq!(crashed.violations, [], "{what}");
     assert_eq!(crashed.requests.attributable, 0, "{what}: {:?}", crashed.requests.example);
-    // Auto Scaling stops listing an instance some time after it was terminated: the next worker comes later.
-    let state = |played: &Played| played.final_state.replacen("Gone,", "Past,", 1);
+    // Auto Scaling stops listing an instance some time after its termination, and after a crash the next worker comes later.
+    let state = |report: &RunReport| report.final_state.replacen("Gone,", "Past,", 1);
     assert_eq!(state(crashed), state(calm), "{what}");
     let outcomes = (calm.outcome.as_ref().map(|o| o.word()), crashed.outcome.as_ref().map(|o| o.word()));
     assert_eq!(outcomes.0, Some("departed"), "{what}");
-    // A worker that dies right after the completion leaves nobody who knows that it was accepted (and nothing to do). One that
-    // comes after the drain has no earlier look at an old Consul, whose empty answers prove nothing alone (ADR 0011).
+    // If a worker dies right after the completion, no worker knows that it was accepted, and nothing is left to do. A worker that starts
+    // after the drain has no earlier look at an old Consul, whose empty answers alone prove nothing (ADR 0011).
     assert!(matches!(outcomes.1, Some("departed" | "already-past" | "gone" | "unconfirmed")), "{what}: {outcomes:?}");
 }
 
@@ -121,10 +121,10 @@ fn points(effects: u32) -> impl Iterator<Item = CrashPoint> {
     (0..effects).flat_map(|effect| [false, true].map(|after| CrashPoint { effect, after }))
 }
 
-/// Seeds without faults that depart in order.
-fn calm_seeds(many: usize) -> Vec<(u64, Played)> {
-    let departs = |played: &Played| played.outcome.as_ref().is_some_and(|o| o.word() == "departed");
-    (0..).map(|seed| (seed, crashing(seed, Vec::new()))).filter(|(_, played)| departs(played)).take(many).collect()
+/// Seeds without faults whose departures end in order.
+fn calm_seeds(many: usize) -> Vec<(u64, RunReport)> {
+    let departs = |report: &RunReport| report.outcome.as_ref().is_some_and(|o| o.word() == "departed");
+    (0..).map(|seed| (seed, crashing(seed, Vec::new()))).filter(|(_, report)| departs(report)).take(many).collect()
 }
 
 #[test]

@@ -1,32 +1,32 @@
-//! Every wrong driver is caught by the simulator, and with how many seeds: a survivor would be a hole in it.
+//! The simulator catches every wrong driver. A survivor would show a gap in the simulator.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use decamp_sim::drivers::{Driver, Mutant};
-use decamp_sim::play::Played;
+use decamp_sim::run::RunReport;
 use decamp_sim::simulate::play_seed;
 
-/// Each is caught within this many seeds.
+/// Each wrong driver must be caught within this many seeds.
 const SEEDS: u64 = 100_000;
 
-/// Each breaks the very rule that a claim names beside it within so many: several may be broken before that one.
+/// Each wrong driver in docs/claims.md must break the rule of its claim within this many seeds. It may break other rules before.
 const SEEDS_OF_A_CLAIM: u64 = 5_000;
 
-/// How one was caught.
+/// How a wrong driver was caught.
 struct Caught {
     seeds: u64,
     by: String,
 }
 
-/// What a departure broke: a rule, or a request that the driver lost.
-fn broken(played: &Played) -> Option<String> {
-    let violation = played.violations.first().map(|v| format!("{}: {}", v.rule, v.what));
-    let lost = || format!("S2: lost a request, {}", played.requests.example.clone().unwrap_or_default());
-    violation.or_else(|| (0 < played.requests.attributable).then(lost))
+/// The first rule that a departure broke, or a request that the driver lost.
+fn broken(report: &RunReport) -> Option<String> {
+    let violation = report.violations.first().map(|v| format!("{}: {}", v.rule, v.what));
+    let lost = || format!("S2: lost a request, {}", report.requests.example.clone().unwrap_or_default());
+    violation.or_else(|| (0 < report.requests.attributable).then(lost))
 }
 
-/// Plays seeds until the mutant breaks something that decamp, with the same seed, does not.
+/// Runs seeds until the mutant breaks a rule and decamp, with the same seed, breaks none.
 fn catch(mutant: Mutant) -> Option<Caught> {
     (0..SEEDS).find_map(|seed| {
         let by = broken(&play_seed(seed, mutant.draw(), &Driver::Mutant(mutant), false))?;
@@ -44,13 +44,13 @@ fn there_are_at_least_thirty_wrong_drivers_and_no_two_of_one_name() {
     assert!(30 <= names.len(), "only {}", names.len());
 }
 
-/// All that a departure broke, by its letter.
-fn rules_broken(played: &Played) -> Vec<&'static str> {
-    let lost = (0 < played.requests.attributable).then_some("S2");
-    played.violations.iter().map(|violation| violation.rule).chain(lost).collect()
+/// All rules that a departure broke.
+fn rules_broken(report: &RunReport) -> Vec<&'static str> {
+    let lost = (0 < report.requests.attributable).then_some("S2");
+    report.violations.iter().map(|violation| violation.rule).chain(lost).collect()
 }
 
-/// The rules of the judge and the wrong drivers that a row of docs/claims.md names beside each other.
+/// The rules of the judge and the wrong drivers in each row of docs/claims.md.
 fn named_together() -> Vec<(String, Vec<String>, Vec<Mutant>)> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/claims.md");
     let text = std::fs::read_to_string(page).expect("the claims are there");
@@ -68,7 +68,7 @@ fn named_together() -> Vec<(String, Vec<String>, Vec<Mutant>)> {
     rows
 }
 
-/// Each wrong driver that a claim names breaks one of the rules that are named beside it, and decamp, with the same seed, does not.
+/// Each wrong driver in a claim breaks one of the claim's rules, and decamp, with the same seed, breaks none of them.
 #[test]
 fn every_claim_that_names_a_wrong_driver_is_broken_by_it() {
     let rows = named_together();
@@ -80,7 +80,7 @@ fn every_claim_that_names_a_wrong_driver_is_broken_by_it() {
             if known.iter().any(|(driver, proved)| *driver == mutant && *proved == rules) {
                 continue;
             }
-            let breaks = |played: &Played| rules_broken(played).iter().any(|rule| rules.iter().any(|named| named == rule));
+            let breaks = |report: &RunReport| rules_broken(report).iter().any(|rule| rules.iter().any(|named| named == rule));
             let found = (0..SEEDS_OF_A_CLAIM).any(|seed| {
                 breaks(&play_seed(seed, mutant.draw(), &Driver::Mutant(mutant), false))
                     && !breaks(&play_seed(seed, mutant.draw(), &Driver::Decamp, false))
@@ -100,8 +100,8 @@ fn every_claim_that_names_a_wrong_driver_is_broken_by_it() {
 
 #[test]
 fn every_wrong_driver_is_caught() {
-    // `MUTANTS` names a part of them.
-    #[expect(clippy::disallowed_methods, reason = "it is no setting of decamp's")]
+    // `MUTANTS` selects mutants by a part of their name.
+    #[expect(clippy::disallowed_methods, reason = "a test reads it, and not decamp")]
     let only = std::env::var("MUTANTS").unwrap_or_default();
     let mutants: Vec<Mutant> = Mutant::all().filter(|mutant| mutant.name().contains(&only)).collect();
     let next = AtomicUsize::new(0);
@@ -119,7 +119,7 @@ fn every_wrong_driver_is_caught() {
     });
     let mut rows = rows.into_inner().expect("no thread panics with it");
     rows.sort_by_key(|(mutant, _)| mutant.name());
-    println!("{:<32} {:>7}  what gave it away", "wrong driver", "seeds");
+    println!("{:<32} {:>7}  how it was caught", "wrong driver", "seeds");
     for (mutant, caught) in &rows {
         match caught {
             Some(Caught { seeds, by }) => println!("{:<32} {seeds:>7}  {by}", mutant.name()),

@@ -1,4 +1,4 @@
-//! Five thousand instances wait at once, and only sweeps heartbeat them, at the rates that an account and a process have by default.
+//! Five thousand instances wait at once, and only sweeps send their heartbeats, at the default rates of an account and a process.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{AutoScaling, Ending, GroupSetup, Happening, HookSetup, LifecycleState};
 use decamp_sim::bucket::Limit;
 use decamp_sim::load_balancers::LoadBalancers;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 const WAITING: u64 = 5_000;
 const MINUTE: Duration = Duration::from_mins(1);
-/// The Terraform module's hook, and what of a function's minute a sweep has.
+/// The time-out of the Terraform module's hook, and the time that a sweep has of a function's minute.
 const TIMEOUT: Duration = Duration::from_secs(900);
 const PASS: Duration = Duration::from_secs(49);
-/// `DECAMP_AUTO_SCALING_RATE`, and what is saved up of it.
+/// The default of `DECAMP_AUTO_SCALING_RATE`, and the burst that it allows.
 const RATE: u32 = 15;
 const BURST: f64 = 75.0;
 /// A call that would wait longer counts as throttled.
 const PATIENCE: f64 = 6.0;
-/// Instances in one look at where they stand.
+/// Instances in one look at their states.
 const A_LOOK: usize = 50;
 const BEGIN: Time = Time(1_800_000_000_000);
 
-/// The process's own limiter: when a call may be sent that is asked for at a time, in seconds; `None` if nobody waits so long.
+/// The process's own rate limiter. `enter` returns when a call may be sent, in seconds; `None` if it would wait too long.
 struct Limiter {
     left: f64,
     as_of: f64,
@@ -42,17 +42,17 @@ impl Limiter {
     }
 }
 
-/// What became of the hooks in forty minutes: how many ran out, and how many heartbeats were sent.
+/// The result of forty minutes: how many hooks ran out, and how many heartbeats were sent and refused.
 #[derive(Debug, Default)]
-struct Went {
+struct SweepResult {
     expired: usize,
     sent: usize,
     refused: usize,
 }
 
-/// Sweeps once a minute for forty minutes. `plan` answers whom a sweep heartbeats, and how long after its beginning.
-fn swept(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -> Vec<(Duration, InstanceId)>) -> Went {
-    let mut luck = Luck::new(7);
+/// Sweeps once a minute for forty minutes. `plan` returns the instances that get a heartbeat in a sweep, and how long after its beginning.
+fn run_sweeps(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -> Vec<(Duration, InstanceId)>) -> SweepResult {
+    let mut rng = Rng::new(7);
     let mut balancers = LoadBalancers::new(BEGIN, 1, Limit::None, Limit::None);
     let mut asg = AutoScaling::new(BEGIN, 2, Limit::Calls { size: 100, refill: 20 });
     let hook = HookSetup::terminating("decamp".into(), TIMEOUT);
@@ -64,11 +64,11 @@ fn swept(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -> Vec
     for id in &all {
         asg.terminate(*id, &mut balancers).expect("it is in service");
     }
-    let mut went = Went::default();
+    let mut result = SweepResult::default();
     for minute in 0..40 {
-        // The schedule is a little late, now and then.
+        // The schedule is up to 5 s late.
         let begins =
-            BEGIN + MINUTE * u32::try_from(minute).expect("forty minutes") + luck.span(Duration::ZERO, Duration::from_secs(5));
+            BEGIN + MINUTE * u32::try_from(minute).expect("forty minutes") + rng.span(Duration::ZERO, Duration::from_secs(5));
         if missed(minute) {
             continue;
         }
@@ -81,27 +81,27 @@ fn swept(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -> Vec
             }
             match limiter.enter(asked) {
                 Some(at) => sending.push((begins + Duration::from_secs_f64(at), id)),
-                None => went.refused += 1,
+                None => result.refused += 1,
             }
         }
         sending.sort();
         for (at, id) in sending {
             asg.advance(at, &mut balancers);
             match asg.heartbeat("web", "decamp", None, Some(id)) {
-                Ok(()) => went.sent += 1,
-                Err(_) => went.refused += 1,
+                Ok(()) => result.sent += 1,
+                Err(_) => result.refused += 1,
             }
         }
         for (_, happening) in asg.happened() {
             if let Happening::ActionEnded { ending: Ending::Expired(_), .. } = happening {
-                went.expired += 1;
+                result.expired += 1;
             }
         }
     }
-    went
+    result
 }
 
-/// As decamp sweeps.
+/// The plan of decamp's sweeps.
 fn fair(begins: Time, all: &[InstanceId]) -> Vec<(Duration, InstanceId)> {
     let sweep = Sweep::begin(begins, MINUTE, all.len(), RATE);
     let mut order = all.to_vec();
@@ -111,29 +111,29 @@ fn fair(begins: Time, all: &[InstanceId]) -> Vec<(Duration, InstanceId)> {
 }
 
 #[test]
-fn five_thousand_hooks_are_kept_by_sweeps_alone() {
-    let went = swept(|_| false, fair);
-    assert_eq!((went.expired, went.refused), (0, 0), "{went:?}");
+fn sweeps_alone_keep_five_thousand_hooks_alive() {
+    let result = run_sweeps(|_| false, fair);
+    assert_eq!((result.expired, result.refused), (0, 0), "{result:?}");
     // Each instance about once in seven minutes.
-    assert!(went.sent < 40 * 5_000 / 6, "{went:?}");
+    assert!(result.sent < 40 * 5_000 / 6, "{result:?}");
 }
 
 #[test]
 fn a_sweep_that_never_came_costs_no_hook() {
-    let went = swept(|minute| minute % 10 == 4, fair);
-    assert_eq!(went.expired, 0, "{went:?}");
+    let result = run_sweeps(|minute| minute % 10 == 4, fair);
+    assert_eq!(result.expired, 0, "{result:?}");
 }
 
 #[test]
 fn sweeps_that_end_before_their_last_heartbeats_cost_no_hook() {
-    // A function at the default rates does not come to the last of a large share (ADR 0018).
-    let went =
-        swept(|_| false, |begins, all| fair(begins, all).into_iter().filter(|(after, _)| *after < PASS * 24 / 25).collect());
-    assert_eq!(went.expired, 0, "{went:?}");
+    // At the default rates a function does not reach the last instances of a large share (ADR 0018).
+    let result =
+        run_sweeps(|_| false, |begins, all| fair(begins, all).into_iter().filter(|(after, _)| *after < PASS * 24 / 25).collect());
+    assert_eq!(result.expired, 0, "{result:?}");
 }
 
 #[test]
 fn sweeps_that_heartbeat_all_of_them_each_time_starve_the_rest() {
-    let went = swept(|_| false, |_, all| all.iter().map(|id| (Duration::ZERO, *id)).collect());
-    assert!(1_000 < went.expired, "{went:?}");
+    let result = run_sweeps(|_| false, |_, all| all.iter().map(|id| (Duration::ZERO, *id)).collect());
+    assert!(1_000 < result.expired, "{result:?}");
 }

@@ -1,4 +1,4 @@
-# The numbers around a departure that must fit one another. The program has the same arithmetic (crates/core/src/fit.rs); both are tested with
+# The numbers around a departure that must fit one another. The program has the same arithmetic (crates/core/src/lambda_budget.rs); both are tested with
 # the cases of tests/budget.json. Pure: it creates nothing.
 
 locals {

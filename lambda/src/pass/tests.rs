@@ -1,4 +1,4 @@
-//! What one invocation does, answers and leaves undone, in a world that says what the test wants.
+//! What one invocation does and answers, with systems whose answers the test defines.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ mod sweeps;
 
 const INSTANCE: &str = "i-0123456789abcdef0";
 
-/// A group `workers` whose one hook is `decamp`; Nomad is away, so that no departure in it gets far.
+/// A group `workers` with one hook, `decamp`. Nomad does not answer, so no departure ends.
 struct Scripted {
     began: Instant,
     lifecycle: Lifecycle,
     leaving: Result<Vec<Leaving>, Unseen>,
     group: Result<Option<Arc<str>>, Unseen>,
-    /// Whether every write hangs for ever.
+    /// Whether every write hangs forever.
     hangs: bool,
-    /// What Auto Scaling answers when it is asked to replace an instance.
+    /// Auto Scaling's answer to a request to replace an instance.
     replaces: Result<(), Refusal>,
     acts: RefCell<Vec<&'static str>>,
     hidden: RefCell<Vec<(String, Duration)>>,
@@ -56,7 +56,7 @@ impl Scripted {
     }
 }
 
-/// When every test begins: a minute after its events.
+/// The beginning of every test: a minute after its events.
 fn begin() -> Time {
     Time::read("2026-03-04T05:07:07Z").unwrap()
 }
@@ -72,19 +72,19 @@ impl World for Scripted {
 
     async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
         *self.looks.borrow_mut() += 1;
-        let away = || Unseen::Away("connection refused".into());
+        let unavailable = || Unseen::Away("connection refused".into());
         let shown = |part: &Part| match part {
             Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
             Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout)))],
             Part::TargetGroups { groups, .. } => {
-                groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(away()))).collect()
+                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(unavailable()))).collect()
             }
-            Part::Scan => vec![Showing::Scan(Err(away()))],
-            Part::Nomad => vec![Showing::Nomad(Err(away()))],
-            Part::NomadSight => vec![Showing::NomadSight(Err(away()))],
-            Part::Consul => vec![Showing::Consul(Err(away()))],
-            Part::NomadServices => vec![Showing::NomadServices(Err(away()))],
-            Part::Addresses(_) => vec![Showing::Addresses(Err(away()))],
+            Part::Scan => vec![Showing::Scan(Err(unavailable()))],
+            Part::Nomad => vec![Showing::Nomad(Err(unavailable()))],
+            Part::NomadSight => vec![Showing::NomadSight(Err(unavailable()))],
+            Part::Consul => vec![Showing::Consul(Err(unavailable()))],
+            Part::NomadServices => vec![Showing::NomadServices(Err(unavailable()))],
+            Part::Addresses(_) => vec![Showing::Addresses(Err(unavailable()))],
         };
         parts.iter().flat_map(shown).collect()
     }
@@ -171,7 +171,7 @@ fn spot() -> String {
     .to_string()
 }
 
-/// A batch whose messages are named by their place.
+/// A batch whose messages have their index as the id.
 fn batch(bodies: &[&str]) -> String {
     let record = |(n, body): (usize, &&str)| {
         json!({
@@ -183,7 +183,7 @@ fn batch(bodies: &[&str]) -> String {
 }
 
 struct Passed {
-    /// The messages that come back.
+    /// The messages that the queue has to deliver again.
     back: Vec<String>,
     metrics: String,
     took: Duration,
@@ -205,7 +205,7 @@ async fn invoke(fleet: &Scripted, settings: &Settings, event: &str) -> Passed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unfinished_departure_is_kept_alive_and_brought_back_before_the_time_is_up() {
+async fn an_unfinished_departure_gets_a_heartbeat_and_is_handed_back_before_the_time_is_up() {
     let fleet = Scripted::with(Lifecycle::Waiting);
     let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
     assert_eq!(passed.back, ["m-0"]);
@@ -216,18 +216,18 @@ async fn an_unfinished_departure_is_kept_alive_and_brought_back_before_the_time_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_departure_that_is_over_does_not_come_back() {
+async fn a_departure_that_has_ended_is_not_handed_back() {
     for lifecycle in [Lifecycle::Gone, Lifecycle::Past, Lifecycle::Staying("InService".into())] {
         let fleet = Scripted::with(lifecycle);
         let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
         assert!(passed.back.is_empty());
-        assert!(fleet.acts.borrow().iter().all(|act| *act == "heartbeat"), "nothing else is written on an event's word");
+        assert!(fleet.acts.borrow().iter().all(|act| *act == "heartbeat"), "the event alone justifies no other write");
         assert!(passed.metrics.contains("\"Departures\":1.0"), "{}", passed.metrics);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poisoned_record_is_let_go_and_holds_up_nobody() {
+async fn an_invalid_record_is_dropped_and_delays_no_other() {
     let fleet = Scripted::with(Lifecycle::Waiting);
     let foreign = termination(INSTANCE).replace("123456789012", "999999999999");
     let passed = invoke(&fleet, &settings(&[]), &batch(&["{\"cut off", &termination(INSTANCE), &foreign])).await;
@@ -236,7 +236,7 @@ async fn a_poisoned_record_is_let_go_and_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_told_twice_is_done_once_and_answered_for_both() {
+async fn a_duplicate_is_done_once_and_both_messages_are_handed_back() {
     let event = termination(INSTANCE);
     let (one, two) = (Scripted::with(Lifecycle::Waiting), Scripted::with(Lifecycle::Waiting));
     let alone = invoke(&one, &settings(&[]), &batch(&[&event])).await;
@@ -247,7 +247,7 @@ async fn the_same_told_twice_is_done_once_and_answered_for_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn departures_of_one_batch_do_not_wait_for_one_another() {
+async fn departures_of_one_batch_run_concurrently() {
     let fleet = Scripted::with(Lifecycle::Waiting);
     let bodies: Vec<String> = (0..9).map(|n| termination(&format!("i-0000000{n}"))).collect();
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
@@ -257,7 +257,7 @@ async fn departures_of_one_batch_do_not_wait_for_one_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_keeps_all_that_waits_alive_and_waits_for_nothing() {
+async fn a_sweep_sends_heartbeats_for_all_waiting_instances_and_does_not_wait() {
     let one = |number: u64, lifecycle: Lifecycle| Leaving {
         asg: "workers".into(),
         instance: InstanceId::from_number(number),
@@ -275,11 +275,11 @@ async fn a_sweep_keeps_all_that_waits_alive_and_waits_for_nothing() {
     assert_eq!(fleet.heartbeats(), 2);
     assert_eq!(passed.took, Duration::ZERO);
     assert!(passed.metrics.contains("\"InstancesWaiting\":2.0") && passed.metrics.contains("\"InstancesRetained\":1.0"));
-    assert!(!passed.metrics.contains("HandedBack"), "to go on later is how a sweep works");
+    assert!(!passed.metrics.contains("HandedBack"), "a sweep hands nothing back");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_cannot_see_counts_as_none_and_is_not_brought_back() {
+async fn a_sweep_that_cannot_read_the_instances_is_not_counted_and_not_handed_back() {
     let fleet = Scripted { leaving: Err(Unseen::Throttled), ..Scripted::with(Lifecycle::Waiting) };
     let passed = invoke(&fleet, &settings(&[]), &batch(&["{\"decamp\":\"sweep\"}"])).await;
     assert!(passed.back.is_empty() && !passed.metrics.contains("Sweeps"), "{}", passed.metrics);
@@ -295,7 +295,7 @@ async fn an_observer_writes_nothing_and_hides_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spot_instance_that_is_in_no_group_of_ours_is_left_alone() {
+async fn a_spot_instance_in_no_allowed_group_is_ignored() {
     for group in [None, Some("payroll".into())] {
         let fleet = Scripted { group: Ok(group), ..Scripted::with(Lifecycle::Staying("InService".into())) };
         let passed = invoke(&fleet, &settings(&[]), &batch(&[&spot()])).await;
@@ -304,7 +304,7 @@ async fn a_spot_instance_that_is_in_no_group_of_ours_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spot_instance_of_ours_is_taken_out_without_a_heartbeat() {
+async fn a_spot_instance_of_an_allowed_group_is_drained_without_a_heartbeat() {
     let fleet = Scripted { group: Ok(Some("workers".into())), ..Scripted::with(Lifecycle::Staying("InService".into())) };
     let passed = invoke(&fleet, &settings(&[]), &batch(&[&spot()])).await;
     assert!(0 < *fleet.looks.borrow());
@@ -313,23 +313,23 @@ async fn a_spot_instance_of_ours_is_taken_out_without_a_heartbeat() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spot_instance_whose_group_cannot_be_seen_is_brought_back() {
+async fn the_event_of_a_spot_instance_whose_group_cannot_be_read_is_handed_back() {
     let fleet = Scripted { group: Err(Unseen::Throttled), ..Scripted::with(Lifecycle::Waiting) };
     let passed = invoke(&fleet, &settings(&[]), &batch(&[&spot()])).await;
     assert_eq!(passed.back, ["m-0"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_hangs_costs_neither_the_answer_nor_the_message() {
+async fn although_a_call_hangs_the_function_answers_and_hides_the_message() {
     let fleet = Scripted { hangs: true, ..Scripted::with(Lifecycle::Waiting) };
     let passed = invoke(&fleet, &settings(&[]), &batch(&[&termination(INSTANCE)])).await;
     assert_eq!(passed.back, ["m-0"]);
-    assert_eq!(fleet.hidden.borrow().len(), 1, "whatever hangs, the message is hidden");
+    assert_eq!(fleet.hidden.borrow().len(), 1, "the message is hidden");
     assert!(passed.took <= Duration::from_secs(59), "{:?}", passed.took);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_without_a_queue_is_answered_with_nothing_to_bring_back() {
+async fn for_an_event_without_a_queue_no_message_is_handed_back() {
     let fleet = Scripted::with(Lifecycle::Waiting);
     let passed = invoke(&fleet, &settings(&[]), &termination(INSTANCE)).await;
     assert!(passed.back.is_empty());

@@ -1,4 +1,4 @@
-//! The `check` event, answered by the real binary: what it reaches from where it runs, and that it writes nothing.
+//! The `check` event, answered by the real binary: the report of what it can reach, without any write.
 
 use std::time::{Duration, Instant};
 
@@ -6,26 +6,26 @@ use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::departure::walk;
-use super::runtime::{Answer, Ruin};
-use super::{TIME, assert_no_canary, batch, lines, nothing_comes_back, of, start};
+use super::departure::depart;
+use super::runtime::{Answer, FailingServer};
+use super::{TIME, assert_no_canary, batch, lines, nothing_handed_back, of, start};
 
 const CHECK: &str = r#"{"decamp":"check"}"#;
 
 async fn sandbox() -> Sandbox {
     let options = Options { acls: true, replacements: false, ..Options::default() };
-    decamp_sandbox::serve(&options).await.expect("loopback is there")
+    decamp_sandbox::serve(&options).await.expect("loopback has free ports")
 }
 
-/// What the function answers in a sandbox, and what it printed.
+/// The function's report in a sandbox, and its printed lines.
 async fn checked(sandbox: &Sandbox, more: &[(&'static str, String)]) -> (Value, String) {
-    let mut function = walk::start(sandbox, Command::new(env!("CARGO_BIN_EXE_bootstrap")), more).await;
+    let mut function = depart::start(sandbox, Command::new(env!("CARGO_BIN_EXE_bootstrap")), more).await;
     let answer = function.invoke(CHECK, TIME).await;
     let Answer::Response(text) = &answer else { panic!("{answer:?}") };
     (serde_json::from_str(text).expect("a report"), function.end().await)
 }
 
-/// What was found of a system, as `ok` and what was seen.
+/// The `ok` and `seen` of each check of a system.
 fn about<'a>(report: &'a Value, system: &str) -> Vec<(bool, &'a str)> {
     let checks = report["checks"].as_array().expect("a list").iter();
     let of = checks.filter(|check| check["system"] == system);
@@ -33,7 +33,7 @@ fn about<'a>(report: &'a Value, system: &str) -> Vec<(bool, &'a str)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_says_what_is_reached_and_writes_nothing() {
+async fn a_check_reports_what_it_reaches_and_writes_nothing() {
     let sandbox = sandbox().await;
     let before = sandbox.shared.look(|stage| stage.more());
     let (report, printed) = checked(&sandbox, &[]).await;
@@ -41,8 +41,8 @@ async fn a_check_says_what_is_reached_and_writes_nothing() {
     assert_eq!(about(&report, "Auto Scaling"), [(true, "3 instances, hook decamp with 5m")], "{report:#}");
     let balancers = about(&report, "Elastic Load Balancing");
     assert_eq!(balancers, [(true, "3 targets, deregistration delay 5s"); 2], "the attached one and the hook's");
-    assert_eq!(about(&report, "Nomad"), [(true, "it sees all that is needed"), (true, "3 of 3 instances are nodes")]);
-    assert_eq!(about(&report, "Consul"), [(true, "it sees nodes and their services")]);
+    assert_eq!(about(&report, "Nomad"), [(true, "it can read everything that is needed"), (true, "3 of 3 instances are nodes")]);
+    assert_eq!(about(&report, "Consul"), [(true, "it can read nodes and their services")]);
     let after = sandbox.shared.look(|stage| stage.more());
     assert_eq!(before["nodes"], after["nodes"], "no node is drained, and none is ineligible");
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
@@ -51,33 +51,33 @@ async fn a_check_says_what_is_reached_and_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_names_what_is_not_as_it_should_be() {
+async fn a_check_names_each_wrong_setting() {
     let sandbox = sandbox().await;
     let own = |name, value: &str| (name, value.to_owned());
     let cases = [
         (own("NOMAD_TOKEN", "0a0a0a0a-0000-4000-8000-000000000bad"), "Nomad", "denied"),
         (own("CONSUL_HTTP_TOKEN", "0b0b0b0b-0000-4000-8000-000000000bad"), "Consul", "denied"),
         (own("NOMAD_ADDR", "https://nomad.invalid:4646"), "Nomad", "nomad.invalid"),
-        // What is right: the same comparison finds it ready.
+        // A correct setting: the same comparison finds the function ready.
         (own("NOMAD_REGION", ""), "decamp", "act"),
         (own("DECAMP_GROUPS", "others"), "Auto Scaling", "there is no such group"),
         (own("DECAMP_GROUPS", "other-*"), "Auto Scaling", "no group has such a name"),
         (own("DECAMP_HOOKS", "leave"), "Auto Scaling", "no terminating hook of decamp's"),
         (own("DECAMP_GROUPS", ""), "decamp", "DECAMP_GROUPS is not set"),
     ];
-    for (setting, system, said) in cases {
+    for (setting, system, text) in cases {
         let (report, _) = checked(&sandbox, std::slice::from_ref(&setting)).await;
         let found = about(&report, system);
-        let expected = said == "act";
-        assert!(found.iter().any(|(ok, seen)| *ok == expected && seen.contains(said)), "{setting:?}: {report:#}");
+        let expected = text == "act";
+        assert!(found.iter().any(|(ok, seen)| *ok == expected && seen.contains(text)), "{setting:?}: {report:#}");
         assert_eq!(report["ready"], expected, "{setting:?}: {report:#}");
     }
 }
 
 #[tokio::test]
-async fn a_check_in_a_ruined_world_is_answered_in_time() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[]).await;
+async fn a_check_is_answered_in_time_when_every_request_fails() {
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[]).await;
     let began = Instant::now();
     let time = Duration::from_secs(8);
     let Answer::Response(text) = function.invoke(CHECK, time).await else { panic!("it answers") };
@@ -89,8 +89,8 @@ async fn a_check_in_a_ruined_world_is_answered_in_time() {
     }
     let writes =
         ["Heartbeat", "Deregister", "Complete", "ChangeMessageVisibility", "SetInstanceHealth", "/drain", "/eligibility"];
-    let asked = ruin.asked();
-    assert!(!asked.iter().any(|one| writes.iter().any(|write| one.contains(write))), "{asked:#?}");
+    let requests = failing.requests();
+    assert!(!requests.iter().any(|request| writes.iter().any(|write| request.contains(write))), "{requests:#?}");
     let printed = function.end().await;
     assert_no_canary(&printed);
     assert!(!of(&lines(&printed), "WARN").is_empty(), "the log says so too: {printed}");
@@ -98,10 +98,10 @@ async fn a_check_in_a_ruined_world_is_answered_in_time() {
 
 #[tokio::test]
 async fn a_message_that_asks_for_a_check_is_rejected() {
-    let ruin = Ruin::start().await;
-    let mut function = start(&ruin, &[]).await;
-    assert!(nothing_comes_back(&function.invoke(&batch(&[CHECK]), TIME).await));
-    assert_eq!(ruin.asked(), Vec::<String>::new());
+    let failing = FailingServer::start().await;
+    let mut function = start(&failing, &[]).await;
+    assert!(nothing_handed_back(&function.invoke(&batch(&[CHECK]), TIME).await));
+    assert_eq!(failing.requests(), Vec::<String>::new());
     let printed = function.end().await;
     assert_eq!(of(&lines(&printed), "ERROR").len(), 1, "{printed}");
 }

@@ -1,6 +1,6 @@
-//! The real binary takes an instance out of the sandbox, pass by pass, while clients send requests: none may fail.
+//! The real binary handles a departure in the sandbox, pass by pass, while clients send requests: none may fail.
 
-pub(crate) mod walk;
+pub(crate) mod depart;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::runtime;
-use walk::Walked;
+use depart::Departed;
 
 fn target() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
 }
 
-/// The binary that `just package` made for a processor, where it did.
+/// The binary that `just package` built for an architecture, if it did.
 fn packaged(architecture: &str) -> Option<PathBuf> {
     Some(target().join("package").join(architecture).join("bootstrap")).filter(|binary| binary.exists())
 }
@@ -27,7 +27,7 @@ fn packaged_for_x86_64() -> Option<Command> {
     packaged("x86_64").filter(|_| runs_here).map(Command::new)
 }
 
-/// The arm64 package under an emulator, where one is installed, and a C library for it.
+/// The arm64 package under an emulator, if an emulator and a C library for it are installed.
 fn packaged_for_arm64() -> Option<Command> {
     let binary = packaged("arm64")?;
     let libraries = target().join("tools/rust-arm64/arm64/usr/lib");
@@ -43,39 +43,39 @@ fn packaged_for_arm64() -> Option<Command> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_fed_to_the_real_binary_takes_an_instance_out_without_a_failed_request() {
-    walk_out(Command::new(env!("CARGO_BIN_EXE_bootstrap"))).await;
+async fn the_real_binary_handles_a_departure_without_a_failed_request() {
+    assert_departs(Command::new(env!("CARGO_BIN_EXE_bootstrap"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_x86_64_package_takes_an_instance_out_without_a_failed_request() {
+async fn the_x86_64_package_handles_a_departure_without_a_failed_request() {
     match packaged_for_x86_64() {
-        Some(command) => walk_out(command).await,
+        Some(command) => assert_departs(command).await,
         None => println!("skipped: no x86_64 package (`just package`), or another machine"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_arm64_package_takes_an_instance_out_without_a_failed_request() {
+async fn the_arm64_package_handles_a_departure_without_a_failed_request() {
     match packaged_for_arm64() {
-        Some(command) => walk_out(command).await,
+        Some(command) => assert_departs(command).await,
         None => println!("skipped: no arm64 package, or no emulator for it (`just package`, qemu-user-static)"),
     }
 }
 
-async fn walk_out(command: Command) {
-    let Walked { sandbox, passes, took, resident, printed } = walk::walk_out(command).await;
+async fn assert_departs(command: Command) {
+    let Departed { sandbox, passes, took, resident, printed } = depart::depart(command).await;
     let more = sandbox.shared.look(|stage| stage.more());
     println!("{passes} passes in {took:?}, {resident:?} KiB resident at most, requests {}", more["requests"]);
     assert_eq!(more["requests"]["failed"], Value::from(0), "{}\n{printed}", more["requests"]);
-    assert!(200 <= more["requests"]["sent"].as_u64().unwrap_or(0), "too few requests to prove anything");
-    assert!(2 <= passes, "one pass is no test of handing back");
+    assert!(200 <= more["requests"]["sent"].as_u64().unwrap_or(0), "too few requests for the test to mean anything");
+    assert!(2 <= passes, "a departure of one pass does not test handing back");
     assert!(printed.contains("departed"), "{printed}");
     let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let place = |is: &dyn Fn(&Value) -> bool| lines.iter().position(is);
-    let foreseen = place(&|line| line["action"] == "foresee" && line["loss"] == "delay-too-short").expect("it is foreseen");
-    let deregistered = place(&|line| line["action"] == "deregister").expect("it is written");
-    assert!(foreseen < deregistered, "it was foreseen after the write that it is about:\n{printed}");
+    let position = |is: &dyn Fn(&Value) -> bool| lines.iter().position(is);
+    let foreseen = position(&|line| line["action"] == "foresee" && line["loss"] == "delay-too-short").expect("it is foreseen");
+    let deregistered = position(&|line| line["action"] == "deregister").expect("it is written");
+    assert!(foreseen < deregistered, "the loss was foreseen only after the write that causes it:\n{printed}");
     assert_eq!((&lines[foreseen]["level"], &lines[foreseen]["needed"]), (&Value::from("WARN"), &Value::from("6s")));
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN, "canary-handle"] {
         assert!(!printed.contains(secret), "a secret was printed:\n{printed}");
@@ -83,12 +83,12 @@ async fn walk_out(command: Command) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_groups_the_function_observes_and_says_so_at_error() {
-    let sandbox = decamp_sandbox::serve(&walk::options()).await.expect("loopback is there");
+async fn without_groups_the_function_observes_and_logs_an_error() {
+    let sandbox = decamp_sandbox::serve(&depart::options()).await.expect("loopback has free ports");
     let event = sandbox.terminate_these(&[sandbox.instances[0]]).await.expect("it is in service").remove(0);
     let command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
-    let mut function = walk::start(&sandbox, command, &[("DECAMP_GROUPS", String::new())]).await;
-    let event = walk::delivered(&event.to_string());
+    let mut function = depart::start(&sandbox, command, &[("DECAMP_GROUPS", String::new())]).await;
+    let event = depart::delivered(&event.to_string());
     let answer = function.invoke(&event, Duration::from_secs(12)).await;
     let swept = function.invoke("{\"decamp\":\"sweep\"}", Duration::from_secs(12)).await;
     let printed = function.end().await;
@@ -96,13 +96,13 @@ async fn without_groups_the_function_observes_and_says_so_at_error() {
         assert_eq!(answer, runtime::Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned()), "{printed}");
     }
     let lines: Vec<Value> = printed.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let says = |level: &str, text: &str| {
+    let logged = |level: &str, text: &str| {
         lines.iter().any(|line| line["level"] == level && line["message"].as_str().is_some_and(|message| message.contains(text)))
     };
-    assert!(says("ERROR", "DECAMP_GROUPS is not set: nothing is written"), "{printed}");
-    assert!(says("INFO", "observed: this write was next and was not made"), "{printed}");
+    assert!(logged("ERROR", "DECAMP_GROUPS is not set: nothing is written"), "{printed}");
+    assert!(logged("INFO", "observed: this write was next and was not made"), "{printed}");
     let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
     let touched = |node: &Value| node["eligible"] != true || node["draining"] != false;
     assert!(nodes.as_array().is_some_and(|nodes| !nodes.is_empty() && !nodes.iter().any(touched)), "{nodes:#}");
-    assert!(sandbox.shared.stores().visibilities.is_empty(), "the message was hidden from whoever acts");
+    assert!(sandbox.shared.stores().visibilities.is_empty(), "an observing function hid the message");
 }

@@ -1,4 +1,4 @@
-//! A Lambda runtime API on loopback, and the real function under it: events go in, answers and everything that it printed come out.
+//! A Lambda runtime API on loopback that runs the real function. A test sends events and gets the answers and the printed lines.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// What the function said to one event.
+/// The function's answer to one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// `POST …/response`.
@@ -35,12 +35,12 @@ struct Event {
     deadline: SystemTime,
 }
 
-/// What the API's own handlers share.
+/// The state that the API's handlers share.
 struct Shared {
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<Event>>,
     answers: Mutex<HashMap<String, oneshot::Sender<Answer>>>,
-    /// When the function first asked for an event.
-    asked: Mutex<Option<Instant>>,
+    /// When the function first requested an event.
+    first_request: Mutex<Option<Instant>>,
 }
 
 /// A function that runs under its own runtime API.
@@ -55,16 +55,19 @@ pub(crate) struct Function {
 }
 
 impl Function {
-    /// Starts the binary with nothing in its environment but what Lambda sets, and `settings`.
+    /// Starts the binary with only Lambda's own variables and `settings` in its environment.
     pub(crate) async fn start(binary: &Path, settings: &[(&str, &str)]) -> Self {
         Self::start_by(Command::new(binary), settings).await
     }
 
-    /// The same by a command, for a binary that needs something to run it.
+    /// The same with a command, for a binary that needs an emulator.
     pub(crate) async fn start_by(mut command: Command, settings: &[(&str, &str)]) -> Self {
         let (send, events) = mpsc::unbounded_channel();
-        let shared =
-            Arc::new(Shared { events: tokio::sync::Mutex::new(events), answers: Mutex::default(), asked: Mutex::default() });
+        let shared = Arc::new(Shared {
+            events: tokio::sync::Mutex::new(events),
+            answers: Mutex::default(),
+            first_request: Mutex::default(),
+        });
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
@@ -105,30 +108,30 @@ impl Function {
         tokio::select! {
             answer = answered => answer.unwrap_or(Answer::Gone),
             _ = self.child.wait() => Answer::Gone,
-            () = tokio::time::sleep(time + Duration::from_secs(20)) => panic!("no answer long after the time was up"),
+            () = tokio::time::sleep(time + Duration::from_secs(20)) => panic!("no answer 20 s after the deadline"),
         }
     }
 
-    /// How long it took until it asked for its first event, if it did.
-    pub(crate) fn asked_after(&self) -> Option<Duration> {
-        lock(&self.shared.asked).map(|at| at.duration_since(self.started))
+    /// The time from the process's start to its first request for an event, if there was one.
+    pub(crate) fn first_request_after(&self) -> Option<Duration> {
+        lock(&self.shared.first_request).map(|at| at.duration_since(self.started))
     }
 
-    /// The most memory that it ever had resident, in KiB, where the system tells (Linux).
-    pub(crate) fn most_resident(&self) -> Option<u64> {
-        let status = self.told("status")?;
+    /// The process's peak resident memory in KiB (Linux only).
+    pub(crate) fn peak_resident(&self) -> Option<u64> {
+        let status = self.proc_file("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         line.trim().strip_suffix(" kB")?.trim().parse().ok()
     }
 
-    /// What the system tells of its process in a file of this name (Linux).
-    pub(crate) fn told(&self, file: &str) -> Option<String> {
+    /// The content of a file of the process in `/proc` (Linux only).
+    pub(crate) fn proc_file(&self, file: &str) -> Option<String> {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id()?)).ok()
     }
 
-    /// Ends it, and answers everything that it printed.
+    /// Kills the process and returns everything that it printed.
     pub(crate) async fn end(mut self) -> String {
-        // It may have ended by itself.
+        // The process may already have ended.
         let _ = self.child.kill().await;
         let mut all = String::new();
         for printed in self.printed {
@@ -140,13 +143,13 @@ impl Function {
 
 async fn all_of(mut pipe: impl AsyncRead + Unpin) -> String {
     let mut bytes = Vec::new();
-    // A pipe that breaks has nothing more to say.
+    // A broken pipe ends the output.
     let _ = pipe.read_to_end(&mut bytes).await;
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
 async fn next(State(shared): State<Arc<Shared>>) -> Response {
-    lock(&shared.asked).get_or_insert_with(Instant::now);
+    lock(&shared.first_request).get_or_insert_with(Instant::now);
     let Some(event) = shared.events.lock().await.recv().await else { return StatusCode::GONE.into_response() };
     let deadline = event.deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let headers = [
@@ -172,7 +175,7 @@ fn text(body: &Bytes) -> String {
 
 fn answered(shared: &Shared, id: &str, answer: Answer) -> StatusCode {
     match lock(&shared.answers).remove(id) {
-        // Nobody may wait for it any more.
+        // The test may have stopped waiting.
         Some(waiting) => waiting.send(answer).map_or(StatusCode::ACCEPTED, |()| StatusCode::ACCEPTED),
         None => StatusCode::BAD_REQUEST,
     }
@@ -182,37 +185,37 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("no test panics while it holds this")
 }
 
-/// A server that stands for AWS, Nomad and Consul, answers everything with 500, and remembers what it was asked.
-pub(crate) struct Ruin {
+/// A server in place of AWS, Nomad and Consul that answers each request with 500 and keeps a list of the requests.
+pub(crate) struct FailingServer {
     /// Where it listens.
     pub(crate) url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Ruin {
+impl FailingServer {
     /// Starts one.
     pub(crate) async fn start() -> Self {
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let routes = Router::new().fallback(any(ruined)).with_state(Arc::clone(&asked));
+        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let routes = Router::new().fallback(any(fail)).with_state(Arc::clone(&requests));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { url, asked }
+        Self { url, requests }
     }
 
     /// Every request so far: its path, its target header and its body.
-    pub(crate) fn asked(&self) -> Vec<String> {
-        lock(&self.asked).clone()
+    pub(crate) fn requests(&self) -> Vec<String> {
+        lock(&self.requests).clone()
     }
 }
 
-async fn ruined(
-    State(asked): State<Arc<Mutex<Vec<String>>>>,
+async fn fail(
+    State(requests): State<Arc<Mutex<Vec<String>>>>,
     uri: axum::http::Uri,
     headers: axum::http::HeaderMap,
     body: Bytes,
 ) -> StatusCode {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    lock(&asked).push(format!("{} {target} {}", uri.path(), text(&body)));
+    lock(&requests).push(format!("{} {target} {}", uri.path(), text(&body)));
     StatusCode::INTERNAL_SERVER_ERROR
 }

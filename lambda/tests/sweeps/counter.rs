@@ -1,4 +1,4 @@
-//! Counts what the function asks of AWS, by operation, and what AWS refuses.
+//! Counts the function's AWS calls and the refused ones, by operation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +24,7 @@ impl Calls {
         self.refused.values().sum()
     }
 
-    /// Adds those of another time.
+    /// Adds the counts of `more`.
     pub(super) fn add(&mut self, more: &Self) {
         for (mine, other) in [(&mut self.made, &more.made), (&mut self.refused, &more.refused)] {
             for (operation, many) in other {
@@ -48,8 +48,8 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// Puts one before the AWS of a world.
-    pub(super) async fn before(shared: &Arc<Shared>) -> Self {
+    /// Puts a counter in front of the AWS of a world.
+    pub(super) async fn in_front_of(shared: &Arc<Shared>) -> Self {
         let calls: Arc<Mutex<Calls>> = Arc::default();
         let router = aws::router(shared).layer(from_fn_with_state(Arc::clone(&calls), count));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
@@ -58,7 +58,7 @@ impl Counter {
         Self { url, calls }
     }
 
-    /// What was called since this was last asked.
+    /// The calls since this was last called.
     pub(super) fn take(&self) -> Calls {
         std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,5 +1,5 @@
-//! Very many instances wait at once while Nomad is away, and nobody but the sweeps of the real binary keeps their hooks: at the rate that a
-//! process has by default, against an account that throttles as AWS does.
+//! Very many instances wait at once while Nomad is unavailable, and only the sweeps of the real binary keep their hooks alive: at the
+//! default rate of a process, against an account that throttles as AWS does.
 
 mod counter;
 
@@ -9,27 +9,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use decamp_core::decide::Lifecycle;
-use decamp_core::fit::KEPT_FOR_HANDING_BACK;
 use decamp_core::ids::InstanceId;
+use decamp_core::lambda_budget::KEPT_FOR_HANDING_BACK;
 use decamp_sandbox::wire::{Clock, FaultPlan, Rule, Server, Shared, Side, Stage as _, WireFault, aws, nomad, serve};
 use decamp_sandbox::{ACCOUNT, ASG, Options, REGION, World};
 
 use self::counter::{Calls, Counter};
 use super::runtime::{Answer, Function};
 
-/// How many wait, how long their hooks wait for a heartbeat, and how often they are swept.
+/// How many instances wait, how long their hooks wait for a heartbeat, and how often a sweep runs.
 struct Fleet {
     waiting: u32,
     timeout: Duration,
     period: Duration,
-    /// How long their hooks have waited when the first sweep begins.
+    /// How long their hooks have already waited when the first sweep begins.
     waited: Duration,
     sweeps: u32,
     /// `DECAMP_AUTO_SCALING_RATE`.
     rate: &'static str,
 }
 
-/// What the Terraform module and the settings have by default, with five thousand instances.
+/// The defaults of the Terraform module and the settings, with five thousand instances.
 const FULL: Fleet = Fleet {
     waiting: 5_000,
     timeout: Duration::from_secs(900),
@@ -39,9 +39,9 @@ const FULL: Fleet = Fleet {
     rate: "15",
 };
 
-/// Ten times as fast, for a test of a minute. Fewer wait, by more than the rate is lower: each sweep lists the group, and asks where the
-/// instances stand, as often as a long one. The hooks have waited for two fifths of their time-out, so that one that no sweep keeps runs out
-/// while the test lasts.
+/// Ten times as fast, for a test of a minute. The number of instances is reduced more than the rate: a short sweep lists the group and
+/// reads the lifecycle states as often as a long one. The hooks have already waited for two fifths of their time-out, so that a hook
+/// without a heartbeat runs out during the test.
 const SHORT: Fleet = Fleet {
     waiting: 70,
     timeout: Duration::from_secs(90),
@@ -52,14 +52,13 @@ const SHORT: Fleet = Fleet {
 };
 
 impl Fleet {
-    /// The function's time-out. A sweep stops some time before it, to hand back: by default it works for 55 of each minute's 60 seconds.
+    /// The function's time-out. A sweep stops some time before it: by default it works for 55 of each minute's 60 seconds.
     fn function_timeout(&self) -> Duration {
         KEPT_FOR_HANDING_BACK + self.period * 55 / 60
     }
 
-    /// A world that throttles, in which all of them wait in their hooks and Nomad has no leader. It begins as many seconds ago as they have
-    /// waited.
-    async fn waits(&self) -> Waiting {
+    /// A world that throttles, in which all instances wait in their hooks and Nomad has no leader. It begins `waited` ago.
+    async fn start(&self) -> Waiting {
         let options = Options {
             nodes: self.waiting,
             services: 1,
@@ -80,15 +79,15 @@ impl Fleet {
         }
         let account = aws::Account { id: ACCOUNT.to_owned(), region: REGION.to_owned() };
         let shared = Shared::new(Box::new(world), clock, account);
-        let away = Rule { side: Some(Side::Nomad), ..Rule::next(u32::MAX, "", WireFault::Error500) };
-        shared.set_faults(FaultPlan::new(vec![away], 1));
+        let unavailable = Rule { side: Some(Side::Nomad), ..Rule::next(u32::MAX, "", WireFault::Error500) };
+        shared.set_faults(FaultPlan::new(vec![unavailable], 1));
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let nomad = serve(&shared, Side::Nomad, nomad::router(&shared), free).await.expect("loopback has a free port");
         Waiting { shared, instances, nomad }
     }
 }
 
-/// The world that they wait in.
+/// The world of the waiting instances.
 struct Waiting {
     shared: Arc<Shared>,
     instances: Vec<InstanceId>,
@@ -96,8 +95,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// How many still wait in their hook.
-    fn still(&self) -> u32 {
+    /// How many instances still wait in their hook.
+    fn count(&self) -> u32 {
         self.shared.look(|stage| {
             let auto_scaling = stage.aws().0;
             let waits = self.instances.iter().filter(|id| auto_scaling.lifecycle(**id) == Lifecycle::Waiting);
@@ -106,9 +105,9 @@ impl Waiting {
     }
 }
 
-/// What became of the hooks.
+/// The result of all sweeps.
 #[derive(Debug)]
-struct Went {
+struct Outcome {
     lost: u32,
     calls: Calls,
     /// The longest sweep, from the event to the answer.
@@ -119,11 +118,11 @@ struct Went {
     printed: String,
 }
 
-async fn swept(fleet: &Fleet) -> Went {
+async fn swept(fleet: &Fleet) -> Outcome {
     until_next(fleet.period).await;
-    let world = fleet.waits().await;
-    assert_eq!(world.still(), fleet.waiting, "all of them wait");
-    let counter = Counter::before(&world.shared).await;
+    let world = fleet.start().await;
+    assert_eq!(world.count(), fleet.waiting, "all of them wait");
+    let counter = Counter::in_front_of(&world.shared).await;
     let (nomad, period) = (world.nomad.url(), format!("{}s", fleet.period.as_secs()));
     let settings = [
         ("AWS_ACCESS_KEY_ID", "sandbox"),
@@ -144,35 +143,35 @@ async fn swept(fleet: &Fleet) -> Went {
         assert_eq!(answer, Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned()));
         let (took, calls) = (began.elapsed(), counter.take());
         let busy = processor_time(&function).zip(busy).map(|(after, before)| after.saturating_sub(before));
-        let (resident, still) = (function.most_resident(), world.still());
+        let (resident, waiting) = (function.peak_resident(), world.count());
         println!(
-            "sweep {sweep}: {took:.1?}, a processor for {busy:.1?}, {resident:?} KiB resident at most, {calls}, {still} wait"
+            "sweep {sweep}: {took:.1?}, a processor for {busy:.1?}, {resident:?} KiB resident at most, {calls}, {waiting} wait"
         );
         longest = longest.max(took);
         all.add(&calls);
     }
-    let (resident, lost) = (function.most_resident(), fleet.waiting - world.still());
-    Went { lost, calls: all, longest, resident, printed: function.end().await }
+    let (resident, lost) = (function.peak_resident(), fleet.waiting - world.count());
+    Outcome { lost, calls: all, longest, resident, printed: function.end().await }
 }
 
-/// How long it has kept a processor busy, where the system tells (Linux, in hundredths of a second).
+/// The processor time that the function used (Linux only, in hundredths of a second).
 fn processor_time(function: &Function) -> Option<Duration> {
-    let told = function.told("stat")?;
-    // The program's name may hold anything; the twelfth and thirteenth field after it are the times of the user and of the system.
-    let (_, fields) = told.rsplit_once(')')?;
+    let stat = function.proc_file("stat")?;
+    // The program's name may contain any character. The twelfth and thirteenth field after it are the user and system time.
+    let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Some(Duration::from_millis(ticks * 10))
 }
 
-/// Waits for the schedule's next sweep: one begins with each period since 1970.
+/// Waits for the next sweep of the schedule. One begins at each multiple of the period since 1970.
 async fn until_next(period: Duration) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
-    let gone = Duration::from_millis(u64::try_from(now.as_millis() % period.as_millis()).expect("a period"));
-    tokio::time::sleep(period - gone).await;
+    let elapsed = Duration::from_millis(u64::try_from(now.as_millis() % period.as_millis()).expect("a period"));
+    tokio::time::sleep(period - elapsed).await;
 }
 
-fn assert_kept(fleet: &Fleet, went: &Went) {
-    let Went { lost, longest, resident, printed, calls } = went;
+fn assert_kept(fleet: &Fleet, outcome: &Outcome) {
+    let Outcome { lost, longest, resident, printed, calls } = outcome;
     let printed = printed.len();
     println!(
         "{lost} hooks lost, longest sweep {longest:.1?}, {resident:?} KiB resident at most, {printed} bytes printed, {calls}"

@@ -1,4 +1,4 @@
-//! What `terraform apply` of `infra/examples/complete` made, as far as a rehearsal needs it.
+//! The resources of an applied `infra/examples/complete`, as far as the test needs them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::Value;
 pub(super) struct Example(BTreeMap<String, Value>);
 
 impl Example {
-    /// The example that `just infra` applied last, or `None` if it never did here.
+    /// The example that `just infra` applied last, or `None` if it never ran on this machine.
     pub(super) fn read() -> Option<Self> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/infra/complete.json");
         let state: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).expect("terraform writes JSON");
@@ -31,7 +31,7 @@ impl Example {
         each.map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())).collect()
     }
 
-    /// The hook that the group brings.
+    /// The hook that the group declares itself.
     pub(super) fn hook(&self) -> &Value {
         &self.one("aws_autoscaling_group.this")["initial_lifecycle_hook"][0]
     }
@@ -49,8 +49,8 @@ impl Example {
         allowing.flat_map(|statement| texts(&statement["Action"])).collect()
     }
 
-    /// Whether the rule of this name takes an event, as EventBridge reads a pattern of plain values.
-    pub(super) fn takes(&self, rule: &str, event: &Value) -> bool {
+    /// Whether the rule of this name matches an event. Only patterns of plain values are supported.
+    pub(super) fn rule_matches(&self, rule: &str, event: &Value) -> bool {
         let address = format!("module.decamp.aws_cloudwatch_event_rule.this[\"{rule}\"]");
         matches(&json(&self.one(&address)["event_pattern"]), event)
     }
@@ -82,7 +82,7 @@ fn texts(value: &Value) -> Vec<String> {
 fn matches(pattern: &Value, event: &Value) -> bool {
     match (pattern, event) {
         (Value::Object(fields), Value::Object(_)) => fields.iter().all(|(name, inner)| matches(inner, &event[name])),
-        (Value::Array(any), told) => any.contains(told),
+        (Value::Array(any), value) => any.contains(value),
         _ => false,
     }
 }

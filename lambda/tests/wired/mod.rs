@@ -1,5 +1,5 @@
-//! The real binary, wired as `terraform apply` of `infra/examples/complete` wired it: its environment, its rule, its queue, its hook and its
-//! role, in the pretend world. Without an applied example (`just infra` makes one) it says "skipped".
+//! The real binary in the sandbox, with the environment, rule, queue, hook and role of an applied `infra/examples/complete`. Without one
+//! (`just infra` applies it) the test prints "skipped".
 
 mod example;
 
@@ -21,13 +21,13 @@ use tokio::net::TcpListener;
 use self::example::{Example, json as read, seconds};
 use super::runtime::{Answer, Function};
 
-/// Refuses what the role does not allow, and keeps what was asked.
-struct Gate {
+/// Refuses actions that the role does not allow, and keeps a list of the requested actions.
+struct RolePolicy {
     allowed: Vec<String>,
-    asked: Mutex<Vec<String>>,
+    requested: Mutex<Vec<String>>,
 }
 
-/// The action that a request asks for, as IAM knows it.
+/// The IAM action of a request.
 fn action(head: Option<&str>, body: &str) -> String {
     let (service, operation) = match head.and_then(|target| target.split_once('.')) {
         Some((service, operation)) => (service, operation),
@@ -46,13 +46,13 @@ fn action(head: Option<&str>, body: &str) -> String {
     format!("{service}:{operation}")
 }
 
-async fn enforce(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+async fn enforce(State(role): State<Arc<RolePolicy>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
     let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let action = action(target, &String::from_utf8_lossy(&body));
-    let allowed = gate.allowed.contains(&action);
-    gate.asked.lock().expect("nobody panics with it").push(action);
+    let allowed = role.allowed.contains(&action);
+    role.requested.lock().expect("no holder of the lock panics").push(action);
     if !allowed {
         return (StatusCode::FORBIDDEN, "{\"__type\":\"AccessDeniedException\"}").into_response();
     }
@@ -60,16 +60,16 @@ async fn enforce(State(gate): State<Arc<Gate>>, request: Request, next: Next) ->
 }
 
 /// The sandbox's AWS behind the example's role.
-async fn guarded(sandbox: &Sandbox, example: &Example) -> (Arc<Gate>, String) {
-    let gate = Arc::new(Gate { allowed: example.allowed(), asked: Mutex::default() });
-    let router = aws::router(&sandbox.shared).layer(from_fn_with_state(Arc::clone(&gate), enforce));
+async fn guarded(sandbox: &Sandbox, example: &Example) -> (Arc<RolePolicy>, String) {
+    let role = Arc::new(RolePolicy { allowed: example.allowed(), requested: Mutex::default() });
+    let router = aws::router(&sandbox.shared).layer(from_fn_with_state(Arc::clone(&role), enforce));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (gate, url)
+    (role, url)
 }
 
-/// The environment as it was rendered, but for where the systems are, which the world decides.
+/// The example's environment with the addresses of the sandbox.
 fn environment(example: &Example, sandbox: &Sandbox, aws: &str) -> Vec<(String, String)> {
     let mut all = example.environment();
     let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -84,7 +84,7 @@ fn environment(example: &Example, sandbox: &Sandbox, aws: &str) -> Vec<(String, 
         own("AWS_ENDPOINT_URL", aws),
         own("AWS_ACCESS_KEY_ID", "sandbox"),
         own("AWS_SECRET_ACCESS_KEY", "sandbox"),
-        // Lambda sets it by the function's logging configuration.
+        // Lambda derives it from the function's logging configuration.
         own(
             "AWS_LAMBDA_LOG_LEVEL",
             example.one("module.decamp.aws_lambda_function.this[0]")["logging_config"][0]["application_log_level"]
@@ -95,8 +95,8 @@ fn environment(example: &Example, sandbox: &Sandbox, aws: &str) -> Vec<(String, 
     all
 }
 
-/// Puts the tokens where the environment says they are.
-fn keep_tokens(sandbox: &Sandbox, environment: &[(String, String)]) {
+/// Stores the tokens where the environment refers to them.
+fn store_tokens(sandbox: &Sandbox, environment: &[(String, String)]) {
     let arn = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, arn)| arn.clone()).expect("it is set");
     let mut stores = sandbox.shared.stores();
     for (name, token) in [("NOMAD_TOKEN_SECRET", NOMAD_TOKEN), ("CONSUL_HTTP_TOKEN_SECRET", CONSUL_TOKEN)] {
@@ -106,7 +106,7 @@ fn keep_tokens(sandbox: &Sandbox, environment: &[(String, String)]) {
     }
 }
 
-/// The world that the example describes: its hook and its delay; the rest is the sandbox's.
+/// The sandbox's options with the hook time-out and the deregistration delay of the example.
 fn options(example: &Example) -> Options {
     let delay = example.one("aws_lb_target_group.named")["deregistration_delay"].as_str().and_then(|text| text.parse().ok());
     Options {
@@ -120,14 +120,14 @@ fn options(example: &Example) -> Options {
     }
 }
 
-/// The queue as it was rendered: what it delivers, and what becomes of a message that is not done.
-struct Queue<'a> {
+/// The example's queue: it delivers a message, and delivers it again while it is handed back.
+struct ExampleQueue<'a> {
     example: &'a Example,
     sandbox: &'a Sandbox,
     receives: u64,
 }
 
-impl Queue<'_> {
+impl ExampleQueue<'_> {
     fn record(&mut self, body: &Value) -> String {
         self.receives += 1;
         let queue = self.example.one("module.decamp.aws_sqs_queue.this[0]");
@@ -140,8 +140,8 @@ impl Queue<'_> {
         .to_string()
     }
 
-    /// Until it is delivered again: what the function set, or else the queue's own time.
-    async fn hide(&self) {
+    /// Waits until the next delivery: the visibility time-out that the function set, or else the queue's own.
+    async fn wait_until_visible(&self) {
         let own = seconds(&self.example.one("module.decamp.aws_sqs_queue.this[0]")["visibility_timeout_seconds"]);
         let receipt = format!("handle-{}", self.receives);
         let set = self.sandbox.shared.stores().visibilities.iter().rev().find(|(of, _)| *of == receipt).map(|(_, span)| *span);
@@ -149,37 +149,37 @@ impl Queue<'_> {
     }
 }
 
-/// The first lifecycle event that the world tells.
+/// The sandbox's first lifecycle event.
 async fn event(sandbox: &Sandbox) -> Value {
     let mut changes = sandbox.shared.watch();
     loop {
         if let Some(event) = sandbox.shared.events().into_iter().next() {
             return event.event_bridge(REGION, ACCOUNT);
         }
-        changes.changed().await.expect("the sandbox is there");
+        changes.changed().await.expect("the sandbox runs");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
+async fn the_applied_example_handles_a_departure_without_a_failed_request() {
     let Some(example) = Example::read() else {
-        println!("skipped: no example was applied here; `just infra` does it where terraform and its provider are");
+        println!("skipped: no example was applied here; `just infra` does it where terraform and its provider are installed");
         return;
     };
-    let sandbox = decamp_sandbox::serve(&options(&example)).await.expect("loopback is there");
-    // The example and the world speak of the same group, hook and target groups.
+    let sandbox = decamp_sandbox::serve(&options(&example)).await.expect("loopback has free ports");
+    // The example and the sandbox have the same group, hook and target groups.
     assert_eq!(example.one("aws_autoscaling_group.this")["name"], ASG);
     assert_eq!(example.hook()["name"], HOOK);
-    // The hook names none: a hook in the group itself could not be changed.
+    // The setting names the target groups, not the hook: a hook in the group itself could not be changed.
     let rendered = example.environment();
     let named = rendered.iter().find(|(name, _)| name == "DECAMP_TARGET_GROUPS").map(|(_, arns)| arns.split(','));
     let named: Vec<TargetGroupArn> =
         named.into_iter().flatten().map(|arn| arn.parse().expect("the ARN of a target group")).collect();
     assert_eq!(named, sandbox_groups(&options(&example)));
 
-    let (gate, aws) = guarded(&sandbox, &example).await;
+    let (role, aws) = guarded(&sandbox, &example).await;
     let environment = environment(&example, &sandbox, &aws);
-    keep_tokens(&sandbox, &environment);
+    store_tokens(&sandbox, &environment);
     let settings: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_bootstrap")), &settings).await;
     let instance = sandbox.instances[0];
@@ -190,15 +190,15 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
     terminated.expect("it is in service");
 
     let event = event(&sandbox).await;
-    assert!(example.takes("lifecycle", &event), "the rule takes the event: {event}");
-    let mut queue = Queue { example: &example, sandbox: &sandbox, receives: 0 };
+    assert!(example.rule_matches("lifecycle", &event), "the rule matches the event: {event}");
+    let mut queue = ExampleQueue { example: &example, sandbox: &sandbox, receives: 0 };
     loop {
         match function.invoke(&queue.record(&event), example.function_timeout()).await {
             Answer::Response(text) if text == r#"{"batchItemFailures":[]}"# => break,
             Answer::Response(text) => assert!(text.contains("m-1"), "{text}"),
             other @ (Answer::Error(_) | Answer::Gone) => panic!("{other:?}"),
         }
-        queue.hide().await;
+        queue.wait_until_visible().await;
     }
     let sweep = example.one("module.decamp.aws_cloudwatch_event_target.sweep[0]")["input"].as_str().expect("an input").to_owned();
     let swept = function.invoke(&sweep, example.function_timeout()).await;
@@ -206,26 +206,26 @@ async fn what_terraform_wires_walks_an_instance_out_without_a_failed_request() {
 
     let printed = function.end().await;
     let more = sandbox.shared.look(|stage| stage.more());
-    let mut asked = gate.asked.lock().expect("nobody panics with it").clone();
-    asked.sort();
-    asked.dedup();
+    let mut requested = role.requested.lock().expect("no holder of the lock panics").clone();
+    requested.sort();
+    requested.dedup();
     for line in
         printed.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|line| line["instance.id"].is_string())
     {
         println!("{}  {}", line["timestamp"].as_str().unwrap_or_default(), line["message"].as_str().unwrap_or_default());
     }
-    println!("{} receives, requests {}, calls {asked:?}", queue.receives, more["requests"]);
+    println!("{} receives, requests {}, calls {requested:?}", queue.receives, more["requests"]);
     assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
-    assert!(printed.contains("\"Sweeps\":1.0"), "the sweep saw the group: {printed}");
+    assert!(printed.contains("\"Sweeps\":1.0"), "the sweep read the group: {printed}");
     assert_eq!(more["requests"]["failed"], Value::from(0), "{}\n{printed}", more["requests"]);
-    let refused: Vec<&String> = asked.iter().filter(|action| !gate.allowed.contains(action)).collect();
+    let refused: Vec<&String> = requested.iter().filter(|action| !role.allowed.contains(action)).collect();
     assert!(refused.is_empty(), "the role lacks {refused:?}");
-    let tagged = |action: &String| {
+    let listed = |action: &String| {
         decamp_aws::OPERATIONS.iter().any(|call| {
             format!("{}:{}", call.service, call.name) == *action && call.callers.contains(&decamp_aws::Caller::Lambda)
         })
     };
-    assert!(asked.iter().all(tagged), "a call that is not said to be the Lambda's: {asked:?}");
+    assert!(requested.iter().all(listed), "OPERATIONS does not list one of these calls for the Lambda function: {requested:?}");
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
         assert!(!printed.contains(secret), "a secret was printed");
     }

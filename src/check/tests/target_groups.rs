@@ -1,13 +1,13 @@
-//! What `decamp check` says of target groups: those that are attached, those that are named, and those that nobody named.
+//! What `decamp check` reports of target groups: attached, named, and neither.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Calm, Verdict, arn, calm, said};
-use decamp_core::decide::Ingress;
+use super::{Calm, Verdict, arn, calm, instance, reported};
+use decamp_core::decide::{Ingress, Zones};
 
 #[test]
-fn named_where_it_can_be_named_a_target_group_is_no_matter() {
+fn a_target_group_that_the_settings_or_the_hook_name_makes_no_notice() {
     let other = arn("other");
     let in_settings = calm().change(|c| {
         c.scanned = Ok(vec![arn("front"), arn("other")]);
@@ -18,19 +18,19 @@ fn named_where_it_can_be_named_a_target_group_is_no_matter() {
         c.group.hooks[0].target_groups.push(other);
     });
     for group in [in_settings, in_the_hook] {
-        assert_eq!(said(&group.report()), (Verdict::Works, vec![]));
+        assert_eq!(reported(&group.report()), (Verdict::Works, vec![]));
     }
 }
 
 #[test]
-fn a_group_that_is_attached_is_said_to_be_attached_whatever_a_scan_finds() {
+fn an_attached_target_group_is_reported_as_attached_whatever_a_scan_finds() {
     let report = calm().report();
     let front = report.found.iter().find(|fact| fact.object == "front").expect("it is listed");
     assert!(front.text.contains(", attached,"), "{}", front.text);
 }
 
 #[test]
-fn a_target_group_that_nobody_named_is_named_once_with_one_line_to_set() {
+fn a_target_group_that_is_neither_attached_nor_named_makes_one_notice_with_one_line_to_set() {
     let behind_an_ingress = |c: &mut Calm| {
         c.group.attached.clear();
         for node in c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes) {
@@ -41,9 +41,17 @@ fn a_target_group_that_nobody_named_is_named_once_with_one_line_to_set() {
         }
     };
     let report = calm().change(behind_an_ingress).report();
-    assert_eq!(said(&report), (Verdict::WouldNotWork, vec!["neither attached nor named"]));
+    assert_eq!(reported(&report), (Verdict::WouldNotWork, vec!["neither attached nor named"]));
     assert_eq!(report.notices[0].line, format!("DECAMP_TARGET_GROUPS={}", arn("front")));
-    // Where no scan names it, that none is named is all there is to say.
+    // If the scan finds none either, the only notice is that no target group is attached or named.
     let blind = calm().change(behind_an_ingress).change(|c| c.scanned = Ok(vec![])).report();
-    assert_eq!(said(&blind).1, ["no target group, attached or named"]);
+    assert_eq!(reported(&blind).1, ["no target group, attached or named"]);
+}
+
+#[test]
+fn each_zone_whose_last_target_would_leave_is_named() {
+    let zones = [(instance(1), Arc::from("eu-west-1a")), (instance(2), Arc::from("eu-west-1b"))];
+    let report = calm().change(|c| c.zones = Zones::Apart(zones.into())).report();
+    let values = vec!["no other healthy target in eu-west-1a", "no other healthy target in eu-west-1b"];
+    assert_eq!(reported(&report), (Verdict::Warning, values));
 }

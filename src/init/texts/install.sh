@@ -9,7 +9,7 @@ zip=decamp-lambda-arm64.zip
 export AWS_REGION=@REGION@
 cd "$(dirname "$0")"
 
-# Events of the hook come to a queue; what cannot be delivered or handled becomes a dead letter.
+# The hook's events go to a queue. Events that cannot be delivered or handled become dead letters.
 aws sqs create-queue --queue-name decamp-dead-letters --attributes file://dead-letters.json
 aws sqs create-queue --queue-name decamp --attributes file://queue.json
 aws events put-rule --name decamp-terminate --event-pattern file://event-pattern.json
@@ -20,7 +20,7 @@ aws iam create-role --role-name decamp-@REGION@ --assume-role-policy-document fi
 aws iam put-role-policy --role-name decamp-@REGION@ --policy-name decamp --policy-document file://role-policy.json
 aws logs create-log-group --log-group-name /aws/lambda/decamp
 aws logs put-retention-policy --log-group-name /aws/lambda/decamp --retention-in-days 90
-sleep "${DECAMP_ROLE_WAIT:-15}" # Lambda sees a new role some seconds later.
+sleep "${DECAMP_ROLE_WAIT:-15}" # Lambda can use a new role only after some seconds.
 aws lambda create-function --function-name decamp --runtime provided.al2023 --handler bootstrap --architectures arm64 \
     --memory-size 256 --timeout 60 --role @ROLE@ --zip-file "fileb://$zip" \
     --environment file://environment.json \
@@ -36,6 +36,6 @@ aws lambda add-permission --function-name decamp --statement-id Sweep --action l
 aws lambda put-function-event-invoke-config --function-name decamp --maximum-retry-attempts 0 --maximum-event-age-in-seconds 60
 aws events put-targets --rule decamp-sweep --targets file://sweep-target.json
 @hook 
-@hook # The hook is last: from now on instances wait for decamp.
+@hook # The hook comes last: from now on instances wait for decamp.
 @hook aws autoscaling put-lifecycle-hook --auto-scaling-group-name @ASG@ --lifecycle-hook-name decamp \
 @hook     --lifecycle-transition autoscaling:EC2_INSTANCE_TERMINATING --heartbeat-timeout 900 --default-result CONTINUE

@@ -1,4 +1,4 @@
-# decamp for the Auto Scaling group @ASG@. Module and zip have to be of one version.
+# decamp for the Auto Scaling group @ASG@. The module and the zip must have the same version.
 
 variable "subnet_ids" {
   description = "Subnets that reach Nomad, Consul and AWS."
@@ -6,7 +6,7 @@ variable "subnet_ids" {
 }
 
 variable "security_group_ids" {
-  description = "Security groups of the function. Let them in where Nomad and Consul listen."
+  description = "Security groups of the function. Nomad and Consul must accept connections from them."
   type        = list(string)
 }
 
@@ -22,11 +22,11 @@ module "decamp" {
   source = "github.com/decamp/decamp//infra?ref=v@VERSION@"
 
   autoscaling_groups = {
-    # The label never changes, whatever becomes of the group's name.
+    # The label stays the same when the group is renamed.
     main = {
       name              = "@ASG@"
 @targets       target_group_arns = [@TARGET_GROUPS@]
-@has-hook       # The group has the hook already.
+@has-hook       # The group already has the hook.
 @has-hook       create_hook = false
     }
   }

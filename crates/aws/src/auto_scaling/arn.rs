@@ -1,13 +1,13 @@
-//! An Auto Scaling group's ARN. For `decamp init`, which writes policies for it.
+//! An Auto Scaling group's ARN. `decamp init` writes policies for it.
 
 use super::AutoScaling;
 use crate::aws::{refusal, unseen};
 use decamp_core::decide::Unseen;
 
 impl AutoScaling {
-    /// The ARN of a group; `None`: there is no such group.
+    /// The ARN of a group; `None` if there is no such group.
     pub async fn arn(&self, asg: &str) -> Result<Option<String>, Unseen> {
-        self.looks.look().await?;
+        self.looks.acquire_look().await?;
         let answer = self.looks.call(|client| client.describe_auto_scaling_groups().auto_scaling_group_names(asg).send()).await;
         let answer = answer.map_err(|e| unseen(refusal(&e, None)))?;
         let group = answer.auto_scaling_groups().iter().find(|group| group.auto_scaling_group_name() == Some(asg));

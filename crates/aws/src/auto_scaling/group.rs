@@ -1,4 +1,4 @@
-//! What an Auto Scaling group is set to: hooks, attached target groups, tags, retention; and when its instances' activities began.
+//! The settings of an Auto Scaling group: hooks, attached target groups, tags, retention; and when its instances' activities began.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,39 +13,41 @@ use tokio::time::Instant;
 use super::metadata::target_groups;
 use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
-use crate::shared::{Crowd, Gather, Limiter};
+use crate::coalescing::{Coalescer, InFlight};
+use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{Group, Hook, Launched, TrafficSource, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
 use decamp_net::lately::Lately;
 
-/// How long a warm worker believes what it read of a group: `decamp:hold` should hold within a minute.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// The most pages of activities that are read, of a hundred each; unfinished ones come first. As many as one process may have departures.
+/// How long a warm worker caches the settings of a group. The tag `decamp:hold` has to work within a minute.
+const CACHED_FOR: Duration = Duration::from_secs(60);
+/// The most pages of activities that are read. A page has a hundred activities, and unfinished ones come first, so this covers as many
+/// departures as one process may have.
 const ACTIVITY_PAGES: usize = 100;
-/// An instance that the activities do not tell of is not looked for again in what was read a moment ago.
-const UNTOLD_FOR: Duration = Duration::from_secs(15);
+/// How long the activities are cached for an instance that they do not mention.
+const CACHED_WITHOUT_MENTION: Duration = Duration::from_secs(15);
 const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 const HOLD: &str = "decamp:hold";
 
-type Began = Arc<Activities>;
-type Remembered<T> = Arc<Lately<Arc<str>, (Instant, T)>>;
+/// A cache by group, with the time of the request.
+type ByGroup<T> = Arc<Lately<Arc<str>, (Instant, T)>>;
 
-/// What a group's activities tell of its instances.
+/// The activities of a group's instances.
 #[derive(Debug, Default)]
 struct Activities {
-    /// When each that is under way out of the group began to leave.
+    /// When each leaving instance began to leave.
     leaving: HashMap<InstanceId, Time>,
-    /// When each was launched, as far as the pages that were read go back.
+    /// When each instance was launched, as far as the pages that were read go back.
     launched: HashMap<InstanceId, Time>,
 }
 
 /// The groups of this process's departures.
 pub(super) struct Groups {
-    groups: Gather<Arc<str>, (), Group, Unseen>,
-    activities: Gather<Arc<str>, (), Began, Unseen>,
-    remembered: Remembered<Group>,
-    told: Remembered<Began>,
+    groups: Coalescer<Arc<str>, (), Group, Unseen>,
+    activities: Coalescer<Arc<str>, (), Arc<Activities>, Unseen>,
+    cached_groups: ByGroup<Group>,
+    cached_activities: ByGroup<Arc<Activities>>,
 }
 
 impl Activities {
@@ -56,72 +58,72 @@ impl Activities {
 }
 
 impl Groups {
-    pub(super) fn new(client: &Client, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
-        let remembered: Remembered<Group> = Arc::new(Lately::for_a(REMEMBERED));
-        let told: Remembered<Began> = Arc::new(Lately::for_a(REMEMBERED));
+    pub(super) fn new(client: &Client, limiter: &Arc<RateLimiter>, in_flight: &Arc<InFlight>) -> Self {
+        let cached_groups: ByGroup<Group> = Arc::new(Lately::for_a(CACHED_FOR));
+        let cached_activities: ByGroup<Arc<Activities>> = Arc::new(Lately::for_a(CACHED_FOR));
         let groups = {
-            let (client, remembered) = (client.clone(), Arc::clone(&remembered));
-            Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
-                let (client, remembered) = (client.clone(), Arc::clone(&remembered));
+            let (client, cache) = (client.clone(), Arc::clone(&cached_groups));
+            Coalescer::new(usize::MAX, limiter, in_flight, move |asg: Arc<str>, _| {
+                let (client, cache) = (client.clone(), Arc::clone(&cache));
                 async move {
-                    let asked = Instant::now();
+                    let requested = Instant::now();
                     let group = read_group(&client, &asg).await?;
-                    remembered.put(asg, (asked, group.clone()));
+                    cache.put(asg, (requested, group.clone()));
                     Ok(group)
                 }
             })
         };
         let activities = {
-            let (client, told) = (client.clone(), Arc::clone(&told));
-            Gather::new(usize::MAX, limiter, crowd, move |asg: Arc<str>, _| {
-                let (client, told) = (client.clone(), Arc::clone(&told));
+            let (client, cache) = (client.clone(), Arc::clone(&cached_activities));
+            Coalescer::new(usize::MAX, limiter, in_flight, move |asg: Arc<str>, _| {
+                let (client, cache) = (client.clone(), Arc::clone(&cache));
                 async move {
-                    let asked = Instant::now();
-                    let began = unfinished_activities(&client, &asg).await?;
-                    told.put(asg, (asked, Arc::clone(&began)));
-                    Ok(began)
+                    let requested = Instant::now();
+                    let activities = read_activities(&client, &asg).await?;
+                    cache.put(asg, (requested, Arc::clone(&activities)));
+                    Ok(activities)
                 }
             })
-            .of_what_lasts()
+            .for_stable_facts()
         };
-        Self { groups, activities, remembered, told }
+        Self { groups, activities, cached_groups, cached_activities }
     }
 
-    /// What a group is set to, at most a minute old.
+    /// The settings of a group, at most a minute old.
     pub(super) async fn group(&self, asg: &Arc<str>) -> Result<Group, Unseen> {
-        match self.remembered.get(asg) {
-            Some((asked, group)) if asked.elapsed() < REMEMBERED => Ok(group),
+        match self.cached_groups.get(asg) {
+            Some((requested, group)) if requested.elapsed() < CACHED_FOR => Ok(group),
             Some(_) | None => self.groups.ask(Arc::clone(asg), ()).await,
         }
     }
 
-    /// When the instance's unfinished activity began, and when it was launched. They only date its entry into the hook and its age,
-    /// so not seeing them hides nothing else. Neither changes while it leaves: where thousands wait, a list of fifty pages is read once
-    /// for all of them, and leaves the account's calls to their heartbeats.
+    /// When the instance's unfinished activity began, and when the instance was launched. These times only date its entry into the hook
+    /// and its age, so nothing else is unknown when they cannot be read. Neither changes while the instance leaves. When thousands wait,
+    /// a list of fifty pages is read once for all of them, which leaves the account's calls to their heartbeats.
     pub(super) async fn activities(&self, asg: &Arc<str>, instance: InstanceId) -> (Option<Time>, Launched) {
-        if let Some((asked, all)) = self.told.get(asg) {
-            let known = if all.leaving.contains_key(&instance) { REMEMBERED } else { UNTOLD_FOR };
-            if asked.elapsed() < known {
+        if let Some((requested, all)) = self.cached_activities.get(asg) {
+            let cached_for = if all.leaving.contains_key(&instance) { CACHED_FOR } else { CACHED_WITHOUT_MENTION };
+            if requested.elapsed() < cached_for {
                 return all.of(instance);
             }
         }
         match self.activities.ask(Arc::clone(asg), ()).await {
             Ok(all) => all.of(instance),
             Err(why) => {
-                tracing::warn!(asg.name = %asg, instance.id = %instance, "cannot see when the instance began to leave: {why}");
+                tracing::warn!(asg.name = %asg, instance.id = %instance, "cannot read when the instance began to leave: {why}");
                 (None, Launched::Untold)
             }
         }
     }
 }
 
-/// Three calls at the same time: hooks, traffic sources, and the group without its instances. A place was taken for one of them.
+/// Three concurrent calls: hooks, traffic sources, and the group without its instances. The caller has taken a token for one of them.
 async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
-    client.look().await?;
-    client.look().await?;
+    client.acquire_look().await?;
+    client.acquire_look().await?;
     let hooks = client.call(|sdk| sdk.describe_lifecycle_hooks().auto_scaling_group_name(asg).send());
     let send = |sdk: &aws_sdk_autoscaling::Client, from| {
-        // Of every type: what is attached and cannot be left has to be named.
+        // Of every type, because sources that decamp cannot deregister from are reported.
         sdk.describe_traffic_sources().auto_scaling_group_name(asg).set_next_token(from).send()
     };
     let sources = client.pages(usize::MAX, send, |page| page.next_token());
@@ -130,7 +132,7 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
     let (hooks, sources, group) = tokio::join!(hooks, sources, group);
     let group = group.map_err(|e| unseen(refusal(&e, None)))?;
     let Some(group) = group.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
-        // The group is deleted: it has no hooks, and nothing attached.
+        // The group is deleted, so it has no hooks and no attached target groups.
         return Ok(Group {
             hooks: Vec::new(),
             attached: Vec::new(),
@@ -161,12 +163,12 @@ async fn read_group(client: &Client, asg: &str) -> Result<Group, Unseen> {
     })
 }
 
-/// A traffic source as a group that can be left. A Classic Load Balancer is told by its name: the rest of its ARN is that of its Auto
-/// Scaling group.
+/// A traffic source as a target group that decamp can deregister from. For a Classic Load Balancer AWS gives only the name. The rest of
+/// its ARN is taken from the Auto Scaling group's.
 ///
 /// # Errors
 ///
-/// It is of a type that decamp cannot leave, or its name cannot be read.
+/// decamp cannot deregister from a source of this type, or its name cannot be read.
 fn traffic_source(source: &TrafficSourceState, asg: &str) -> Result<TargetGroupArn, TrafficSource> {
     let name = source.identifier().unwrap_or_default();
     let kind = source.r#type().unwrap_or_default();
@@ -188,26 +190,26 @@ fn retains(group: &AutoScalingGroup) -> bool {
     triggers.and_then(|triggers| triggers.terminate_hook_abandon()) == Some(&RetentionAction::Retain)
 }
 
-/// A terminating hook; `None` for one of another transition.
+/// A terminating hook; `None` for a hook of another transition.
 fn hook(hook: &LifecycleHook) -> Option<Hook> {
     let name: Arc<str> = hook.lifecycle_hook_name().filter(|_| hook.lifecycle_transition() == Some(TERMINATING))?.into();
     let heartbeat_timeout = seconds(hook.heartbeat_timeout()).unwrap_or(Duration::from_hours(1));
     let bound = (heartbeat_timeout * 100).min(Duration::from_hours(48));
     let (target_groups, misnamed) = hook.notification_metadata().map(target_groups).unwrap_or_default();
     for fault in &misnamed {
-        tracing::warn!(hook = &*name, "the hook's NotificationMetadata seems to name target groups that are not left: {fault}");
+        tracing::warn!(hook = &*name, "cannot read the target groups in the hook's NotificationMetadata: {fault}");
     }
     let global_timeout = seconds(hook.global_timeout()).unwrap_or(bound);
     Some(Hook { name, heartbeat_timeout, global_timeout, target_groups, misnamed })
 }
 
-/// Who is under way out of the group, and since when; and who was launched lately.
-async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unseen> {
-    let mut began = Activities::default();
+/// When the leaving instances of a group began to leave, and when instances were launched lately.
+async fn read_activities(client: &Client, asg: &str) -> Result<Arc<Activities>, Unseen> {
+    let mut activities = Activities::default();
     let send = |sdk: &aws_sdk_autoscaling::Client, from| {
         sdk.describe_scaling_activities().auto_scaling_group_name(asg).max_records(100).set_next_token(from).send()
     };
-    // Unfinished ones come first: after a page without any there are none.
+    // Unfinished activities come first, so none follows a page without one.
     let unfinished = |page: &DescribeScalingActivitiesOutput| page.activities().iter().any(|one| !is_over(one.status_code()));
     let pages = client.pages(ACTIVITY_PAGES, send, |page| page.next_token().filter(|_| unfinished(page))).await?;
     for page in pages {
@@ -215,18 +217,18 @@ async fn unfinished_activities(client: &Client, asg: &str) -> Result<Began, Unse
             let start = activity.start_time().and_then(|at| u64::try_from(at.to_millis().ok()?).ok()).map(Time);
             let launched = activity.description().and_then(launched_instance);
             if let (Some(instance), Some(start)) = (launched, start) {
-                began.launched.entry(instance).or_insert(start);
+                activities.launched.entry(instance).or_insert(start);
             }
             if is_over(activity.status_code()) {
                 continue;
             }
             let instance = activity.description().and_then(terminated_instance);
             if let (Some(instance), Some(start)) = (instance, start) {
-                began.leaving.entry(instance).or_insert(start);
+                activities.leaving.entry(instance).or_insert(start);
             }
         }
     }
-    Ok(Arc::new(began))
+    Ok(Arc::new(activities))
 }
 
 /// The instance of `Terminating EC2 instance: i-… - Waiting For …`.
@@ -241,7 +243,7 @@ fn launched_instance(description: &str) -> Option<InstanceId> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// AWS adds states; every one that is not an end is under way.
+/// Whether an activity has ended. AWS adds states, and every state that is not an end counts as unfinished.
 pub(super) fn is_over(status: Option<&ScalingActivityStatusCode>) -> bool {
     use ScalingActivityStatusCode::{Cancelled, Failed, Successful};
     status.is_none_or(|status| matches!(status, Cancelled | Failed | Successful))
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_classic_load_balancer_is_left_and_what_nobody_can_leave_is_named() {
+    fn a_classic_load_balancer_has_an_arn_and_a_source_of_an_unknown_type_is_named() {
         let asg = "arn:aws-cn:autoscaling:cn-north-1:123456789012:autoScalingGroup:0b4e:autoScalingGroupName/web";
         let read = |kind: &str, name: &str| {
             let source = TrafficSourceState::builder().r#type(kind).identifier(name).build();
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_launching_hook_is_not_one_of_ours() {
+    fn a_launching_hook_is_ignored() {
         let launching =
             LifecycleHook::builder().lifecycle_hook_name("h").lifecycle_transition("autoscaling:EC2_INSTANCE_LAUNCHING");
         assert_eq!(hook(&launching.build()), None);
@@ -286,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_activity_says_which_instance_it_terminates() {
+    fn the_description_of_an_activity_names_its_instance() {
         let id = "i-0123456789abcdef0".parse().ok();
         assert_eq!(terminated_instance("Terminating EC2 instance: i-0123456789abcdef0"), id);
         assert_eq!(

@@ -1,8 +1,8 @@
-//! Auto Scaling's names for lifecycle states, in our words.
+//! Translates Auto Scaling's lifecycle states.
 
 use decamp_core::decide::Lifecycle;
 
-/// Reads a state. One that is not known here is `Unknown`: nothing is done about it.
+/// Reads a state. decamp does nothing about a state that is `Unknown`.
 pub(super) fn lifecycle(state: &str) -> Lifecycle {
     match state {
         // `Warmed:Pending` is the way into a warm pool before its hook begins.
@@ -33,7 +33,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_wait_on_the_way_out_is_waiting() {
+    fn only_a_wait_in_a_terminating_hook_is_waiting() {
         let waiting: Vec<&str> = aws_sdk_autoscaling::types::LifecycleState::values()
             .iter()
             .copied()

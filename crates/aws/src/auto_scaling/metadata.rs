@@ -1,4 +1,4 @@
-//! What a hook's `NotificationMetadata` says to decamp: the target groups to leave. It is free text, and may be meant for somebody else.
+//! Reads the target groups that a hook's `NotificationMetadata` names. It is free text, and may be meant for another program.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 /// The key that decamp reads.
 const KEY: &str = "target_groups";
-/// What part of every target group's ARN there is in a text that means to name one.
+/// A part of every target group's ARN. A text that contains it is meant to name target groups.
 const IN_AN_ARN: &str = ":targetgroup/";
-/// Letters that may be wrong in a key that still means ours.
+/// The most wrong letters in a key that still counts as a misspelling of [`KEY`].
 const MISTAKES: usize = 2;
 
-/// The target groups that a hook's metadata names, and what in it seems to name some and cannot be read.
+/// The target groups that a hook's metadata names, and the parts that seem to name target groups but cannot be read.
 #[must_use]
 pub fn target_groups(text: &str) -> (Vec<TargetGroupArn>, Vec<Arc<str>>) {
     let (mut named, mut faults) = (Vec::new(), Vec::new());
@@ -37,28 +37,28 @@ pub fn target_groups(text: &str) -> (Vec<TargetGroupArn>, Vec<Arc<str>>) {
                     Err(bad) => fault(format!("entry {} of {KEY} is not {}", place + 1, bad.expected)),
                 }
             }
-        } else if means_ours(key) {
+        } else if is_misspelling(key) {
             fault(format!("its key {} is not read; write {KEY}", shown(key)));
         } else if value.to_string().contains(IN_AN_ARN) {
-            fault(format!("its key {} names target groups, and only {KEY} is read", shown(key)));
+            fault(format!("its key {} names target groups, but only {KEY} is read", shown(key)));
         }
     }
     (named, faults)
 }
 
 /// `targetGroups`, `target_group_arns`, `target_gruops`.
-fn means_ours(key: &str) -> bool {
-    let (key, ours) = (plain(key), plain(KEY));
-    // What is so much longer has more mistakes than that.
-    key.contains("targetgroup") || key.len() <= ours.len() + 4 * MISTAKES && distance(&key, &ours) <= MISTAKES
+fn is_misspelling(key: &str) -> bool {
+    let (key, correct) = (plain(key), plain(KEY));
+    // A much longer key has more mistakes than that.
+    key.contains("targetgroup") || key.len() <= correct.len() + 4 * MISTAKES && distance(&key, &correct) <= MISTAKES
 }
 
-/// A key's letters, without what people put between words.
+/// A key's letters and digits in lower case, without separators.
 fn plain(key: &str) -> String {
     key.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// A key as it may stand in a log.
+/// A key that is safe to log.
 fn shown(key: &str) -> String {
     let short: String = key.chars().take(40).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect();
     format!("`{short}`")
@@ -70,28 +70,28 @@ mod tests {
 
     const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
 
-    /// How many it names, and what is wrong with it.
+    /// How many target groups it names, and its faults.
     fn read(text: &str) -> (usize, Vec<String>) {
         let (named, faults) = target_groups(&text.replace("ARN", ARN));
         (named.len(), faults.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn what_names_target_groups_names_them() {
+    fn target_groups_are_read_once_each() {
         assert_eq!(read(r#"{"target_groups":["ARN"],"more":1}"#), (1, vec![]));
         assert_eq!(read(r#"{"target_groups":["ARN","ARN"," ARN "]}"#), (1, vec![]));
         assert_eq!(read(r#"{"target_groups":[]}"#), (0, vec![]));
     }
 
     #[test]
-    fn what_is_meant_for_somebody_else_is_no_fault() {
+    fn metadata_for_another_program_is_no_fault() {
         for text in ["", "free text", "{}", "[]", "7", r#"{"queue":"x","groups":["a"]}"#, r#"{"cluster":"ecs-1"}"#] {
             assert_eq!(read(text), (0, vec![]), "{text}");
         }
     }
 
     #[test]
-    fn what_means_to_name_some_and_cannot_be_read_is_said() {
+    fn metadata_that_seems_to_name_target_groups_and_cannot_be_read_is_a_fault() {
         let cases = [
             (r#"{"target_group":["ARN"]}"#, "key `target_group`"),
             (r#"{"targetGroups":["ARN"]}"#, "key `targetGroups`"),

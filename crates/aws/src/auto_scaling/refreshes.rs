@@ -1,4 +1,4 @@
-//! Instance refreshes: started, seen, cancelled and rolled back, by one call each.
+//! Instance refreshes: start, read, cancel and roll back, with one call each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,37 +17,37 @@ use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::refresh::{NotDone, Preferences, Refresh, Status};
 use decamp_core::time::Time;
 
-/// A launch template in one of its versions.
+/// One version of a launch template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     /// Its id.
     pub id: String,
     /// The version's number.
     pub version: u32,
-    /// The rest of the policy that it belongs to, where the group has several types of instances.
+    /// The mixed instances policy that it belongs to, if the group has several instance types.
     pub(crate) mixed: Option<Box<MixedInstancesPolicy>>,
 }
 
 impl AutoScaling {
-    /// Starts a refresh: to what the group is set to, or to another version of its launch template. Answers its id.
+    /// Starts a refresh to the group's settings, or to another version of its launch template. Returns the refresh's id.
     pub async fn start_refresh(&self, asg: &str, preferences: &Preferences, to: Option<&Template>) -> Result<Arc<str>, NotDone> {
-        self.writes.enter().await.map_err(NotDone::Refused)?;
+        self.writes.acquire_write().await.map_err(NotDone::Refused)?;
         let send = |client: &aws_sdk_autoscaling::Client| {
-            let call = client.start_instance_refresh().auto_scaling_group_name(asg).preferences(asked(preferences));
+            let call = client.start_instance_refresh().auto_scaling_group_name(asg).preferences(refresh_preferences(preferences));
             call.set_desired_configuration(to.map(desired)).send()
         };
         let answer = self.writes.call(send).await.map_err(|e| not_done(&e))?;
         id(answer.instance_refresh_id())
     }
 
-    /// The refreshes of a group, under way and over, as many as AWS tells at once.
+    /// The refreshes of a group, in progress and ended, from AWS's first page.
     pub async fn refreshes(&self, asg: &Arc<str>) -> Result<Vec<Refresh>, Unseen> {
         self.refreshes_if_there(asg).await?.ok_or_else(|| Unseen::Away(format!("there is no group {asg}").into()))
     }
 
-    /// The same; `None`: Auto Scaling says that there is no such group.
+    /// The same; `None` if Auto Scaling says that there is no such group.
     pub async fn refreshes_if_there(&self, asg: &Arc<str>) -> Result<Option<Vec<Refresh>>, Unseen> {
-        self.looks.look().await?;
+        self.looks.acquire_look().await?;
         let answer = self.looks.call(|c| c.describe_instance_refreshes().auto_scaling_group_name(&**asg).send()).await;
         match answer.map_err(|e| refusal(&e, None)) {
             Ok(answer) => Ok(Some(answer.instance_refreshes().iter().filter_map(|listed| seen(asg, listed)).collect())),
@@ -56,24 +56,24 @@ impl AutoScaling {
         }
     }
 
-    /// Cancels the refresh that is under way. AWS waits for what it has begun, and so for our hooks.
+    /// Cancels the refresh in progress. AWS waits for the replacements that have begun, and so for decamp's hooks.
     pub async fn cancel_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
-        self.writes.enter().await.map_err(NotDone::Refused)?;
+        self.writes.acquire_write().await.map_err(NotDone::Refused)?;
         let answer = self.writes.call(|c| c.cancel_instance_refresh().auto_scaling_group_name(asg).send()).await;
         id(answer.map_err(|e| not_done(&e))?.instance_refresh_id())
     }
 
-    /// Rolls back the refresh that is under way.
+    /// Rolls back the refresh in progress.
     pub async fn roll_back_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
-        self.writes.enter().await.map_err(NotDone::Refused)?;
+        self.writes.acquire_write().await.map_err(NotDone::Refused)?;
         let answer = self.writes.call(|c| c.rollback_instance_refresh().auto_scaling_group_name(asg).send()).await;
         id(answer.map_err(|e| not_done(&e))?.instance_refresh_id())
     }
 
-    /// A group's launch template, its own or that of its mixed instances policy, in this version. `None`: there is no such group, or it
-    /// has none.
+    /// This version of a group's launch template, which the group names directly or in its mixed instances policy. `None` if there is no
+    /// such group, or it has no launch template.
     pub async fn template(&self, asg: &str, version: u32) -> Result<Option<Template>, Unseen> {
-        self.looks.look().await?;
+        self.looks.acquire_look().await?;
         let send = |client: &aws_sdk_autoscaling::Client| {
             client.describe_auto_scaling_groups().auto_scaling_group_names(asg).include_instances(false).send()
         };
@@ -106,12 +106,12 @@ where
     }
 }
 
-/// The id in an answer. One without an id is no answer of Auto Scaling's.
+/// The id in an answer. Auto Scaling sends no answer without one.
 fn id(given: Option<&str>) -> Result<Arc<str>, NotDone> {
     given.map(Arc::from).ok_or_else(|| NotDone::Refused(Refusal::Away("an answer without a refresh's id".into())))
 }
 
-fn asked(preferences: &Preferences) -> RefreshPreferences {
+fn refresh_preferences(preferences: &Preferences) -> RefreshPreferences {
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     let seconds = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
     let checkpoints: Vec<i32> = preferences.checkpoints.iter().copied().map(number).collect();
@@ -119,7 +119,7 @@ fn asked(preferences: &Preferences) -> RefreshPreferences {
         .set_min_healthy_percentage(preferences.min_healthy.map(number))
         .set_max_healthy_percentage(preferences.max_healthy.map(number))
         .set_instance_warmup(preferences.warm_up.map(seconds))
-        // An empty list leaves a refresh pending for ever.
+        // With an empty list a refresh stays pending forever.
         .set_checkpoint_percentages((!checkpoints.is_empty()).then_some(checkpoints))
         .set_checkpoint_delay(preferences.checkpoint_delay.map(seconds))
         .set_bake_time(preferences.bake.map(seconds))
@@ -131,7 +131,7 @@ fn asked(preferences: &Preferences) -> RefreshPreferences {
 fn desired(to: &Template) -> DesiredConfiguration {
     let template = LaunchTemplateSpecification::builder().launch_template_id(&to.id).version(to.version.to_string()).build();
     let Some(mixed) = &to.mixed else { return DesiredConfiguration::builder().launch_template(template).build() };
-    // A launch template alone would end the policy: types, weights and the share of spot instances go along as they are.
+    // A launch template alone would remove the policy, so its types, weights and share of spot instances are sent unchanged.
     let mut policy = (**mixed).clone();
     if let Some(of) = &mut policy.launch_template {
         for other in of.overrides.iter_mut().flatten() {
@@ -142,7 +142,7 @@ fn desired(to: &Template) -> DesiredConfiguration {
     DesiredConfiguration::builder().mixed_instances_policy(policy).build()
 }
 
-/// Auto Scaling tells a template's id and its name, and takes one of them.
+/// Auto Scaling returns a template's id and its name, but accepts only one of them.
 fn by_id(mut template: LaunchTemplateSpecification) -> LaunchTemplateSpecification {
     if template.launch_template_id.is_some() {
         template.launch_template_name = None;

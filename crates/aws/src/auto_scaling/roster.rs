@@ -1,4 +1,4 @@
-//! Who is in an Auto Scaling group, staying or not, and what the group does with whom it replaces. For `decamp check` and the Lambda's check.
+//! All instances of an Auto Scaling group, and the group's settings for replacing them. For `decamp check` and the Lambda's check.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use crate::aws::{refusal, unseen};
 use decamp_core::decide::{Group, Lifecycle, Unseen};
 use decamp_core::ids::InstanceId;
 
-/// A group with everybody in it.
+/// A group's instances and its settings for replacing them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Roster {
-    /// Its instances, and where each stands.
+    /// The instances with their lifecycle states.
     pub instances: Vec<(InstanceId, Lifecycle)>,
-    /// Whether instances that are scaled in go back to its warm pool (`ReuseOnScaleIn`).
+    /// Whether instances that are scaled in return to the warm pool (`ReuseOnScaleIn`).
     pub reuses: bool,
-    /// `MinHealthyPercentage` and `MaxHealthyPercentage` of its maintenance policy, where it has one.
+    /// `MinHealthyPercentage` and `MaxHealthyPercentage` of the maintenance policy, if there is one.
     pub healthy_percentages: Option<(i32, i32)>,
 }
 
 impl AutoScaling {
-    /// Who is in a group; `None`: there is no such group.
+    /// The roster of a group; `None` if there is no such group.
     pub async fn roster(&self, asg: &str) -> Result<Option<Roster>, Unseen> {
-        self.looks.look().await?;
+        self.looks.acquire_look().await?;
         let answer = self.looks.call(|client| client.describe_auto_scaling_groups().auto_scaling_group_names(asg).send()).await;
         let answer = answer.map_err(|e| unseen(refusal(&e, None)))?;
         let Some(group) = answer.auto_scaling_groups().iter().find(|g| g.auto_scaling_group_name() == Some(asg)) else {
@@ -42,14 +42,14 @@ impl AutoScaling {
 
     /// The names of all groups of the account and Region.
     pub async fn names(&self) -> Result<Vec<Arc<str>>, Unseen> {
-        self.looks.look().await?;
+        self.looks.acquire_look().await?;
         let send = |client: &aws_sdk_autoscaling::Client, from| client.describe_auto_scaling_groups().set_next_token(from).send();
         let pages = self.looks.pages(usize::MAX, send, |page| page.next_token()).await?;
         let groups = pages.iter().flat_map(|page| page.auto_scaling_groups());
         Ok(groups.filter_map(|group| group.auto_scaling_group_name()).map(Arc::from).collect())
     }
 
-    /// The settings of a group, without those of one instance.
+    /// The settings of a group, without the facts about one instance.
     pub async fn settings_of(&self, asg: &Arc<str>) -> Result<Group, Unseen> {
         self.groups.group(asg).await
     }

@@ -1,4 +1,4 @@
-//! What an error of AWS means for us (facts/aws.md 2.3: `ValidationError` alone never means that something is over).
+//! Translates errors of AWS into refusals (facts/aws.md 2.3: `ValidationError` alone never means that an action has ended).
 
 use std::error::Error;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use decamp_core::decide::{Refusal, Unseen};
 
-/// Codes by which AWS says "too many requests".
+/// AWS's codes for "too many requests".
 const THROTTLED: [&str; 9] = [
     "Throttling",
     "ThrottlingException",
@@ -23,7 +23,7 @@ const THROTTLED: [&str; 9] = [
     "SlowDown",
 ];
 
-/// Codes by which AWS says "you may not", for whatever reason: a policy, a key, an expired token, a clock.
+/// AWS's codes for a call that is not allowed, because of a policy, a key, an expired token or a wrong clock.
 const DENIED: [&str; 15] = [
     "AccessDenied",
     "AccessDeniedException",
@@ -42,10 +42,10 @@ const DENIED: [&str; 15] = [
     "NotAuthorized",
 ];
 
-/// The longest text of AWS's that is passed on.
+/// A longer message of AWS is cut.
 const LONGEST: usize = 300;
 
-/// What a failed write means. `secret` is the lifecycle action's token, which AWS repeats in its messages.
+/// The refusal that an error means. `secret` is the lifecycle action's token, which AWS repeats in its messages.
 pub(crate) fn refusal<E>(error: &SdkError<E, HttpResponse>, secret: Option<&str>) -> Refusal
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -58,20 +58,16 @@ where
     classify(status, answer.err().code(), message, secret)
 }
 
-/// Whether Auto Scaling says that there is no group of this name: it has no code of its own for that.
+/// Whether Auto Scaling says that there is no group of this name. It has no separate code for that.
 pub(crate) fn is_no_such_group(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Rejected(why) if why.starts_with("ValidationError: ") && why.contains("name not found"))
 }
 
-/// The same question asked of what every AWS protocol tells: a status, a code, a message.
+/// The refusal that a status, a code and a message mean. Every protocol of AWS has these three.
 pub(crate) fn classify(status: u16, code: Option<&str>, message: &str, secret: Option<&str>) -> Refusal {
     let Some(code) = code else {
-        // Something in between answered. Even its 403 does not say that AWS did not do it.
-        return if status == 429 {
-            Refusal::Throttled
-        } else {
-            Refusal::Away(format!("status {status}, not in AWS's words").into())
-        };
+        // A proxy answered. Even its 403 does not prove that AWS did not receive the call.
+        return if status == 429 { Refusal::Throttled } else { Refusal::Away(format!("status {status}, not from AWS").into()) };
     };
     let text = || plain(&format!("{code}: {message}"), secret);
     if code == "ValidationError" && message.contains("No active Lifecycle Action") {
@@ -89,7 +85,7 @@ pub(crate) fn classify(status: u16, code: Option<&str>, message: &str, secret: O
     if status >= 500 { Refusal::Away(text()) } else { Refusal::Rejected(text()) }
 }
 
-/// What a failed look means. Nothing in it is ever an answer about the world; a caller that knows what "missing" means asks before.
+/// Why a look failed. A failed look shows nothing about the system. A caller for which "missing" is an answer handles it before.
 pub(crate) fn unseen(refusal: Refusal) -> Unseen {
     match refusal {
         Refusal::Throttled => Unseen::Throttled,
@@ -99,11 +95,11 @@ pub(crate) fn unseen(refusal: Refusal) -> Unseen {
     }
 }
 
-/// What is said instead of the chain of providers that the SDK tried, none of which had credentials.
+/// The error if there are no credentials. It replaces the SDK's chain of providers that were tried.
 pub const NO_CREDENTIALS: &str = "no AWS credentials were found: not in the environment, nor in the profile that AWS_PROFILE names or the \
                                   default one, nor from a web identity, a container or an instance";
 
-/// The chain of causes of a call that AWS did not answer.
+/// The causes of a call that AWS did not answer.
 fn no_answer(error: &(dyn Error + 'static)) -> Arc<str> {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -120,7 +116,7 @@ fn no_answer(error: &(dyn Error + 'static)) -> Arc<str> {
     plain(&text, None)
 }
 
-/// One line of bounded length, without the secret.
+/// The text as one line of bounded length, without the secret.
 fn plain(text: &str, secret: Option<&str>) -> Arc<str> {
     let text = match secret {
         Some(secret) if !secret.is_empty() => text.replace(secret, "(token)"),
@@ -135,43 +131,43 @@ mod tests {
 
     const TOKEN: &str = "87654321-4321-4321-4321-210987654321";
 
-    fn said(status: u16, code: &str, message: &str) -> Refusal {
+    fn refused(status: u16, code: &str, message: &str) -> Refusal {
         classify(status, Some(code), message, Some(TOKEN))
     }
 
     #[test]
-    fn only_the_code_with_its_message_says_that_no_action_is_active() {
+    fn no_active_action_needs_both_the_code_and_the_message() {
         let by_token = format!("No active Lifecycle Action found with token {TOKEN}");
-        assert_eq!(said(400, "ValidationError", &by_token), Refusal::NoActiveAction);
+        assert_eq!(refused(400, "ValidationError", &by_token), Refusal::NoActiveAction);
         assert_eq!(
-            said(400, "ValidationError", "No active Lifecycle Action found with instance ID i-0abc1234"),
+            refused(400, "ValidationError", "No active Lifecycle Action found with instance ID i-0abc1234"),
             Refusal::NoActiveAction
         );
-        assert!(matches!(said(400, "ValidationError", "AutoScalingGroup name not found"), Refusal::Rejected(_)));
-        assert!(matches!(said(400, "InternalFailure", &by_token), Refusal::Rejected(_)));
+        assert!(matches!(refused(400, "ValidationError", "AutoScalingGroup name not found"), Refusal::Rejected(_)));
+        assert!(matches!(refused(400, "InternalFailure", &by_token), Refusal::Rejected(_)));
     }
 
     #[test]
-    fn each_kind_of_answer_has_its_own_meaning() {
-        assert_eq!(said(400, "Throttling", "Rate exceeded"), Refusal::Throttled);
-        assert_eq!(said(400, "ThrottlingException", "Rate exceeded"), Refusal::Throttled);
-        assert_eq!(said(400, "TargetGroupNotFound", ""), Refusal::Missing);
-        assert!(matches!(said(403, "AccessDenied", "User: x is not authorized"), Refusal::Denied(_)));
-        assert!(matches!(said(403, "ExpiredToken", ""), Refusal::Denied(_)));
-        assert!(matches!(said(500, "ResourceContention", ""), Refusal::Away(_)));
-        assert!(matches!(said(400, "InvalidTarget", ""), Refusal::Rejected(_)));
+    fn each_code_has_its_own_refusal() {
+        assert_eq!(refused(400, "Throttling", "Rate exceeded"), Refusal::Throttled);
+        assert_eq!(refused(400, "ThrottlingException", "Rate exceeded"), Refusal::Throttled);
+        assert_eq!(refused(400, "TargetGroupNotFound", ""), Refusal::Missing);
+        assert!(matches!(refused(403, "AccessDenied", "User: x is not authorized"), Refusal::Denied(_)));
+        assert!(matches!(refused(403, "ExpiredToken", ""), Refusal::Denied(_)));
+        assert!(matches!(refused(500, "ResourceContention", ""), Refusal::Away(_)));
+        assert!(matches!(refused(400, "InvalidTarget", ""), Refusal::Rejected(_)));
     }
 
     #[test]
-    fn a_stranger_that_answers_in_between_denies_nothing() {
+    fn a_403_of_a_proxy_is_not_a_denial() {
         assert!(matches!(classify(403, None, "", None), Refusal::Away(_)));
         assert!(matches!(classify(502, None, "", None), Refusal::Away(_)));
         assert_eq!(classify(429, None, "", None), Refusal::Throttled);
     }
 
     #[test]
-    fn the_token_is_not_passed_on_in_the_words_of_aws() {
-        let Refusal::Rejected(text) = said(400, "ValidationError", &format!("bad token {TOKEN}\nsecond line")) else {
+    fn the_token_in_a_message_of_aws_is_not_passed_on() {
+        let Refusal::Rejected(text) = refused(400, "ValidationError", &format!("bad token {TOKEN}\nsecond line")) else {
             panic!("it is a rejection")
         };
         assert!(!text.contains(TOKEN) && !text.contains('\n'), "{text}");

@@ -1,5 +1,5 @@
-//! Classic Load Balancers, by hand-signed calls of their own API (version 2012-06-01): they have instances where a target group has targets.
-//! In the rules an instance is a target at each port that a listener sends to.
+//! Classic Load Balancers, by signed calls of their own API (version 2012-06-01). They list instances where a target group lists targets.
+//! For the rules an instance is a target at each port that a listener sends to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::join;
 use tokio::time::Instant;
 
+use super::cross_zone::CrossZone;
 use super::facts::Attributes;
-use super::targets::{Listing, Memory};
-use super::zones::CrossZone;
+use super::targets::{Cache, Listing};
 use crate::aws::Aws;
-use crate::shared::{Limiter, PATIENCE};
+use crate::rate_limiter::{LONGEST_WAIT, RateLimiter};
 use crate::signed::{CALL, Operation, Signed};
 use crate::xml::{self, Texts};
 use decamp_core::decide::{Refusal, Target, TargetHealth};
@@ -26,24 +26,24 @@ const ATTRIBUTES: Operation = operation("DescribeLoadBalancerAttributes");
 const HEALTH: Operation = operation("DescribeInstanceHealth");
 const DEREGISTER: Operation = operation("DeregisterInstancesFromLoadBalancer");
 const VERSION: &str = "2012-06-01";
-/// How long the ports of a balancer's listeners are believed.
-const REMEMBERED: Duration = Duration::from_mins(5);
+/// How long the ports of a balancer's listeners are cached.
+const CACHED_FOR: Duration = Duration::from_mins(5);
 
-/// Calls about Classic Load Balancers, with the shares of the account's buckets that the other kinds have.
+/// A client of the API for Classic Load Balancers. It shares the rate limits with the other kinds.
 #[derive(Clone)]
 pub(super) struct Classic {
     signed: Arc<Signed>,
-    looking: Arc<Limiter>,
-    ports: Memory<(Instant, Arc<[u16]>)>,
+    look_limiter: Arc<RateLimiter>,
+    ports: Cache<(Instant, Arc<[u16]>)>,
 }
 
 impl Classic {
-    pub(super) fn new(aws: &Aws, looking: &Arc<Limiter>) -> Self {
-        Self { signed: Arc::new(Signed::new(aws)), looking: Arc::clone(looking), ports: Memory::new() }
+    pub(super) fn new(aws: &Aws, look_limiter: &Arc<RateLimiter>) -> Self {
+        Self { signed: Arc::new(Signed::new(aws)), look_limiter: Arc::clone(look_limiter), ports: Cache::new() }
     }
 
-    /// Every instance of a balancer, once for each port that its listeners send to; `None`: there is no such balancer. A place for
-    /// one call was taken.
+    /// Every instance of a balancer, once for each port that its listeners send to; `None` if there is no such balancer. The caller has
+    /// taken a token for one call.
     pub(super) async fn listing(&self, arn: &TargetGroupArn) -> Result<Listing, Refusal> {
         let states = self.ask(&HEALTH, arn, &["DescribeInstanceHealthResult", "InstanceStates", "member"]);
         let (states, ports) = join(states, self.ports(arn)).await;
@@ -62,8 +62,8 @@ impl Classic {
         Ok(Some(targets.into()))
     }
 
-    /// Its connection draining: the time-out is the delay, and there is none if it is off; and whether it crosses zones. `None`: there is
-    /// no such balancer. A place for the call was taken.
+    /// The connection draining, whose time-out is the delay (zero if draining is off), and whether the balancer crosses zones. The
+    /// attributes of a balancer that does not exist are empty. The caller has taken a token.
     pub(super) async fn attributes(&self, arn: &TargetGroupArn) -> Result<Attributes, Refusal> {
         let answer = match self.call(&ATTRIBUTES, arn, &[]).await {
             Err(Refusal::Missing) => return Ok(Attributes::default()),
@@ -78,7 +78,7 @@ impl Classic {
         Ok(Attributes { delay: draining.first().and_then(delay), cross_zone, ..Attributes::default() })
     }
 
-    /// Takes these instances out of it. A place for the call was taken.
+    /// Deregisters these instances. The caller has taken a token.
     pub(super) async fn deregister(&self, arn: &TargetGroupArn, targets: &[Target]) -> Result<(), Refusal> {
         let mut instances: Vec<InstanceId> = targets.iter().filter_map(|target| instance(&target.id)).collect();
         instances.sort_unstable();
@@ -88,15 +88,15 @@ impl Classic {
         self.call(&DEREGISTER, arn, &fields).await.map(drop)
     }
 
-    /// The ports that its listeners send to, at most five minutes old.
+    /// The ports that the listeners send to, at most five minutes old.
     async fn ports(&self, arn: &TargetGroupArn) -> Result<Arc<[u16]>, Refusal> {
-        if let Some((asked, ports)) = self.ports.get(arn)
-            && asked.elapsed() < REMEMBERED
+        if let Some((requested, ports)) = self.ports.get(arn)
+            && requested.elapsed() < CACHED_FOR
         {
             return Ok(ports);
         }
-        let asked = Instant::now();
-        if !self.looking.enter(PATIENCE).await {
+        let requested = Instant::now();
+        if !self.look_limiter.acquire(LONGEST_WAIT).await {
             return Err(Refusal::Throttled);
         }
         let answer = self.call(&BALANCERS, arn, &[("LoadBalancerNames.member.1", arn.name().to_owned())]).await?;
@@ -107,11 +107,11 @@ impl Classic {
         ports.sort_unstable();
         ports.dedup();
         if ports.is_empty() {
-            // Nothing is sent through it; its instances are registered all the same.
+            // A balancer without listeners sends nothing, but its instances are registered.
             ports.push(0);
         }
         let ports: Arc<[u16]> = ports.into();
-        self.ports.put(arn.clone(), (asked, Arc::clone(&ports)));
+        self.ports.put(arn.clone(), (requested, Arc::clone(&ports)));
         Ok(ports)
     }
 
@@ -149,11 +149,11 @@ fn delay(draining: &Texts) -> Option<Duration> {
     }
 }
 
-/// What a balancer does with an instance. While one is let go it reads `InService` or not; its description tells (AWS, "Configure connection
-/// draining for your Classic Load Balancer").
+/// The health of an instance. While an instance is deregistered its state may still be `InService`. Only the description shows the
+/// deregistration (AWS, "Configure connection draining for your Classic Load Balancer").
 fn health(row: &Texts) -> TargetHealth {
     let description = row.get("Description").unwrap_or_default();
-    let says = |words: &str| description.to_ascii_lowercase().contains(words);
+    let says = |text: &str| description.to_ascii_lowercase().contains(text);
     match row.get("State") {
         _ if says("deregistration currently in progress") => TargetHealth::Draining,
         Some("OutOfService") if says("not currently registered") => TargetHealth::NotRegistered,

@@ -1,4 +1,4 @@
-//! What seldom changes about a target group: which kind of load balancer it belongs to, and what it does at a deregistration.
+//! Facts about a target group that seldom change: the kind of its load balancer, and its deregistration attributes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,28 +9,29 @@ use tokio::time::Instant;
 
 use super::Client;
 use super::classic::Classic;
-use super::targets::Memory;
-use super::zones::{Balancers, CROSS_ZONE, CrossZone};
+use super::cross_zone::{Balancers, CROSS_ZONE, CrossZone};
+use super::targets::Cache;
 use crate::aws::{refusal, unseen};
-use crate::shared::{Crowd, Gather, Limiter};
+use crate::coalescing::{Coalescer, InFlight};
+use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{BalancerKind, Refusal, Unseen, Zones};
 use decamp_core::ids::TargetGroupArn;
 
-/// How long what is read of a group's attributes is believed.
-const REMEMBERED: Duration = Duration::from_mins(5);
-/// The most groups that one DescribeTargetGroups is asked for.
-const GROUPS_A_CALL: usize = 20;
+/// How long a group's attributes are cached.
+const CACHED_FOR: Duration = Duration::from_mins(5);
+/// The most groups in one DescribeTargetGroups.
+const GROUPS_PER_CALL: usize = 20;
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 
 type Kinds = Arc<HashMap<TargetGroupArn, Kind>>;
 
-/// What stands in front of a group.
+/// The load balancers in front of a group.
 #[derive(Debug, Clone)]
 pub(super) struct Kind {
-    /// Which kind of load balancer.
+    /// Their kind.
     pub(super) kind: BalancerKind,
-    /// The ARNs of those that use the group, as far as they could be seen.
+    /// Their ARNs, as far as they could be read.
     balancers: Arc<[Arc<str>]>,
 }
 
@@ -40,61 +41,62 @@ impl From<BalancerKind> for Kind {
     }
 }
 
-/// What a group's attributes say of a deregistration; `None`: the group has no such attribute, or it cannot be read.
+/// The attributes of a group that matter for a deregistration. An attribute that the group does not have, or that cannot be read, is
+/// `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
     /// The deregistration delay.
     pub(super) delay: Option<Duration>,
-    /// Whether connections are cut when it is over.
+    /// Whether connections are cut at the end of the delay.
     pub(super) connection_termination: Option<bool>,
     /// Whether load balancing crosses zones.
     pub(super) cross_zone: Option<CrossZone>,
 }
 
 pub(super) struct Facts {
-    kinds: Gather<(), TargetGroupArn, Kinds, Unseen>,
-    attributes: Gather<TargetGroupArn, (), Attributes, Unseen>,
-    /// A group's protocol never changes.
-    known_kinds: Memory<Kind>,
-    /// With when they were asked for.
-    known_attributes: Memory<(Instant, Attributes)>,
+    kinds: Coalescer<(), TargetGroupArn, Kinds, Unseen>,
+    attributes: Coalescer<TargetGroupArn, (), Attributes, Unseen>,
+    /// Cached without expiry, because a group's protocol never changes.
+    known_kinds: Cache<Kind>,
+    /// Cached with the time of the request.
+    known_attributes: Cache<(Instant, Attributes)>,
     balancers: Balancers,
 }
 
 impl Facts {
-    pub(super) fn new(client: &Client, classic: &Classic, limiter: &Arc<Limiter>, crowd: &Arc<Crowd>) -> Self {
-        let (known_kinds, known_attributes) = (Memory::new(), Memory::new());
+    pub(super) fn new(client: &Client, classic: &Classic, limiter: &Arc<RateLimiter>, in_flight: &Arc<InFlight>) -> Self {
+        let (known_kinds, known_attributes) = (Cache::new(), Cache::new());
         let kinds = {
             let (client, known) = (client.clone(), known_kinds.clone());
-            Gather::new(GROUPS_A_CALL, limiter, crowd, move |(), arns| {
+            Coalescer::new(GROUPS_PER_CALL, limiter, in_flight, move |(), arns| {
                 let (client, known) = (client.clone(), known.clone());
                 async move { Ok(Arc::new(kinds_of(&client, arns, &known).await?)) }
             })
         };
         let attributes = {
             let (client, classic, known) = (client.clone(), classic.clone(), known_attributes.clone());
-            Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
+            Coalescer::new(usize::MAX, limiter, in_flight, move |arn: TargetGroupArn, _| {
                 let (client, classic, known) = (client.clone(), classic.clone(), known.clone());
                 async move {
-                    let asked = Instant::now();
+                    let requested = Instant::now();
                     let attributes = if arn.is_classic() {
                         classic.attributes(&arn).await.map_err(unseen)?
                     } else {
                         read_attributes(&client, &arn).await?
                     };
-                    known.put(arn, (asked, attributes));
+                    known.put(arn, (requested, attributes));
                     Ok(attributes)
                 }
             })
         };
-        Self { kinds, attributes, known_kinds, known_attributes, balancers: Balancers::new(client, limiter, crowd) }
+        Self { kinds, attributes, known_kinds, known_attributes, balancers: Balancers::new(client, limiter, in_flight) }
     }
 
-    /// What stands in front of a group. The slower kind if we may not see that: waiting longer loses nothing.
+    /// The kind of a group's load balancer. If AWS denies the call, the slower kind is assumed: waiting longer loses no request.
     ///
     /// # Errors
     ///
-    /// What may be seen a moment later: to wait minutes for it would be a pity.
+    /// A failure that may pass: the slower kind would cost minutes without need.
     pub(super) async fn kind(&self, arn: &TargetGroupArn) -> Result<Kind, Unseen> {
         if arn.is_classic() {
             return Ok(BalancerKind::Classic.into());
@@ -105,29 +107,29 @@ impl Facts {
         match self.kinds.ask((), arn.clone()).await {
             Ok(kinds) => Ok(kinds.get(arn).cloned().unwrap_or(BalancerKind::Nlb.into())),
             Err(why @ Unseen::Denied(_)) => {
-                tracing::warn!(target_group = %arn, "may not see what kind of load balancer it belongs to, so the slower is assumed: {why}");
+                tracing::warn!(target_group = %arn, "may not read the kind of its load balancer, so the slower kind is assumed: {why}");
                 Ok(BalancerKind::Nlb.into())
             }
             Err(why) => Err(why),
         }
     }
 
-    /// Whether load balancing crosses zones in a group of this kind with these attributes; no zone of an instance is known yet.
+    /// Whether load balancing crosses zones in a group of this kind with these attributes. The zones of instances are added later.
     pub(super) async fn zones(&self, kind: &Kind, attributes: Attributes) -> Zones {
         self.balancers.zones(attributes.cross_zone, kind.kind, &kind.balancers).await
     }
 
-    /// A group's attributes, at most five minutes old; what they were before, if they cannot be read now. None at all if we may not read
-    /// them.
+    /// A group's attributes, at most five minutes old. If they cannot be read now, the earlier ones are returned. If AWS denies the call,
+    /// they are empty.
     ///
     /// # Errors
     ///
-    /// They were never read, and may be a moment later.
+    /// A failure that may pass, and the attributes were never read.
     pub(super) async fn attributes(&self, arn: &TargetGroupArn, again: bool) -> Result<Attributes, Unseen> {
         let known = self.known_attributes.get(arn);
-        if let Some((asked, attributes)) = known
+        if let Some((requested, attributes)) = known
             && !again
-            && asked.elapsed() < REMEMBERED
+            && requested.elapsed() < CACHED_FOR
         {
             return Ok(attributes);
         }
@@ -145,18 +147,18 @@ impl Facts {
     }
 }
 
-/// The kinds of these groups. One that AWS does not know spoils the call for all of them, so each is then asked for alone.
+/// The kinds of these groups. If one group does not exist the whole call fails, so each group is then requested alone.
 async fn kinds_of(
     client: &Client,
     arns: Vec<TargetGroupArn>,
-    known: &Memory<Kind>,
+    known: &Cache<Kind>,
 ) -> Result<HashMap<TargetGroupArn, Kind>, Unseen> {
     let mut kinds = HashMap::new();
     match describe(client, &arns, &mut kinds).await {
         Ok(()) => {}
         Err(Refusal::Missing | Refusal::Rejected(_)) if 1 < arns.len() => {
             for arn in &arns {
-                client.look().await?;
+                client.acquire_look().await?;
                 match describe(client, std::slice::from_ref(arn), &mut kinds).await {
                     Ok(()) => {}
                     Err(why) => tracing::debug!(target_group = %arn, "cannot be described: {why}"),
@@ -184,7 +186,7 @@ async fn describe(client: &Client, arns: &[TargetGroupArn], kinds: &mut HashMap<
     Ok(())
 }
 
-/// AWS adds protocols; an unknown one counts as the slower kind.
+/// The kind for a protocol. AWS adds protocols, and an unknown one counts as the slower kind.
 fn kind(protocol: Option<&ProtocolEnum>) -> BalancerKind {
     match protocol {
         Some(ProtocolEnum::Http | ProtocolEnum::Https) => BalancerKind::Alb,
@@ -196,7 +198,7 @@ async fn read_attributes(client: &Client, arn: &TargetGroupArn) -> Result<Attrib
     let answer = client.call(|sdk| sdk.describe_target_group_attributes().target_group_arn(arn.as_str()).send()).await;
     let answer = match answer.map_err(|e| refusal(&e, None)) {
         Ok(answer) => answer,
-        // Its health says that it is gone.
+        // The look at its health shows that the group does not exist.
         Err(Refusal::Missing) => return Ok(Attributes::default()),
         Err(why) => return Err(unseen(why)),
     };
@@ -211,10 +213,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_http_is_known_to_be_quick() {
-        let quick: Vec<&str> =
+    fn only_http_and_https_are_of_the_faster_kind() {
+        let faster: Vec<&str> =
             ProtocolEnum::values().iter().copied().filter(|p| kind(Some(&ProtocolEnum::from(*p))) == BalancerKind::Alb).collect();
-        assert_eq!(quick, ["HTTP", "HTTPS"]);
+        assert_eq!(faster, ["HTTP", "HTTPS"]);
         assert_eq!(kind(None), BalancerKind::Nlb);
     }
 }

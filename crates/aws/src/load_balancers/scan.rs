@@ -1,4 +1,4 @@
-//! Every target group of the account and Region, one after the other: who lists the instance? Opt-in, and one at a time.
+//! Scans every target group of the account and Region for an instance. Opt-in, and one scan at a time.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,27 +12,27 @@ use tokio::time::Instant;
 
 use super::Client;
 use super::targets::Listing;
-use crate::shared::Gather;
+use crate::coalescing::Coalescer;
 use decamp_core::decide::{Target, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 
-/// How long one look may work at it.
-const A_LOOK: Duration = Duration::from_secs(8);
-/// How long a finished scan is believed.
-const REMEMBERED: Duration = Duration::from_secs(60);
-/// How many groups are looked at side by side.
-const ABREAST: usize = 5;
+/// How long one call may scan.
+const TIME_LIMIT: Duration = Duration::from_secs(8);
+/// How long a finished scan is cached.
+const CACHED_FOR: Duration = Duration::from_secs(60);
+/// How many groups are read concurrently.
+const CONCURRENT_GROUPS: usize = 5;
 
 pub(super) struct Scan {
     client: Client,
-    health: Arc<Gather<TargetGroupArn, (), Listing, Unseen>>,
+    health: Arc<Coalescer<TargetGroupArn, (), Listing, Unseen>>,
     progress: Mutex<Progress>,
 }
 
-/// How far the scan under way is, or how the last one ended.
+/// The progress of the current scan, or the result of the last one.
 #[derive(Default)]
 struct Progress {
-    /// Groups to be looked at yet; `None`: not even listed.
+    /// The groups that are still to be read; `None` before they are listed.
     left: Option<Vec<TargetGroupArn>>,
     seen: usize,
     found: HashMap<TargetId, Vec<TargetGroupArn>>,
@@ -40,23 +40,23 @@ struct Progress {
 }
 
 impl Scan {
-    pub(super) fn new(client: &Client, health: &Arc<Gather<TargetGroupArn, (), Listing, Unseen>>) -> Self {
+    pub(super) fn new(client: &Client, health: &Arc<Coalescer<TargetGroupArn, (), Listing, Unseen>>) -> Self {
         let health = Arc::clone(health);
         Self { client: client.clone(), health, progress: Mutex::default() }
     }
 
-    /// The groups that list the instance or one of its addresses, at most a minute old. Until all were looked at, it is unseen.
+    /// The groups that list the instance or one of its addresses, at most a minute old. Until all groups are read the result is unseen.
     pub(super) async fn groups_of(&self, instance: InstanceId, addresses: &[IpAddr]) -> Result<Vec<TargetGroupArn>, Unseen> {
-        let until = Instant::now() + A_LOOK;
-        let under_way = || Unseen::Away("the scan of all target groups is under way".into());
-        let mut progress = tokio::time::timeout_at(until, self.progress.lock()).await.map_err(|_| under_way())?;
-        if progress.finished.is_some_and(|finished| REMEMBERED <= finished.elapsed()) {
+        let until = Instant::now() + TIME_LIMIT;
+        let in_progress = || Unseen::Away("the scan of all target groups is in progress".into());
+        let mut progress = tokio::time::timeout_at(until, self.progress.lock()).await.map_err(|_| in_progress())?;
+        if progress.finished.is_some_and(|finished| CACHED_FOR <= finished.elapsed()) {
             *progress = Progress::default();
         }
-        // What was taken in stays when the time is up; the next look goes on from there.
-        tokio::time::timeout_at(until, self.go_on(&mut progress)).await.map_err(|_| {
+        // When the time is up the progress stays, and the next call continues from there.
+        tokio::time::timeout_at(until, self.proceed(&mut progress)).await.map_err(|_| {
             let left = progress.left.as_ref().map_or(0, Vec::len);
-            Unseen::Away(format!("the scan has seen {} target groups, {left} are left", progress.seen).into())
+            Unseen::Away(format!("the scan has read {} target groups, {left} are left", progress.seen).into())
         })??;
         let names = [TargetId::Instance(instance)].into_iter().chain(addresses.iter().copied().map(TargetId::Ip));
         let mut groups: Vec<TargetGroupArn> = Vec::new();
@@ -68,7 +68,7 @@ impl Scan {
         Ok(groups)
     }
 
-    async fn go_on(&self, progress: &mut Progress) -> Result<(), Unseen> {
+    async fn proceed(&self, progress: &mut Progress) -> Result<(), Unseen> {
         if progress.finished.is_some() {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Scan {
             progress.left = Some(self.list().await?);
         }
         while let Some(next) = progress.left.as_ref().filter(|left| !left.is_empty()) {
-            let next: Vec<TargetGroupArn> = next.iter().rev().take(ABREAST).cloned().collect();
+            let next: Vec<TargetGroupArn> = next.iter().rev().take(CONCURRENT_GROUPS).cloned().collect();
             let looks = join_all(next.iter().map(|arn| self.health.ask(arn.clone(), ()))).await;
             for (arn, look) in next.into_iter().zip(looks) {
                 progress.take(arn, look?.as_deref().unwrap_or_default());
@@ -86,9 +86,9 @@ impl Scan {
         Ok(())
     }
 
-    /// Every target group that may hold instances, or addresses of them.
+    /// Every target group that may list instances or their addresses.
     async fn list(&self) -> Result<Vec<TargetGroupArn>, Unseen> {
-        self.client.look().await?;
+        self.client.acquire_look().await?;
         let send = |sdk: &aws_sdk_elasticloadbalancingv2::Client, from| {
             sdk.describe_target_groups().page_size(400).set_marker(from).send()
         };

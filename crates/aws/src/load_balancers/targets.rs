@@ -1,4 +1,4 @@
-//! The targets of one group: listed whole, and deregistered as they were listed.
+//! The targets of one group: listing all of them, and deregistering them as they were listed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,28 +10,29 @@ use aws_sdk_elasticloadbalancingv2::types::{
 use super::Client;
 use super::classic::Classic;
 use crate::aws::{refusal, unseen};
-use crate::shared::{Crowd, Gather, Limiter};
+use crate::coalescing::{Coalescer, InFlight};
+use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{Refusal, Target, TargetHealth, Unseen};
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
-/// The most targets of one deregistration; AWS states no bound.
-const TARGETS_A_CALL: usize = 100;
+/// The most targets in one deregistration. AWS documents no limit.
+const TARGETS_PER_CALL: usize = 100;
 
-/// Every target of a group; `None`: the group does not exist.
+/// Every target of a group; `None` if the group does not exist.
 pub(super) type Listing = Option<Arc<[Target]>>;
 
-/// How the deregistration of each target went.
+/// The answer to the deregistration of each target.
 pub(super) type Deregistered = Arc<[(TargetId, u16, Result<(), Refusal>)]>;
 
-/// One DescribeTargetHealth a group, for all who ask: without naming targets, so that it lists the draining ones too.
+/// One DescribeTargetHealth per group for all departures. It names no targets, so that the answer includes draining ones.
 pub(super) fn health(
     client: &Client,
     classic: &Classic,
-    limiter: &Arc<Limiter>,
-    crowd: &Arc<Crowd>,
-) -> Gather<TargetGroupArn, (), Listing, Unseen> {
+    limiter: &Arc<RateLimiter>,
+    in_flight: &Arc<InFlight>,
+) -> Coalescer<TargetGroupArn, (), Listing, Unseen> {
     let (client, classic) = (client.clone(), classic.clone());
-    Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, _| {
+    Coalescer::new(usize::MAX, limiter, in_flight, move |arn: TargetGroupArn, _| {
         let (client, classic) = (client.clone(), classic.clone());
         async move {
             if arn.is_classic() {
@@ -47,34 +48,34 @@ pub(super) fn health(
     })
 }
 
-/// One DeregisterTargets a group and 100 targets, for all who write at the same time.
+/// One DeregisterTargets per group and 100 targets, for all departures that deregister at the same time.
 pub(super) fn deregister(
     client: &Client,
     classic: &Classic,
-    limiter: &Arc<Limiter>,
-    crowd: &Arc<Crowd>,
-) -> Gather<TargetGroupArn, Vec<Target>, Deregistered, Refusal> {
+    limiter: &Arc<RateLimiter>,
+    in_flight: &Arc<InFlight>,
+) -> Coalescer<TargetGroupArn, Vec<Target>, Deregistered, Refusal> {
     let (client, classic) = (client.clone(), classic.clone());
-    Gather::new(usize::MAX, limiter, crowd, move |arn: TargetGroupArn, asked: Vec<Vec<Target>>| {
+    Coalescer::new(usize::MAX, limiter, in_flight, move |arn: TargetGroupArn, requested: Vec<Vec<Target>>| {
         let (client, classic) = (client.clone(), classic.clone());
         async move {
             let mut targets: Vec<Target> = Vec::new();
-            for target in asked.into_iter().flatten() {
+            for target in requested.into_iter().flatten() {
                 if !targets.iter().any(|t| t.id == target.id && t.port == target.port) {
                     targets.push(target);
                 }
             }
             let mut answers = Vec::with_capacity(targets.len());
-            for (place, chunk) in targets.chunks(TARGETS_A_CALL).enumerate() {
-                // A place was taken for the first of them.
-                let answer = match if place == 0 { Ok(()) } else { client.enter().await } {
+            for (place, chunk) in targets.chunks(TARGETS_PER_CALL).enumerate() {
+                // The coalescer has taken a token for the first call.
+                let answer = match if place == 0 { Ok(()) } else { client.acquire_write().await } {
                     Ok(()) => deregister_once(&client, &classic, &arn, chunk).await,
                     Err(why) => Err(why),
                 };
-                // One target that AWS objects to must not keep the others in service.
+                // One target that AWS rejects must not keep the others registered.
                 if matches!(answer, Err(Refusal::Rejected(_))) && chunk.len() > 1 {
                     for target in chunk {
-                        let alone = match client.enter().await {
+                        let alone = match client.acquire_write().await {
                             Ok(()) => deregister_once(&client, &classic, &arn, std::slice::from_ref(target)).await,
                             Err(why) => Err(why),
                         };
@@ -113,14 +114,14 @@ fn target(row: &TargetHealthDescription) -> Option<Target> {
     let health = row.target_health();
     Some(Target {
         id: TargetId::read(named.id()?),
-        // Targets without a port are Lambda functions, which are nobody's instance.
+        // Targets without a port are Lambda functions, which are no instances.
         port: named.port().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
         zone: named.availability_zone().map(Into::into),
         health: read_health(health.and_then(|h| h.state()), health.and_then(|h| h.reason())),
     })
 }
 
-/// The state and its reason. `unused` has two meanings; whatever is not known here still counts as registered.
+/// The health from a state and its reason. `unused` has two meanings. Any unknown state counts as registered.
 fn read_health(state: Option<&State>, reason: Option<&Reason>) -> TargetHealth {
     match state {
         Some(State::Healthy) => TargetHealth::Healthy,
@@ -134,14 +135,14 @@ fn read_health(state: Option<&State>, reason: Option<&Reason>) -> TargetHealth {
     }
 }
 
-/// Groups that are remembered. No account has so many; whoever makes and deletes them for years is asked about them anew.
-const MOST_REMEMBERED: usize = 1_000;
+/// The most groups in a cache. No account has so many at a time. If they are created and deleted for years, the cache starts anew.
+const MOST_CACHED: usize = 1_000;
 
-/// A small memory shared by the looks.
+/// A small cache that concurrent looks share.
 #[derive(Clone)]
-pub(super) struct Memory<V>(Arc<Mutex<HashMap<TargetGroupArn, V>>>);
+pub(super) struct Cache<V>(Arc<Mutex<HashMap<TargetGroupArn, V>>>);
 
-impl<V: Clone> Memory<V> {
+impl<V: Clone> Cache<V> {
     pub(super) fn new() -> Self {
         Self(Arc::default())
     }
@@ -152,7 +153,7 @@ impl<V: Clone> Memory<V> {
 
     pub(super) fn put(&self, arn: TargetGroupArn, value: V) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if MOST_REMEMBERED <= all.len() && !all.contains_key(&arn) {
+        if MOST_CACHED <= all.len() && !all.contains_key(&arn) {
             all.clear();
         }
         all.insert(arn, value);
@@ -164,21 +165,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_of_groups_is_bounded() {
-        let memory = Memory::new();
+    fn the_cache_of_groups_is_bounded() {
+        let cache = Cache::new();
         let arn = |number: usize| {
             let arn = format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/{number:016x}");
             arn.parse::<TargetGroupArn>().expect("an ARN")
         };
-        for number in 0..=MOST_REMEMBERED {
-            memory.put(arn(number), number);
-            assert_eq!(memory.get(&arn(number)), Some(number));
+        for number in 0..=MOST_CACHED {
+            cache.put(arn(number), number);
+            assert_eq!(cache.get(&arn(number)), Some(number));
         }
-        assert!(memory.0.lock().expect("nobody panicked").len() <= MOST_REMEMBERED);
+        assert!(cache.0.lock().expect("nobody panicked").len() <= MOST_CACHED);
     }
 
     #[test]
-    fn unused_is_gone_only_when_it_is_not_registered() {
+    fn an_unused_target_counts_as_deregistered_only_if_its_reason_says_so() {
         let read = |state: &str, reason: Option<&str>| read_health(Some(&state.into()), reason.map(Reason::from).as_ref());
         let table = [
             ("initial", Some("Elb.RegistrationInProgress"), TargetHealth::Registered),

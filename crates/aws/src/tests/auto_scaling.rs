@@ -1,18 +1,18 @@
-//! What Auto Scaling's answers and errors become.
+//! How the answers and errors of Auto Scaling are read.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::{Answer, Call, Server, departure, group, instance, row};
 use crate::auto_scaling::AutoScaling;
-use crate::shared::Crowd;
+use crate::coalescing::InFlight;
 use decamp_core::decide::{ActionRef, Launched, Lifecycle, LifecycleResult, Refusal, Unseen};
 use decamp_core::time::Time;
 
 const TOKEN: &str = "87654321-4321-4321-4321-210987654321";
 
 pub(super) async fn auto_scaling(server: &Server) -> AutoScaling {
-    AutoScaling::new(&server.aws().await, &Arc::new(Crowd::default()))
+    AutoScaling::new(&server.aws().await, &Arc::new(InFlight::default()))
 }
 
 fn action() -> ActionRef {
@@ -20,7 +20,7 @@ fn action() -> ActionRef {
 }
 
 #[tokio::test]
-async fn an_instance_stands_where_its_group_says_and_is_gone_where_no_group_lists_it() {
+async fn an_instance_has_the_state_that_its_group_lists_and_is_gone_if_no_group_lists_it() {
     let server = Server::start(|call: &Call| {
         let known = [(1, "web", "Terminating:Wait"), (2, "other", "Terminating:Wait"), (3, "web", "Sleeping")];
         let asked = call.members("InstanceIds");
@@ -31,7 +31,7 @@ async fn an_instance_stands_where_its_group_says_and_is_gone_where_no_group_list
     .await;
     let auto_scaling = auto_scaling(&server).await;
     assert_eq!(auto_scaling.lifecycle(&departure(1)).await, Ok(Lifecycle::Waiting));
-    assert!(matches!(auto_scaling.lifecycle(&departure(2)).await, Ok(Lifecycle::Staying(_))), "it is another group's");
+    assert!(matches!(auto_scaling.lifecycle(&departure(2)).await, Ok(Lifecycle::Staying(_))), "it belongs to another group");
     assert_eq!(auto_scaling.lifecycle(&departure(3)).await, Ok(Lifecycle::Unknown("Sleeping".into())));
     assert_eq!(auto_scaling.lifecycle(&departure(4)).await, Ok(Lifecycle::Gone));
 }
@@ -72,7 +72,7 @@ pub(super) fn a_group(call: &Call) -> Answer {
 }
 
 #[tokio::test]
-async fn a_group_is_read_in_three_calls_and_a_fourth_for_when_it_began() {
+async fn a_group_is_read_in_three_calls_and_its_activities_in_a_fourth() {
     let server = Server::start(a_group).await;
     let auto_scaling = auto_scaling(&server).await;
     let seen = auto_scaling.group(&departure(1), false).await.expect("it is seen");
@@ -88,15 +88,15 @@ async fn a_group_is_read_in_three_calls_and_a_fourth_for_when_it_began() {
     assert_eq!(seen.activity_began, None);
     assert_eq!(server.count(), 4, "two pages of traffic sources");
     assert_eq!(server.asked("DescribeAutoScalingGroups")[0].field("IncludeInstances"), "false");
-    let again = auto_scaling.group(&departure(1), true).await.expect("it is remembered");
+    let again = auto_scaling.group(&departure(1), true).await.expect("it is cached");
     assert_eq!(again.activity_began, Time::read("2026-11-22T10:00:00Z"));
     assert_eq!(Some(again.launched), Time::read("2026-11-22T08:00:00Z").map(Launched::At));
     assert_eq!(seen.launched, Launched::Unasked);
-    assert_eq!(server.count(), 5, "a warm worker asks for the activity alone");
+    assert_eq!(server.count(), 5, "a warm worker reads only the activities");
 }
 
 #[tokio::test]
-async fn a_deleted_group_has_no_hooks_and_a_hidden_one_is_unseen() {
+async fn a_deleted_group_has_no_hooks_and_a_group_that_may_not_be_read_is_unseen() {
     let deleted = Server::start(|call: &Call| match call.action() {
         "DescribeAutoScalingGroups" => Answer::result(call.action(), "<AutoScalingGroups/>"),
         "DescribeTrafficSources" | "DescribeLifecycleHooks" => {
@@ -117,7 +117,7 @@ async fn a_deleted_group_has_no_hooks_and_a_hidden_one_is_unseen() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_and_a_completion_name_the_action_in_full() {
+async fn a_heartbeat_and_a_completion_send_all_that_names_the_action() {
     let server = Server::start(|call: &Call| Answer::result(call.action(), "")).await;
     let auto_scaling = auto_scaling(&server).await;
     let without = ActionRef { token: None, ..action() };
@@ -135,10 +135,9 @@ async fn a_heartbeat_and_a_completion_name_the_action_in_full() {
 }
 
 #[tokio::test]
-async fn no_active_action_is_told_apart_from_every_other_validation_error_and_tried_once() {
+async fn no_active_action_differs_from_every_other_validation_error_and_is_not_retried() {
     let message = format!("No active Lifecycle Action found with token {TOKEN}");
-    let said = message.clone();
-    let server = Server::start(move |_: &Call| Answer::error(400, "ValidationError", &said)).await;
+    let server = Server::start(move |_: &Call| Answer::error(400, "ValidationError", &message)).await;
     let answer = auto_scaling(&server).await.complete("web", instance(1), &action(), LifecycleResult::Continue).await;
     assert_eq!(answer, Err(Refusal::NoActiveAction));
     assert_eq!(server.count(), 1);
@@ -149,7 +148,7 @@ async fn no_active_action_is_told_apart_from_every_other_validation_error_and_tr
 }
 
 #[tokio::test]
-async fn a_completion_meets_contention_and_throttling_and_lands() {
+async fn a_completion_is_retried_after_contention_and_throttling() {
     let tries = std::sync::atomic::AtomicU32::new(0);
     let server = Server::start(move |call: &Call| match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => Answer::error(500, "ResourceContention", "try again"),
@@ -163,7 +162,7 @@ async fn a_completion_meets_contention_and_throttling_and_lands() {
 }
 
 #[tokio::test]
-async fn a_sweep_takes_up_whoever_is_on_the_way_out() {
+async fn a_sweep_lists_every_leaving_instance() {
     let server = Server::start(|call: &Call| {
         let (asg, next) = if call.field("NextToken").is_empty() { ("web", "<NextToken>2</NextToken>") } else { ("api", "") };
         let states = ["InService", "Terminating:Wait", "Terminating", "Pending:Wait", "Warmed:Stopped"];

@@ -22,7 +22,7 @@ fn listener(port: u16) -> String {
     format!("<member><Listener><Protocol>HTTP</Protocol><InstancePort>{port}</InstancePort></Listener><PolicyNames/></member>")
 }
 
-/// Three instances behind two listeners, one of which leaves.
+/// Instances in every state behind two listeners.
 fn a_balancer(call: &Call) -> Answer {
     assert_eq!(call.field("Version"), "2012-06-01");
     if call.action() != "DescribeLoadBalancers" && call.field("LoadBalancerName") != "old-web" {
@@ -60,7 +60,7 @@ fn a_balancer(call: &Call) -> Answer {
 }
 
 #[tokio::test]
-async fn its_instances_are_targets_at_each_port_of_its_listeners() {
+async fn each_instance_is_a_target_at_each_port_of_the_listeners() {
     let server = Server::start(a_balancer).await;
     let balancers = balancers(&server).await;
     let looks = balancers.look(&[(old_web(), true)], false).await;
@@ -80,11 +80,11 @@ async fn its_instances_are_targets_at_each_port_of_its_listeners() {
     assert_eq!(seen.listed().map(|t| (t.id.clone(), t.port, t.health)).collect::<Vec<_>>(), expected);
     assert_eq!(server.count(), 3);
     balancers.look(&[(old_web(), true)], false).await;
-    assert_eq!(server.count(), 4, "its ports and its draining are remembered");
+    assert_eq!(server.count(), 4, "its ports and its connection draining are cached");
 }
 
 #[tokio::test]
-async fn one_whose_connection_draining_is_off_has_no_delay() {
+async fn a_balancer_without_connection_draining_has_no_delay() {
     let server = Server::start(|call: &Call| match call.action() {
         "DescribeLoadBalancerAttributes" => {
             let draining = "<ConnectionDraining><Enabled>false</Enabled><Timeout>300</Timeout></ConnectionDraining>";
@@ -98,7 +98,7 @@ async fn one_whose_connection_draining_is_off_has_no_delay() {
 }
 
 #[tokio::test]
-async fn an_instance_is_taken_out_once_whatever_its_ports() {
+async fn an_instance_with_several_ports_is_deregistered_once() {
     let server = Server::start(a_balancer).await;
     let target = |port| Target { id: TargetId::Instance(instance(1)), port, zone: None, health: TargetHealth::Healthy };
     let answer = balancers(&server).await.deregister(&old_web(), &[target(8080), target(8443)]).await;
@@ -111,7 +111,7 @@ async fn an_instance_is_taken_out_once_whatever_its_ports() {
 }
 
 #[tokio::test]
-async fn one_that_is_gone_has_no_instances() {
+async fn a_deleted_balancer_has_no_instances() {
     let gone: TargetGroupArn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/gone".parse().expect("an ARN");
     let server = Server::start(a_balancer).await;
     let looks = balancers(&server).await.look(&[(gone, false)], false).await;
@@ -119,13 +119,13 @@ async fn one_that_is_gone_has_no_instances() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_is_no_empty_balancer() {
+async fn an_invalid_answer_is_not_an_empty_balancer() {
     let cut = whole("DescribeInstanceHealth", "<InstanceStates>").replace("</DescribeInstanceHealthResult>", "");
     for (status, body, expected) in [
-        (200, "<html>proxy</html>".to_owned(), "an answer that is not one to DescribeInstanceHealth"),
-        (200, cut, "an answer that is not one to DescribeInstanceHealth"),
-        (200, String::new(), "an answer that is not one to DescribeInstanceHealth"),
-        (502, "<html>proxy</html>".to_owned(), "status 502, not in AWS's words"),
+        (200, "<html>proxy</html>".to_owned(), "not a complete answer to DescribeInstanceHealth"),
+        (200, cut, "not a complete answer to DescribeInstanceHealth"),
+        (200, String::new(), "not a complete answer to DescribeInstanceHealth"),
+        (502, "<html>proxy</html>".to_owned(), "status 502, not from AWS"),
     ] {
         let server = Server::start(move |call: &Call| match call.action() {
             "DescribeInstanceHealth" => Answer::with(status, "text/xml", &body),
@@ -138,7 +138,7 @@ async fn what_is_no_answer_is_no_empty_balancer() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_why_in_awss_words() {
+async fn a_refusal_repeats_the_message_of_aws() {
     for (status, code, expected) in [
         (403, "AccessDenied", Refusal::Denied("AccessDenied: why".into())),
         (400, "Throttling", Refusal::Throttled),

@@ -1,12 +1,12 @@
-//! Wires that lie, break off or answer something else: none of it is ever an answer.
+//! Broken, truncated and foreign answers are never taken for answers of AWS.
 
 use std::sync::Arc;
 
 use super::auto_scaling::auto_scaling;
 use super::wire::departure;
 use super::wire::{Answer, Call, Server, group, health, instance, whole};
+use crate::coalescing::InFlight;
 use crate::load_balancers::LoadBalancers;
-use crate::shared::Crowd;
 use decamp_core::decide::{ActionRef, LifecycleResult, Refusal, Target, TargetHealth, Unseen};
 use decamp_core::ids::TargetId;
 
@@ -14,14 +14,14 @@ fn target() -> Target {
     Target { id: TargetId::Instance(instance(1)), port: 8080, zone: None, health: TargetHealth::Healthy }
 }
 
-/// A whole answer in which the instance has left, or would have, if it were AWS's.
+/// A complete answer in which the instance is no longer listed.
 fn body(call: &Call) -> String {
     let rows = health(&instance(2).to_string(), 80, "healthy", "");
     whole(call.action(), &format!("<TargetHealthDescriptions>{rows}</TargetHealthDescriptions><AutoScalingInstances/>"))
 }
 
-/// Every way in which a wire may spoil an answer.
-fn spoilt(way: usize, call: &Call) -> Option<Answer> {
+/// Every way in which an answer may be broken.
+fn broken(way: usize, call: &Call) -> Option<Answer> {
     let page = "<html><head><title>502</title></head><body>Bad gateway</body></html>";
     let body = body(call);
     let head = "HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\nconnection: close\r\n";
@@ -46,14 +46,14 @@ fn spoilt(way: usize, call: &Call) -> Option<Answer> {
 }
 
 #[tokio::test]
-async fn nothing_that_a_broken_wire_says_is_an_answer() {
+async fn a_broken_answer_is_an_error() {
     let mut ways = 0;
-    while spoilt(ways, &Call::default()).is_some() {
+    while broken(ways, &Call::default()).is_some() {
         let way = ways;
         ways += 1;
-        let server = Server::start(move |call: &Call| spoilt(way, call).expect("a known way")).await;
+        let server = Server::start(move |call: &Call| broken(way, call).expect("a known way")).await;
         let aws = server.aws().await;
-        let balancers = LoadBalancers::new(&aws, &Arc::new(Crowd::default()));
+        let balancers = LoadBalancers::new(&aws, &Arc::new(InFlight::default()));
         let auto_scaling = auto_scaling(&server).await;
         let by_id = ActionRef { hook: "decamp".into(), token: None };
         let web = group("web");
@@ -74,19 +74,19 @@ async fn nothing_that_a_broken_wire_says_is_an_answer() {
 }
 
 #[tokio::test]
-async fn the_same_answer_unspoilt_is_believed() {
+async fn the_same_answer_unbroken_is_accepted() {
     let server = Server::start(|call: &Call| Answer::with(200, "text/xml", &body(call))).await;
-    let balancers = LoadBalancers::new(&server.aws().await, &Arc::new(Crowd::default()));
+    let balancers = LoadBalancers::new(&server.aws().await, &Arc::new(InFlight::default()));
     assert_eq!(balancers.deregister(&group("web"), &[target()]).await, Ok(()));
     assert!(auto_scaling(&server).await.lifecycle(&departure(1)).await.is_ok());
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_away() {
+async fn a_server_that_does_not_exist_is_away() {
     let server = Server::start(|_: &Call| Answer(Vec::new())).await;
     let mut aws = server.aws().await;
     aws.settings.endpoint = Some("http://127.0.0.1:9".to_owned());
-    let balancers = LoadBalancers::new(&aws, &Arc::new(Crowd::default()));
+    let balancers = LoadBalancers::new(&aws, &Arc::new(InFlight::default()));
     let look = balancers.look(&[(group("web"), true)], false).await;
     assert!(matches!(look[0].1, Err(Unseen::Away(_))), "{look:?}");
 }

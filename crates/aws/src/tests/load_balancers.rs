@@ -1,17 +1,17 @@
-//! What the load balancers' answers and errors become.
+//! How the answers and errors of Elastic Load Balancing are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::wire::{Answer, Call, Server, group, health, instance, some_groups};
+use crate::coalescing::InFlight;
 use crate::load_balancers::LoadBalancers;
-use crate::shared::Crowd;
 use decamp_core::decide::{BalancerKind, Refusal, Target, TargetHealth, Unseen};
 use decamp_core::ids::TargetId;
 
 pub(super) async fn balancers(server: &Server) -> LoadBalancers {
-    LoadBalancers::new(&server.aws().await, &Arc::new(Crowd::default()))
+    LoadBalancers::new(&server.aws().await, &Arc::new(InFlight::default()))
 }
 
 #[tokio::test]
@@ -38,13 +38,13 @@ async fn a_group_is_seen_with_all_its_targets_and_ports() {
     assert!(server.asked("DescribeTargetHealth").iter().all(|call| call.field("Targets.member.1.Id").is_empty()), "all targets");
 
     balancers.look(&[(group("web-a"), true), (group("tcp-b"), false)], false).await;
-    assert_eq!(server.count(), 7, "a warm worker looks at the targets alone");
+    assert_eq!(server.count(), 7, "a warm worker reads only the targets");
     balancers.look(&[(group("web-a"), true)], true).await;
-    assert_eq!(server.asked("DescribeTargetGroupAttributes").len(), 3, "unless told to read attributes again");
+    assert_eq!(server.asked("DescribeTargetGroupAttributes").len(), 3, "unless the attributes are requested again");
 }
 
 #[tokio::test]
-async fn a_group_that_is_gone_has_no_targets_and_spoils_nothing_for_its_neighbour() {
+async fn a_deleted_group_has_no_targets_and_does_not_affect_other_groups() {
     let server = Server::start(some_groups).await;
     let looks = balancers(&server).await.look(&[(group("web-a"), false), (group("gone"), false)], false).await;
     assert_eq!(looks[0].1.as_ref().expect("it is seen").kind, BalancerKind::Alb);
@@ -52,7 +52,7 @@ async fn a_group_that_is_gone_has_no_targets_and_spoils_nothing_for_its_neighbou
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_of_a_group_counts_as_the_slower() {
+async fn a_group_whose_kind_may_not_be_read_counts_as_the_slower_kind() {
     let server = Server::start(|call: &Call| match call.action() {
         "DescribeTargetHealth" => some_groups(call),
         _ => Answer::error(403, "AccessDenied", "not authorized"),
@@ -64,7 +64,7 @@ async fn what_cannot_be_read_of_a_group_counts_as_the_slower() {
 }
 
 #[tokio::test]
-async fn what_may_be_read_of_a_group_a_moment_later_is_not_taken_for_the_slower() {
+async fn a_group_whose_kind_is_throttled_does_not_count_as_the_slower_kind() {
     for action in ["DescribeTargetGroups", "DescribeTargetGroupAttributes"] {
         let busy = Arc::new(AtomicBool::new(true));
         let throttles = Arc::clone(&busy);
@@ -86,7 +86,7 @@ async fn what_may_be_read_of_a_group_a_moment_later_is_not_taken_for_the_slower(
 }
 
 #[tokio::test]
-async fn targets_that_cannot_be_listed_are_unseen_by_the_reason_why() {
+async fn targets_that_cannot_be_listed_are_unseen_with_the_reason() {
     for (status, code, expected) in [
         (400, "ThrottlingException", Unseen::Throttled),
         (403, "AccessDenied", Unseen::Denied("AccessDenied: why".into())),
@@ -128,7 +128,7 @@ async fn exactly_the_given_targets_are_deregistered_with_port_and_zone() {
 }
 
 #[tokio::test]
-async fn one_target_that_aws_objects_to_does_not_keep_another_in_service() {
+async fn one_target_that_aws_rejects_does_not_keep_another_registered() {
     let bad = instance(2).to_string();
     let server = Server::start(move |call: &Call| {
         if call.0.values().any(|value| *value == bad) {
@@ -150,14 +150,14 @@ async fn one_target_that_aws_objects_to_does_not_keep_another_in_service() {
 }
 
 #[tokio::test]
-async fn a_deregistration_from_a_group_that_is_gone_says_so() {
+async fn a_deregistration_from_a_deleted_group_is_missing() {
     let server = Server::start(some_groups).await;
     let answer = balancers(&server).await.deregister(&group("gone"), &[target(TargetId::Instance(instance(1)), 80, None)]).await;
     assert_eq!(answer, Err(Refusal::Missing));
 }
 
 #[tokio::test]
-async fn a_scan_finds_every_group_that_lists_the_instance_once_for_all() {
+async fn one_scan_finds_the_groups_of_all_instances() {
     let server = Server::start(|call: &Call| match call.action() {
         "DescribeTargetGroups" => {
             let page = if call.field("Marker").is_empty() { 0..6 } else { 6..12 };

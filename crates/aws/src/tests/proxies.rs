@@ -1,12 +1,12 @@
-//! Every call of AWS goes through the proxy that is set, but for what it is not meant for; and no answer fills the memory.
+//! Calls of AWS use the proxy of the settings, except for its exceptions; and no answer fills the memory.
 
 use std::sync::Arc;
 
 use super::wire::{Answer, Call, Server, departure, row};
 use crate::auto_scaling::AutoScaling;
 use crate::aws::{Aws, Keys};
+use crate::coalescing::InFlight;
 use crate::load_balancers::LoadBalancers;
-use crate::shared::Crowd;
 use crate::signed::Signed;
 use decamp_config as settings;
 use decamp_config::{Proxy, Stored};
@@ -34,19 +34,19 @@ fn listed(call: &Call) -> Answer {
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_for_whatever_is_not_excepted() {
+async fn every_call_uses_the_proxy_unless_its_host_is_excepted() {
     let proxy = Server::start(listed).await;
     let aws = behind(&proxy, "", Some("http://aws.invalid:8080")).await;
-    let crowd = Arc::new(Crowd::default());
-    assert_eq!(AutoScaling::new(&aws, &crowd).lifecycle(&departure(1)).await, Ok(Lifecycle::Waiting));
+    let in_flight = Arc::new(InFlight::default());
+    assert_eq!(AutoScaling::new(&aws, &in_flight).lifecycle(&departure(1)).await, Ok(Lifecycle::Waiting));
     let _ = Signed::new(&aws).fetch(&Stored::Ssm("n".into())).await;
     let heads = proxy.heads();
     assert!(heads.len() == 2 && heads.iter().all(|head| head.starts_with("POST http://aws.invalid:8080/")), "{heads:?}");
 
-    // What is excepted is called directly.
+    // Hosts that are excepted are called directly.
     let (unused, direct) = (Server::start(listed).await, Server::start(listed).await);
     let aws = behind(&unused, "example.com,127.0.0.0/8", Some(&direct.address)).await;
-    assert_eq!(AutoScaling::new(&aws, &crowd).lifecycle(&departure(1)).await, Ok(Lifecycle::Waiting));
+    assert_eq!(AutoScaling::new(&aws, &in_flight).lifecycle(&departure(1)).await, Ok(Lifecycle::Waiting));
     let _ = Signed::new(&aws).fetch(&Stored::Ssm("n".into())).await;
     assert_eq!((unused.count(), direct.count()), (0, 2));
 }
@@ -55,10 +55,10 @@ async fn a_proxy_is_asked_for_whatever_is_not_excepted() {
 async fn the_services_own_hosts_are_reached_through_a_tunnel() {
     let proxy = Server::start(|_| Answer::with(403, "text/plain", "no")).await;
     let aws = behind(&proxy, "", None).await;
-    let crowd = Arc::new(Crowd::default());
-    assert!(matches!(AutoScaling::new(&aws, &crowd).lifecycle(&departure(1)).await, Err(Unseen::Away(_))));
+    let in_flight = Arc::new(InFlight::default());
+    assert!(matches!(AutoScaling::new(&aws, &in_flight).lifecycle(&departure(1)).await, Err(Unseen::Away(_))));
     let group = [(super::wire::group("web"), true)];
-    assert!(LoadBalancers::new(&aws, &crowd).look(&group, false).await[0].1.is_err());
+    assert!(LoadBalancers::new(&aws, &in_flight).look(&group, false).await[0].1.is_err());
     let signed = Signed::new(&aws);
     assert!(signed.fetch(&Stored::Ssm("n".into())).await.is_err());
     assert!(signed.fetch_certificate("arn:aws:sns:eu-west-1:123456789012:t", "f.pem", 100).await.is_err());
@@ -70,14 +70,14 @@ async fn the_services_own_hosts_are_reached_through_a_tunnel() {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_ends_is_no_answer() {
+async fn a_too_large_answer_is_an_error() {
     let server = Server::start(|call: &Call| {
-        // Whole by its end, and forty million spaces long.
+        // A complete answer of forty million bytes.
         let spaces = " ".repeat(40_000_000);
         Answer::result(call.action(), &format!("<AutoScalingInstances>{spaces}</AutoScalingInstances>"))
     })
     .await;
     let aws = server.aws().await;
-    let seen = AutoScaling::new(&aws, &Arc::new(Crowd::default())).lifecycle(&departure(1)).await;
+    let seen = AutoScaling::new(&aws, &Arc::new(InFlight::default())).lifecycle(&departure(1)).await;
     assert!(matches!(&seen, Err(Unseen::Away(why)) if why.contains("length limit")), "{seen:?}");
 }

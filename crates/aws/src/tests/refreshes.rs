@@ -1,4 +1,4 @@
-//! What is asked of instance refreshes, and what their answers and errors become.
+//! The requests for instance refreshes, and how their answers and errors are read.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn described(rows: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_refresh_is_asked_for_with_its_preferences_and_nothing_that_was_not_said() {
+async fn a_refresh_is_requested_with_exactly_its_preferences() {
     let server = Server::start(|call: &Call| Answer::result(call.action(), "<InstanceRefreshId>r-1</InstanceRefreshId>")).await;
     let auto_scaling = auto_scaling(&server).await;
     let all = Preferences {
@@ -56,11 +56,11 @@ async fn a_refresh_is_asked_for_with_its_preferences_and_nothing_that_was_not_sa
     let mut sent: Vec<&str> = bare.0.keys().map(String::as_str).collect();
     sent.sort_unstable();
     assert_eq!(sent, ["Action", "AutoScalingGroupName", "Preferences.AutoRollback", "Preferences.SkipMatching", "Version"]);
-    assert_eq!(bare.field("Preferences.SkipMatching"), "true", "unless it is told otherwise");
+    assert_eq!(bare.field("Preferences.SkipMatching"), "true", "by default");
 }
 
 #[tokio::test]
-async fn a_group_of_several_types_goes_to_the_version_and_keeps_its_policy() {
+async fn a_group_of_several_types_gets_the_version_and_keeps_its_policy() {
     let server = Server::start(|call: &Call| {
         let template = |id: &str| {
             let names = format!("<LaunchTemplateId>{id}</LaunchTemplateId><LaunchTemplateName>{id}-name</LaunchTemplateName>");
@@ -104,7 +104,7 @@ async fn a_group_of_several_types_goes_to_the_version_and_keeps_its_policy() {
 }
 
 #[tokio::test]
-async fn a_listed_refresh_is_read_and_a_status_that_is_new_is_not_over() {
+async fn a_listed_refresh_is_read_and_an_unknown_status_has_not_ended() {
     let server = Server::start(|_: &Call| {
         let more = "<StartTime>2026-01-02T03:04:05Z</StartTime><PercentageComplete>40</PercentageComplete>\
                     <InstancesToUpdate>3</InstancesToUpdate><StatusReason>slow</StatusReason>";
@@ -113,7 +113,7 @@ async fn a_listed_refresh_is_read_and_a_status_that_is_new_is_not_over() {
     })
     .await;
     let all = auto_scaling(&server).await.refreshes(&"web".into()).await.expect("it answers");
-    assert_eq!(all.len(), 2, "one without an id is none");
+    assert_eq!(all.len(), 2, "a row without an id is ignored");
     let one = &all[0];
     assert_eq!((one.status, one.percentage, one.to_update), (Status::InProgress, Some(40), Some(3)));
     assert_eq!((one.began, one.ended, one.why.as_deref()), (Time::read("2026-01-02T03:04:05Z"), None, Some("slow")));
@@ -142,7 +142,7 @@ async fn each_error_of_aws_has_its_own_meaning() {
     let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "AutoScalingGroup name not found - web")).await;
     let gone = auto_scaling(&server).await;
     assert_eq!(gone.refreshes_if_there(&"web".into()).await, Ok(None));
-    assert!(matches!(gone.refreshes(&"web".into()).await, Err(Unseen::Away(_))), "whoever watches one hears of it");
+    assert!(matches!(gone.refreshes(&"web".into()).await, Err(Unseen::Away(_))), "following a refresh reports the missing group");
     let server = Server::start(|_: &Call| Answer::error(400, "ValidationError", "1 validation error detected")).await;
     assert!(matches!(auto_scaling(&server).await.refreshes_if_there(&"web".into()).await, Err(Unseen::Away(_))));
     let server = Server::start(|call: &Call| Answer::result(call.action(), "")).await;
@@ -151,7 +151,7 @@ async fn each_error_of_aws_has_its_own_meaning() {
 }
 
 #[tokio::test]
-async fn the_one_under_way_is_adopted_and_one_that_just_ended_makes_room() {
+async fn a_refresh_in_progress_is_adopted_and_after_one_that_just_ended_a_new_one_starts() {
     let busy = Server::start(|call: &Call| match call.action() {
         "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
         _ => described(&format!("{}{}", listed("r-1", "Failed", ""), listed("r-2", "Baking", ""))),
@@ -168,7 +168,7 @@ async fn the_one_under_way_is_adopted_and_one_that_just_ended_makes_room() {
         let begun = begin(&auto_scaling(&undone).await, &"web".into(), &Preferences::default(), None).await;
         assert_eq!(begun, Err(NotDone::BeingUndone(status)));
     }
-    // It is in progress for the first call, and over for the look.
+    // It is in progress at the first call, and has ended at the look.
     let first = std::sync::atomic::AtomicBool::new(true);
     let ended = Server::start(move |call: &Call| match call.action() {
         "StartInstanceRefresh" if first.swap(false, std::sync::atomic::Ordering::Relaxed) => {
@@ -180,11 +180,11 @@ async fn the_one_under_way_is_adopted_and_one_that_just_ended_makes_room() {
     .await;
     let begun = begin(&auto_scaling(&ended).await, &"web".into(), &Preferences::default(), None).await;
     assert_eq!(begun, Ok(Begun::Started("r-3".into())));
-    let blind = Server::start(|call: &Call| match call.action() {
+    let failing = Server::start(|call: &Call| match call.action() {
         "StartInstanceRefresh" => Answer::error(400, "InstanceRefreshInProgress", ""),
         _ => Answer::error(403, "AccessDenied", ""),
     })
     .await;
-    let begun = begin(&auto_scaling(&blind).await, &"web".into(), &Preferences::default(), None).await;
+    let begun = begin(&auto_scaling(&failing).await, &"web".into(), &Preferences::default(), None).await;
     assert!(matches!(begun, Err(NotDone::Refused(Refusal::Denied(_)))), "{begun:?}");
 }

@@ -1,4 +1,4 @@
-//! The calls that are signed by hand: secrets arrive and show nowhere, messages are hidden, errors are told apart.
+//! The calls without an SDK client: secrets are fetched and never shown, messages are hidden, errors are distinguished.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn a_parameter_is_fetched_decrypted_and_signed() {
 }
 
 #[tokio::test]
-async fn a_secret_of_another_region_is_asked_for_there() {
+async fn a_secret_of_another_region_is_fetched_there() {
     let (server, signed) = answering(200, r#"{"SecretString":"canary"}"#).await;
     let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:nomad";
     assert_eq!(signed.fetch(&Stored::SecretsManager(arn.into())).await, Ok(Secret::new("canary")));
@@ -35,7 +35,7 @@ async fn a_secret_of_another_region_is_asked_for_there() {
 }
 
 #[tokio::test]
-async fn a_message_is_hidden_by_its_queues_own_address() {
+async fn a_message_is_hidden_at_the_address_of_its_queue() {
     let (server, signed) = answering(200, "").await;
     let span = Duration::from_secs(5);
     assert_eq!(signed.hide_message("arn:aws:sqs:eu-west-1:123456789012:departures", "receipt", span).await, Ok(()));
@@ -49,13 +49,13 @@ async fn a_message_is_hidden_by_its_queues_own_address() {
 }
 
 #[tokio::test]
-async fn an_error_is_told_apart_and_repeats_no_secret() {
+async fn errors_are_distinguished_and_repeat_no_secret() {
     let denied = r#"{"__type":"com.amazon.coral.service#AccessDeniedException","Message":"User: x is not authorized"}"#;
     let not_found = r#"{"__type":"ResourceNotFoundException","Message":"Secrets Manager can't find the specified secret."}"#;
     let marked = r#"{"__type":"InvalidRequestException","Message":"You can't perform this operation on the secret because it was marked for deletion."}"#;
     let no_version = r#"{"__type":"InvalidRequestException","Message":"You can't ask for this stage."}"#;
     type Expected = fn(&NotFetched) -> bool;
-    let away: Expected = |why| matches!(why, NotFetched::Unseen(Unseen::Away(_)));
+    let unavailable: Expected = |why| matches!(why, NotFetched::Unseen(Unseen::Away(_)));
     let gone: Expected = |why| matches!(why, NotFetched::Gone(_));
     let cases: [(u16, &str, Expected); 9] = [
         (400, denied, |why| matches!(why, NotFetched::Unseen(Unseen::Denied(_)))),
@@ -63,10 +63,10 @@ async fn an_error_is_told_apart_and_repeats_no_secret() {
         (400, r#"{"__type":"ParameterNotFound"}"#, gone),
         (400, not_found, gone),
         (400, marked, gone),
-        (400, no_version, away),
-        (502, "<html>canary</html>", away),
-        (200, "<html>canary</html>", away),
-        (200, r#"{"Parameter":{"Value":["canary"]}}"#, away),
+        (400, no_version, unavailable),
+        (502, "<html>canary</html>", unavailable),
+        (200, "<html>canary</html>", unavailable),
+        (200, r#"{"Parameter":{"Value":["canary"]}}"#, unavailable),
     ];
     for (status, body, expected) in cases {
         let (_server, signed) = answering(status, body).await;

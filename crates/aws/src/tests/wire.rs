@@ -1,4 +1,4 @@
-//! A server on loopback that answers as a test says, down to the bytes.
+//! A server on loopback whose answers a test defines byte by byte.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use decamp_config as settings;
 use decamp_core::decide::{Cause, Departure, LifecycleAction};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 
-/// What a test's server was asked: the form's fields.
+/// A request to the server: the fields of its form.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Call(pub(super) HashMap<String, String>);
 
@@ -31,7 +31,7 @@ impl Call {
     }
 }
 
-/// Bytes to answer with; the connection is closed after them.
+/// The bytes of an answer. The connection is closed after them.
 pub(super) struct Answer(pub(super) Vec<u8>);
 
 impl Answer {
@@ -56,13 +56,13 @@ impl Answer {
     }
 }
 
-/// The whole document of a result.
+/// The complete document of a result.
 pub(super) fn whole(action: &str, result: &str) -> String {
     let end = "<ResponseMetadata><RequestId>r</RequestId></ResponseMetadata>";
     format!("<{action}Response><{action}Result>{result}</{action}Result>{end}</{action}Response>")
 }
 
-/// A running server, and everything that it was asked.
+/// A running server and its recorded requests.
 pub(super) struct Server {
     pub(super) address: String,
     asked: Arc<Mutex<Vec<Call>>>,
@@ -70,7 +70,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server that answers each call as `answer` says.
+    /// Starts a server that answers each call with `answer`.
     pub(super) async fn start(answer: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let address = format!("http://{}", listener.local_addr().expect("bound"));
@@ -92,7 +92,7 @@ impl Server {
         self.asked.lock().expect("unpoisoned").iter().filter(|call| call.action() == action).cloned().collect()
     }
 
-    /// Every request as it came, head and body.
+    /// Every request as received, head and body.
     pub(super) fn heads(&self) -> Vec<String> {
         self.heads.lock().expect("unpoisoned").clone()
     }
@@ -101,7 +101,7 @@ impl Server {
         self.asked.lock().expect("unpoisoned").len()
     }
 
-    /// AWS, as this server plays it.
+    /// A configuration that calls this server instead of AWS.
     pub(super) async fn aws(&self) -> Aws {
         let settings = settings::Aws {
             region: Some("eu-west-1".to_owned()),
@@ -186,12 +186,12 @@ pub(super) fn row(id: &str, asg: &str, state: &str) -> String {
     format!("<member><InstanceId>{id}</InstanceId>{group}{zone}<ProtectedFromScaleIn>false</ProtectedFromScaleIn></member>")
 }
 
-/// An instance of the group `web` that leaves.
+/// The departure of an instance of the group `web`.
 pub(super) fn departure(n: u64) -> Departure {
     Departure { instance: instance(n), asg: "web".into(), cause: Cause::Lifecycle(LifecycleAction::default()) }
 }
 
-/// Answers for groups named `web-…` (HTTP, 20 s), `tcp-…` (TCP, 90 s), and says of all others that they do not exist.
+/// Answers for groups named `web-…` (HTTP, 20 s) and `tcp-…` (TCP, 90 s). All others do not exist.
 pub(super) fn some_groups(call: &Call) -> Answer {
     let arns = call.members("TargetGroupArns");
     let named = if arns.is_empty() { vec![call.field("TargetGroupArn")] } else { arns };

@@ -1,4 +1,4 @@
-//! Whether load balancing crosses zones, and in which zones instances stand: how that is asked for and read.
+//! How cross-zone load balancing and the zones of instances are read.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::classic::old_web;
 use super::load_balancers::balancers;
 use super::wire::{Answer, Call, Server, group, instance};
 use crate::auto_scaling::AutoScaling;
-use crate::shared::Crowd;
+use crate::coalescing::InFlight;
 use decamp_core::decide::Zones;
 
 const KEY: &str = "load_balancing.cross_zone.enabled";
@@ -16,7 +16,7 @@ fn attributes(rows: &[(&str, &str)]) -> String {
     format!("<Attributes>{}</Attributes>", rows.iter().map(row).collect::<String>())
 }
 
-/// One target group of this protocol, whose attribute reads so, behind so many load balancers, whose own attribute reads so.
+/// One target group with this protocol and attribute, behind `many` load balancers with this attribute.
 fn set(protocol: &'static str, of_group: &'static str, many: usize, of_balancer: &'static str) -> impl Fn(&Call) -> Answer {
     move |call: &Call| {
         let result = match call.action() {
@@ -39,7 +39,7 @@ fn set(protocol: &'static str, of_group: &'static str, many: usize, of_balancer:
 }
 
 #[tokio::test]
-async fn the_load_balancer_is_asked_only_where_a_network_load_balancers_group_leaves_it_to_it() {
+async fn the_load_balancer_is_read_only_if_the_group_of_a_network_load_balancer_refers_to_it() {
     const AS_IT: &str = "use_load_balancer_configuration";
     let apart = || Zones::Apart(Arc::default());
     let table = [
@@ -68,7 +68,7 @@ async fn the_load_balancer_is_asked_only_where_a_network_load_balancers_group_le
 }
 
 #[tokio::test]
-async fn a_classic_load_balancer_says_it_with_its_connection_draining() {
+async fn a_classic_load_balancer_needs_no_further_call() {
     for (enabled, expected) in [("true", Zones::Crossed), ("false", Zones::Apart(Arc::default()))] {
         let server = Server::start(move |call: &Call| {
             let result = match call.action() {
@@ -87,7 +87,7 @@ async fn a_classic_load_balancer_says_it_with_its_connection_draining() {
     }
 }
 
-/// An instance is in the zone of its number, every third in the first; those above 900 are in no group.
+/// The zone of an instance follows from its number: every third instance is in the first zone. Those from 900 on are in no group.
 fn in_zones(call: &Call) -> Answer {
     let row = |id: &&str| {
         let number = (0..1_000).find(|n| instance(*n).to_string() == **id).filter(|n| *n < 900)?;
@@ -101,17 +101,17 @@ fn in_zones(call: &Call) -> Answer {
 }
 
 #[tokio::test]
-async fn zones_of_instances_are_asked_for_fifty_at_a_time_once_and_until_one_stands_beside() {
+async fn zones_are_read_once_fifty_at_a_time_until_another_instance_of_the_zone_is_found() {
     let server = Server::start(in_zones).await;
-    let asg = AutoScaling::new(&server.aws().await, &Arc::new(Crowd::default()));
-    // None of them in the zone of instance 0: all have to be known.
+    let asg = AutoScaling::new(&server.aws().await, &Arc::new(InFlight::default()));
+    // None of them is in the zone of instance 0, so all have to be read.
     let others: Vec<_> = (1..90).filter(|n| n % 3 != 0).chain([901]).map(instance).collect();
     let zones = asg.zones_beside(instance(0), &others).await;
-    assert_eq!((zones.len(), &*zones[0].1, &*zones[1].1), (61, "eu-west-1a", "eu-west-1b"), "that of 901 is not told");
+    assert_eq!((zones.len(), &*zones[0].1, &*zones[1].1), (61, "eu-west-1a", "eu-west-1b"), "the zone of 901 is unknown");
     assert_eq!(server.asked("DescribeAutoScalingInstances").len(), 2);
     assert_eq!(asg.zones_beside(instance(0), &others).await, zones);
     assert_eq!(server.asked("DescribeAutoScalingInstances").len(), 2, "they never change");
-    // One beside it among those that are known is enough.
+    // One other instance in its zone is enough.
     let more: Vec<_> = (200..400).map(instance).collect();
     let zones = asg.zones_beside(instance(0), &more).await;
     assert!(zones.iter().any(|(id, zone)| *id != instance(0) && &**zone == "eu-west-1a"));
@@ -119,8 +119,8 @@ async fn zones_of_instances_are_asked_for_fifty_at_a_time_once_and_until_one_sta
 }
 
 #[tokio::test]
-async fn zones_that_cannot_be_seen_are_not_known_and_hold_nothing_up() {
+async fn zones_that_cannot_be_read_are_unknown_and_no_error() {
     let server = Server::start(|_: &Call| Answer::error(403, "AccessDenied", "not authorized")).await;
-    let asg = AutoScaling::new(&server.aws().await, &Arc::new(Crowd::default()));
+    let asg = AutoScaling::new(&server.aws().await, &Arc::new(InFlight::default()));
     assert_eq!(asg.zones_beside(instance(0), &[instance(1)]).await, []);
 }

@@ -1,4 +1,4 @@
-//! Several clusters in one document: whose a group is, what each table has for itself, and what is refused.
+//! Tests of several clusters in one document: the cluster of a group, the settings of each table, and what is refused.
 
 use super::*;
 use crate::Settings;
@@ -18,7 +18,7 @@ NOMAD_ADDR = ["https://n1.green:4646", "https://n2.green:4646"]
 DECAMP_CONSUL = false
 "#;
 
-/// As the command line and the service read a document, with nothing in the environment but these.
+/// Reads a document as the command line and the service do, with only these variables in the environment.
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Settings, Refused> {
     read_as(text, environment, Unknown::Refused)
 }
@@ -73,7 +73,7 @@ fn a_cluster_may_have_consul_where_the_others_have_none() {
 }
 
 #[test]
-fn no_cluster_gets_what_was_set_for_all_of_them() {
+fn connections_that_were_set_for_all_clusters_are_not_used() {
     let text = format!("NOMAD_TOKEN = \"canary\"\n{TWO}");
     let environment = [("CONSUL_HTTP_ADDR", "http://elsewhere:8500"), ("NOMAD_REGION", "mars"), ("NOMAD_CACERT", "")];
     let settings = read(&text, &environment).expect("it makes sense");
@@ -82,7 +82,7 @@ fn no_cluster_gets_what_was_set_for_all_of_them() {
 }
 
 #[test]
-fn the_allow_list_is_narrowed_to_what_the_clusters_have() {
+fn the_allow_list_is_narrowed_to_the_groups_of_the_clusters() {
     let narrowed = |list| read(TWO, &[("DECAMP_GROUPS", list)]);
     let cases: [(&str, &[&str]); 5] = [
         ("*", &["batch-*", "shop", "web"]),
@@ -98,7 +98,7 @@ fn the_allow_list_is_narrowed_to_what_the_clusters_have() {
         let why = narrowed(list).expect_err(list).to_string();
         assert!(why.contains("no cluster has"), "{list}: {why}");
     }
-    // A function goes on with those that its document knows already.
+    // A function continues with those groups that its document already has.
     let settings = read_as(TWO, &[("DECAMP_GROUPS", "web,other")], Unknown::Warned).expect("it makes sense");
     assert_eq!((groups(&settings), settings.warnings.len()), (vec!["web"], 1));
     let none = read_as(TWO, &[("DECAMP_GROUPS", "other")], Unknown::Warned).expect_err("an empty list would allow all");
@@ -117,7 +117,7 @@ fn a_group_of_two_clusters_is_refused() {
     {
         let why = refused(&both(one, other), &[]);
         assert!(why.contains("clusters.a has the group") && why.contains("clusters.b has"), "{one} {other}: {why}");
-        read_as(&both(one, other), &[], Unknown::Warned).expect_err("nobody can tell which one is meant");
+        read_as(&both(one, other), &[], Unknown::Warned).expect_err("it is unclear which one is meant");
     }
     for (one, other) in [("web", "web2"), ("web-a*", "web-b*"), ("web", "web-*"), ("web-", "web")] {
         read(&both(one, other), &[]).unwrap_or_else(|why| panic!("{one} {other}: {why}"));
@@ -125,7 +125,7 @@ fn a_group_of_two_clusters_is_refused() {
 }
 
 #[test]
-fn a_table_that_makes_no_sense_is_refused_with_what_to_write() {
+fn an_invalid_table_is_refused_with_what_to_write() {
     let table = |lines: &str| format!("[clusters.a]\n{lines}");
     let (groups, nomad) = ("groups = [\"web\"]\n", "NOMAD_ADDR = \"http://a:1\"\n");
     let cases = [
@@ -150,7 +150,7 @@ fn a_table_that_makes_no_sense_is_refused_with_what_to_write() {
         assert!(why.contains(sentence), "{text}: {why}");
     }
     let newer = table(&format!("{groups}{nomad}DECAMP_CONSUL = false\nNOMAD_OF_TOMORROW = 1"));
-    let settings = read_as(&newer, &[], Unknown::Warned).expect("an older function goes on");
+    let settings = read_as(&newer, &[], Unknown::Warned).expect("an older function continues");
     assert!(
         settings.warnings.iter().any(|why| why.starts_with("clusters.a: NOMAD_OF_TOMORROW is not")),
         "{:?}",
@@ -159,7 +159,7 @@ fn a_table_that_makes_no_sense_is_refused_with_what_to_write() {
 }
 
 #[test]
-fn what_is_worth_a_warning_names_its_cluster() {
+fn a_warning_names_its_cluster() {
     let text = "[clusters.a]\ngroups = [\"web\"]\nNOMAD_ADDR = \"http://a:1\"\nNOMAD_TOKEN = \"canary\"\nDECAMP_CONSUL = false\n";
     let settings = read(text, &[]).expect("it makes sense");
     assert_eq!(settings.warnings, ["clusters.a: NOMAD_ADDR: the token goes to http://a:1 in the clear; use https"]);

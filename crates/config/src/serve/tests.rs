@@ -1,4 +1,4 @@
-//! Settings that `decamp serve` refuses, and the sentences that say why.
+//! Tests of the settings that `decamp serve` refuses, and of the sentences that say why.
 
 use super::*;
 use crate::Settings;
@@ -10,7 +10,7 @@ fn read(set: &[(&str, &str)]) -> Result<Vec<String>, Refused> {
 }
 
 #[test]
-fn what_must_not_be_served_is_refused_with_what_to_change() {
+fn unsafe_settings_are_refused_with_what_to_change() {
     let tls = [("DECAMP_ADMIN_CERT", "/c.pem"), ("DECAMP_ADMIN_KEY", "/k.pem")];
     let open = ("DECAMP_ADMIN_LISTEN", "0.0.0.0:8481");
     let token = ("DECAMP_ADMIN_TOKEN_FILE", "/t");
@@ -47,7 +47,7 @@ fn what_must_not_be_served_is_refused_with_what_to_change() {
 }
 
 #[test]
-fn whoever_gets_no_events_at_all_is_told_so() {
+fn settings_without_any_source_of_events_are_a_warning() {
     assert_eq!(read(&[]).map(|warnings| warnings.len()), Ok(1));
     assert_eq!(read(&[("DECAMP_EVENTS_KEY", "a-long-enough-key-for-all")]), Ok(Vec::new()));
 }

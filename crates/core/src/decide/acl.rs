@@ -24,34 +24,34 @@ pub struct AclNamespace {
     pub capabilities: Vec<String>,
 }
 
-/// What a namespace's rules of all policies come to.
+/// What a namespace's rules from all policies add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
     Yes,
     No,
-    /// Beats everything else that is said of the same name.
+    /// Overrides every other rule for the same name.
     Denied,
 }
 
-/// What these policies, each with its name, come to together.
+/// What these named policies together let a token see.
 ///
-/// Nomad adds up what all policies say of the same name or pattern, and then takes the one rule that fits a namespace best. A
-/// narrower rule replaces `*`. It does not add to it, even if another policy has it (facts/nomad.md 11.2). So every rule that
-/// there is must let the token read.
+/// Nomad adds up the rules of all policies for the same name or pattern, and then applies the one rule that fits a namespace best. A
+/// narrower rule replaces `*`. It does not add to it, even if another policy has it (facts/nomad.md 11.2). So every rule must let the token
+/// read.
 #[must_use]
 pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
     let mut missing = Vec::new();
     let node: BTreeSet<&str> = policies.iter().filter_map(|(_, rules)| rules.node.as_deref()).collect();
     if node.contains("deny") {
-        missing.push("a policy denies nodes; take `node { policy = \"deny\" }` away".to_owned());
+        missing.push("a policy denies nodes; remove `node { policy = \"deny\" }`".to_owned());
     } else if !node.contains("write") {
         missing.push("add `node { policy = \"write\" }`".to_owned());
     }
     let mut namespaces: BTreeMap<&str, (Reads, &str)> = BTreeMap::new();
     for (policy, rules) in policies {
         for rule in &rules.namespaces {
-            let said = namespaces.entry(&rule.name).or_insert((Reads::No, policy));
-            said.0 = match (said.0, reads(rule)) {
+            let known = namespaces.entry(&rule.name).or_insert((Reads::No, policy));
+            known.0 = match (known.0, reads(rule)) {
                 (Reads::Denied, _) | (_, Reads::Denied) => Reads::Denied,
                 (Reads::Yes, _) | (_, Reads::Yes) => Reads::Yes,
                 (Reads::No, Reads::No) => Reads::No,
@@ -61,8 +61,8 @@ pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
     if !matches!(namespaces.get("*"), Some((Reads::Yes, _))) {
         missing.push("add `namespace \"*\" { capabilities = [\"read-job\"] }`".to_owned());
     }
-    for (name, (said, policy)) in &namespaces {
-        if *name != "*" && *said != Reads::Yes {
+    for (name, (known, policy)) in &namespaces {
+        if *name != "*" && *known != Reads::Yes {
             missing
                 .push(format!("the rule for namespace \"{name}\" (policy {policy}) hides its allocations; add `read-job` to it"));
         }
@@ -74,7 +74,7 @@ fn reads(rule: &AclNamespace) -> Reads {
     if rule.policy == "deny" || rule.capabilities.iter().any(|c| c == "deny") {
         return Reads::Denied;
     }
-    // `scale` and `list` do not let a token read jobs, and what is not known here is no proof.
+    // `scale` and `list` do not let a token read jobs. An unknown policy or capability proves nothing.
     let reads = matches!(rule.policy.as_str(), "read" | "write") || rule.capabilities.iter().any(|c| c == "read-job");
     if reads { Reads::Yes } else { Reads::No }
 }

@@ -1,4 +1,4 @@
-//! What can be decided: look, write, wait or end; and why.
+//! Decisions: look, write, wait or end, and why.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde::Serialize;
 use strum::IntoStaticStr;
 
+use super::observed::System;
 use super::outcome::Outcome;
 use super::reason::Reason;
-use super::sight::System;
 use super::snapshot::{DrainMeta, Noted, Target};
 use crate::ids::{ActionToken, NodeId, TargetGroupArn};
 use crate::time::Time;
 
-/// The next step and why.
+/// The next action, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Decision {
     /// What to do.
@@ -22,22 +22,22 @@ pub struct Decision {
     pub reason: Reason,
 }
 
-/// One step.
+/// One action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Look at these parts, at the same time.
     Look(Vec<Part>),
-    /// Take these effects, at the same time. They do not depend on one another.
+    /// Make these writes, at the same time. They do not depend on one another.
     Do(Vec<Effect>),
     /// Do nothing until then, or until one of the watched parts shows something new.
     Wait {
         /// When to decide again at the latest.
         until: Time,
-        /// What to watch meanwhile, by blocking queries.
+        /// What to watch until then, by blocking queries.
         watch: Vec<Part>,
     },
-    /// The departure is over.
+    /// The departure has ended.
     End(Outcome),
 }
 
@@ -49,18 +49,18 @@ pub enum Part {
     Lifecycle,
     /// The group's hooks, attached target groups and tags. Cached by warm workers.
     Group {
-        /// Whether the time when the instance entered its hook is wanted as well: it costs a call.
+        /// Whether the time when the instance entered its hook is wanted as well. It costs a call.
         with_activity: bool,
     },
     /// These target groups: attributes (cached by warm workers) and the health of all their targets.
     TargetGroups {
-        /// Which, and whether each is attached to the Auto Scaling group.
-        groups: Vec<(TargetGroupArn, bool)>,
+        /// Which.
+        groups: Vec<GroupToRead>,
         /// Whether to read their attributes again even if they are cached.
         attributes_again: bool,
     },
-    /// Every target group of the account that lists the instance, or an address of its node that was seen before. Opt-in: it costs a
-    /// call for each group there is.
+    /// Every target group of the account that lists the instance, or a known address of its node. Opt-in, because it costs a call for each
+    /// group of the account.
     Scan,
     /// The instance's nodes and their allocations.
     Nomad,
@@ -70,12 +70,27 @@ pub enum Part {
     Consul,
     /// This instance's registrations in Nomad's own discovery.
     NomadServices,
-    /// Whose these addresses are that target groups list: another ready node's, or of what runs on it.
+    /// Who else has these addresses, which target groups list: another ready node, or an allocation on it.
     Addresses(Vec<std::net::IpAddr>),
 }
 
+/// A target group to look at. It serialises as a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupToRead {
+    /// Its ARN.
+    pub arn: TargetGroupArn,
+    /// Whether it is attached to the Auto Scaling group.
+    pub attached: bool,
+}
+
+impl Serialize for GroupToRead {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (&self.arn, self.attached).serialize(to)
+    }
+}
+
 impl Part {
-    /// The system that is looked at.
+    /// The system that this part belongs to.
     #[must_use]
     pub fn system(&self) -> System {
         match self {
@@ -99,25 +114,25 @@ pub enum Effect {
     Deregister {
         /// The group.
         group: TargetGroupArn,
-        /// Ours in it, as they were listed.
+        /// Our targets in it, as they were listed.
         targets: Vec<Target>,
     },
-    /// Start, or send again, a drain.
+    /// Start or resend a drain.
     Drain {
         /// The node.
         node: NodeId,
-        /// Whole seconds until what is left is told to stop. At least 1: 0 is never, negative is unreliable.
+        /// Whole seconds until the remaining allocations have to stop. At least 1: 0 means never, and negative values are unreliable.
         deadline: WholeSeconds,
         /// Leave system jobs where they are.
         ignore_system_jobs: bool,
-        /// What it says about itself.
+        /// The drain's `Meta`.
         meta: DrainMeta,
     },
-    /// Write down, in a node's metadata, when something began, for the next worker (ADR 0002).
+    /// Write in a node's metadata when a wait began, for the next worker (ADR 0002).
     Note {
         /// The node.
         node: NodeId,
-        /// What began when.
+        /// What began, and when.
         notes: Vec<Noted>,
     },
     /// Complete the lifecycle action.
@@ -126,7 +141,7 @@ pub enum Effect {
         of: ActionRef,
         /// CONTINUE or ABANDON.
         result: LifecycleResult,
-        /// How the departure has ended, if this is accepted.
+        /// How the departure has ended if this succeeds.
         verdict: Outcome,
     },
 }
@@ -136,11 +151,11 @@ impl Effect {
     #[must_use]
     pub fn changes(&self, part: &Part) -> bool {
         match self {
-            // It shows some seconds later, and changes nothing else.
+            // A note shows after some seconds, and neither changes anything else.
             Self::Heartbeat(_) | Self::Note { .. } => false,
             Self::MakeIneligible(_) | Self::Drain { .. } => *part == Part::Nomad,
             Self::Deregister { group, .. } => {
-                matches!(part, Part::TargetGroups { groups, .. } if groups.iter().any(|(arn, _)| arn == group))
+                matches!(part, Part::TargetGroups { groups, .. } if groups.iter().any(|one| one.arn == *group))
             }
             Self::Complete { .. } => *part == Part::Lifecycle,
         }
@@ -152,7 +167,7 @@ impl Effect {
 pub struct ActionRef {
     /// The hook's name.
     pub hook: Arc<str>,
-    /// The token, where it is known and has not been refused; else the instance id names the action.
+    /// The token, if it is known and was not refused. Otherwise the instance id names the action.
     pub token: Option<ActionToken>,
 }
 
@@ -160,9 +175,9 @@ pub struct ActionRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LifecycleResult {
-    /// Go on: other hooks run, then the instance is terminated.
+    /// Continue: other hooks run, then the instance is terminated.
     Continue,
-    /// Skip other hooks. With a retention policy the instance is kept, else it is terminated all the same.
+    /// Skip other hooks. With a retention policy the instance is kept, otherwise it is terminated as well.
     Abandon,
 }
 
@@ -171,7 +186,7 @@ pub enum LifecycleResult {
 pub struct WholeSeconds(u64);
 
 impl WholeSeconds {
-    /// The shortest: what forces a drain.
+    /// The shortest deadline, which forces a drain.
     pub const ONE: Self = Self(1);
 
     /// Rounded down, at least 1 s.
@@ -180,7 +195,7 @@ impl WholeSeconds {
         Self(span.as_secs().max(1))
     }
 
-    /// As a span.
+    /// As a duration.
     #[must_use]
     pub fn span(self) -> Duration {
         Duration::from_secs(self.0)
@@ -193,7 +208,7 @@ impl WholeSeconds {
     }
 }
 
-/// Why a write did not succeed. Any of them but `NoActiveAction`, `Missing` and `Denied` may have worked all the same.
+/// Why a write did not succeed. It may have worked all the same, except with `NoActiveAction`, `Missing`, `Denied` and `Rejected`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, IntoStaticStr, thiserror::Error)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "detail")]
 #[strum(serialize_all = "kebab-case")]
@@ -201,19 +216,19 @@ pub enum Refusal {
     /// `ValidationError: No active Lifecycle Action found …`.
     #[error("no active lifecycle action")]
     NoActiveAction,
-    /// The node or target group is not there any more.
+    /// The node or target group no longer exists.
     #[error("it is not there any more")]
     Missing,
-    /// We may not.
+    /// Access denied.
     #[error("denied: {0}")]
     Denied(Arc<str>),
     /// Too many requests.
     #[error("throttled")]
     Throttled,
-    /// No answer, or a 5xx, or nonsense. It may have worked.
+    /// No answer, a 5xx or an answer that cannot be read. It may have worked.
     #[error("{0}")]
     Away(Arc<str>),
-    /// Refused for another reason, in the system's words.
+    /// Refused for another reason, as the system words it.
     #[error("refused: {0}")]
     Rejected(Arc<str>),
 }
@@ -228,7 +243,7 @@ impl Refusal {
         }
     }
 
-    /// The word, to search by.
+    /// The name, to search by.
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()

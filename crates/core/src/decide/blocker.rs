@@ -1,4 +1,4 @@
-//! Who or what a departure waits for, by name: what a person has to look at.
+//! What a departure waits for, by name, so that a person knows where to look.
 
 use serde::Serialize;
 use strum::{EnumIter, IntoStaticStr};
@@ -8,7 +8,7 @@ use super::{Departure, Reason, Snapshot, System};
 /// What is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Blocker {
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: BlockerKind,
     /// Its name: of an allocation, its job and group.
     pub name: String,
@@ -28,11 +28,11 @@ pub enum BlockerKind {
     Node,
     /// A target group.
     TargetGroup,
-    /// A target that nobody is known to have.
+    /// A target whose owner is unknown.
     Target,
     /// A service that is still registered.
     Service,
-    /// A system that cannot be seen.
+    /// A system that cannot be read.
     System,
     /// Our Nomad token.
     Token,
@@ -43,7 +43,7 @@ pub enum BlockerKind {
 }
 
 impl BlockerKind {
-    /// The word for logs, searches and notifications.
+    /// The name for logs, searches and notifications.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
@@ -115,7 +115,7 @@ impl Blocker {
             | Reason::ActionCompleted => named(BlockerKind::Instance, &departure.instance),
         }
     }
-    /// That it blocks, in a sentence.
+    /// The blocker as a sentence.
     #[must_use]
     pub fn sentence(&self) -> String {
         let Self { kind, name, .. } = self;
@@ -128,7 +128,7 @@ impl Blocker {
             | BlockerKind::Service
             | BlockerKind::Token
             | BlockerKind::Group => format!("Blocked by {} {name}.", kind.word()),
-            // The card or message already names the instance, and says what it waits for.
+            // The card or message already names the instance and its reason.
             BlockerKind::Instance => "Blocked.".to_owned(),
         }
     }

@@ -1,4 +1,4 @@
-//! The time that a departure has, computed in one place from what the looks showed.
+//! The time that a departure has, computed in one place from what was seen.
 
 use std::time::Duration;
 
@@ -8,58 +8,59 @@ use super::snapshot::{Balancer, Hook, Known, Lifecycle, NomadSight, Snapshot, Ta
 use super::{Cause, Departure, Policy};
 use crate::time::Time;
 
-/// The shortest heartbeat time-out that AWS allows: what is assumed while the hook cannot be seen.
+/// The shortest heartbeat time-out that AWS allows. It is assumed while the hook cannot be read.
 pub(super) const SHORTEST_HEARTBEAT: Duration = Duration::from_secs(30);
-/// What is assumed of a deregistration delay that cannot be read: AWS's own default (fault 36).
+/// The deregistration delay that is assumed if it cannot be read: AWS's own default (fault 36).
 pub const UNREADABLE_DELAY: Duration = Duration::from_secs(300);
-/// What the looks and the completion after the last stop may take.
+/// The time for the last looks and the completion after the last stop.
 pub(super) const CONFIRMATIONS: Duration = Duration::from_secs(10);
-/// Nomad fires deadlines that lie within 5 s of each other at the latest of them, and batches marks for 1 s (facts/nomad.md 3.7).
+/// Nomad fires deadlines that lie within 5 s of each other at the latest of them, and batches its updates for 1 s (facts/nomad.md 3.7).
 pub(super) const DEADLINE_SLACK: Duration = Duration::from_secs(7);
 
-/// What no force may use of the time before the end: what comes after the last stop, and how late Nomad acts on a deadline.
+/// The time before the end that no force may use: for what comes after the last stop, and for Nomad's delay in acting on a deadline.
 const MARGIN: Duration = Duration::from_secs(CONFIRMATIONS.as_secs() + DEADLINE_SLACK.as_secs());
-/// However little time there is, a departure goes on in order for this long once no load balancer sends any more (ADR 0001).
+/// Even if time is short, a departure goes on in order for this long after the load balancers have released the instance (ADR 0001).
 const IN_ORDER: Duration = Duration::from_secs(30);
 
-/// What a departure may take that a hold kept waiting to the last, at least: services move one copy after the other.
+/// The least time for a departure after a hold that lasted as long as it could. Services move one copy after the other.
 const IN_ORDER_AFTER_A_HOLD: Duration = Duration::from_mins(15);
 
-/// When what must have happened.
+/// The times of a departure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Budget {
     /// When the instance entered its hook.
     pub began: Time,
     /// Whether that is known, or only assumed.
     pub began_is_known: bool,
-    /// The hook's heartbeat time-out; the shortest that AWS allows while it is not known.
+    /// The hook's heartbeat time-out, or the shortest that AWS allows while it is not known.
     pub heartbeat_timeout: Duration,
-    /// When the hook ends, whatever is done.
+    /// When the hook ends in any case.
     pub hook_ends: Time,
-    /// The longest that a load balancer may still send to the instance, after its deregistration.
+    /// The longest time that a load balancer may send to the instance after its deregistration.
     pub balancers: Duration,
-    /// The longest that one of its allocations may take to stop.
+    /// The longest time that one of its allocations may take to stop.
     pub longest_stop: Duration,
-    /// When a drain's deadline tells everything that is left to stop.
+    /// The drain's deadline, at which Nomad stops the remaining allocations.
     pub until: Time,
-    /// When a drain that did not do so is forced, as far as it is known when the load balancers release the instance.
+    /// When a drain that has not stopped everything is forced, by what is known of the release.
     pub force_at: Time,
-    /// When a drain would be forced whose instance was released long ago: in time for the longest stop.
+    /// When a drain is forced if the instance was released long ago: in time for the longest stop.
     fits_by: Time,
-    /// When everything that is left is forced, released or not: only the margin is left before the end.
+    /// When the remaining allocations are forced, released or not. Only the margin is left before the end.
     pub last_force: Time,
-    /// Whether a drain is never forced, not by its own deadline either.
+    /// Whether a drain is never forced, not even by its own deadline.
     never_force: bool,
-    /// Whether EC2 takes the instance back: then what would not be released in time is stopped all the same (ADR 0014).
+    /// Whether EC2 takes the instance back. Then allocations are stopped in time even if the load balancers have not released it (ADR
+    /// 0014).
     interrupted: bool,
     /// When decamp completes the action itself, even if allocations still run (ADR 0001).
     pub end: Time,
-    /// Kept free before the hook ends, so that the completion still lands.
+    /// The time kept free before the hook ends, so that the completion still succeeds.
     pub reserve: Duration,
 }
 
 impl Budget {
-    /// The budget of a departure as far as it can be known now.
+    /// The budget of a departure, by what is known now.
     #[must_use]
     pub fn of(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Self {
         let hook = our_hook(departure, seen, policy);
@@ -72,7 +73,7 @@ impl Budget {
         let longest_stop = longest_stop(seen, policy);
         let reserve = match &departure.cause {
             Cause::Lifecycle(_) => policy.reserve,
-            // Two minutes are all there is: five seconds are kept for the last look.
+            // An interruption leaves two minutes. Five seconds of them are kept for the last look.
             Cause::Interruption { .. } => Duration::from_secs(5),
         };
         let balancers = balancers(seen, policy);
@@ -105,21 +106,20 @@ impl Budget {
         budget
     }
 
-    /// When a drain is forced, if the load balancers release the instance at this time: late enough to have been in order for a
-    /// while, and early enough for the longest stop if both can be had (ADR 0001). What a job claims never brings it forward of that.
+    /// When a drain is forced if the load balancers release the instance at this time: late enough for some time in order, and early enough
+    /// for the longest stop, if both are possible (ADR 0001). A job's claims cannot make it earlier than that.
     #[must_use]
     pub fn forced_from(&self, released: Time) -> Time {
         if self.interrupted { self.fits_by } else { self.fits_by.max(released + IN_ORDER).min(self.last_force) }
     }
 
-    /// The deadline of a drain of that departure. Where nothing may be forced it is all the time that is left: Nomad forces at a
-    /// deadline too.
+    /// The deadline of a drain of that departure. If nothing may be forced, it is the end: Nomad forces at a deadline too.
     #[must_use]
     pub fn drained_by(&self, released: Time) -> Time {
         if self.never_force { self.end } else { self.forced_from(released) - DEADLINE_SLACK }
     }
 
-    /// When a hold ends at the latest: after that the instance is drained in order, before the hook ends by itself (ADR 0015).
+    /// When a hold ends at the latest. After that the instance is drained in order, before the hook ends by itself (ADR 0015).
     #[must_use]
     pub fn held_until(&self) -> Time {
         if self.interrupted {
@@ -129,24 +129,24 @@ impl Budget {
         self.leaving_half(self.hook_ends, in_order)
     }
 
-    /// When an instance leaves its load balancers at the latest that they may send to for so long, so that all that comes after is in
-    /// order: half of the time stays for waiting before that.
+    /// The latest time to leave load balancers that may send for this long, so that everything after it goes in order. Half of the time is
+    /// left for waiting before it.
     pub(super) fn in_order_from(&self, may_send: Duration) -> Time {
         self.leaving_half(self.forced_from(Time(0)) - may_send, IN_ORDER_AFTER_A_HOLD)
     }
 
-    /// So long before this time, but not in the first half of the time until then.
+    /// This long before the given time, but not in the first half of the time until then.
     fn leaving_half(&self, latest: Time, before: Duration) -> Time {
         latest - before.min(latest.since(self.began) / 2)
     }
 
-    /// How often a heartbeat is sent: at a third of the time-out.
+    /// How often a heartbeat is sent: every third of the time-out.
     #[must_use]
     pub fn heartbeat_every(&self) -> Duration {
         self.heartbeat_timeout / 3
     }
 
-    /// What does not fit; `None` when everything fits.
+    /// Why the departure does not fit. `None` if it fits.
     #[must_use]
     pub fn misfit(&self) -> Option<Misfit> {
         let needed = needed(self.balancers, self.longest_stop, self.reserve);
@@ -171,19 +171,19 @@ impl Budget {
 pub struct Misfit {
     /// The least that it needs, from its entry into the hook to the hook's end.
     pub needed: Duration,
-    /// What there is between the two.
+    /// The time that it has between the two.
     pub there: Duration,
-    /// Both, and what to change.
+    /// Both, and the setting to change, as a sentence.
     pub sentence: String,
 }
 
-/// The least that a departure needs, from its entry into the hook to the hook's end.
+/// The least time that a departure needs, from its entry into the hook to the hook's end.
 #[must_use]
 pub fn needed(balancers: Duration, longest_stop: Duration, reserve: Duration) -> Duration {
     balancers + longest_stop + CONFIRMATIONS + DEADLINE_SLACK * 2 + reserve
 }
 
-/// The hook that holds the instance for us: the one that the event named, or else the only one that is ours.
+/// The hook in which the instance waits for us: the one that the event named, else the only one that is ours.
 #[must_use]
 pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) -> Option<&'a Hook> {
     let group = seen.group.last()?;
@@ -199,12 +199,12 @@ pub fn our_hook<'a>(departure: &Departure, seen: &'a Snapshot, policy: &Policy) 
     }
 }
 
-/// When the instance entered its hook (ADR 0002): the event's time, else its activity's, else a heartbeat time-out before the first run
-/// that left a trace of itself, or before this one.
+/// When the instance entered its hook (ADR 0002): the event's time, else the activity's. Otherwise a heartbeat time-out before this run, or
+/// before the first run that left a note or a drain.
 fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_timeout: Duration) -> (Time, bool) {
-    let told = match &departure.cause {
-        // A refused token is of an earlier action, and so is the time that came with it. But the token was of the action that has just
-        // ended if the instance has none at all any more, or if it is past its hook after a completion of this run.
+    let reported = match &departure.cause {
+        // A refused token belongs to an earlier action, and so does the time in the same event. There is an exception: if the instance has
+        // no action any more, or is past its hook after a completion of this run, the token was that of the action that has just ended.
         Cause::Lifecycle(action) => {
             let is_past = matches!(seen.lifecycle.last(), Some(Lifecycle::Past | Lifecycle::Gone));
             let has_ended = seen.history.no_active_action.is_some() || (is_past && seen.history.verdict.is_some());
@@ -212,11 +212,11 @@ fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_time
         }
         Cause::Interruption { at } => Some(*at - Duration::from_secs(120)),
     };
-    let known = told.or_else(|| seen.group.last().and_then(|group| group.activity_began));
+    let known = reported.or_else(|| seen.group.last().and_then(|group| group.activity_began));
     match known {
         Some(at) => (at, true),
         None => {
-            // What is only assumed takes no more than half of the time: it would end the departure before it was tried.
+            // An assumed beginning takes at most half of the time. Otherwise it could end the departure before it was tried.
             let unseen = heartbeat_timeout.min(policy.max_departure / 2);
             let assumed = seen.history.began - unseen;
             let left = super::beginnings::departure(departure, seen, policy, unseen);
@@ -225,13 +225,13 @@ fn began(departure: &Departure, seen: &Snapshot, policy: &Policy, heartbeat_time
     }
 }
 
-/// How long after its deregistration a target of this group may still be sent requests, or hold some (ADR 0008).
+/// How long after its deregistration a target of this group may still receive requests, or hold some (ADR 0008).
 #[must_use]
 pub fn may_send_for(group: &TargetGroup, policy: &Policy) -> Duration {
     group.delay.unwrap_or(UNREADABLE_DELAY).max(guard(group, policy))
 }
 
-/// How long routing may lag a deregistration.
+/// How long routing may lag behind a deregistration.
 #[must_use]
 pub fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
     match group.kind {
@@ -240,21 +240,21 @@ pub fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
     }
 }
 
-/// When the time is up that decamp gives a departure, whatever the hook allows. A hold stops this clock; it goes on when the hold
-/// ends (ADR 0015). Who finds a departure that nobody has begun has at least the time that one needs.
+/// The end of the time that decamp allows a departure, whatever the hook allows. A hold stops this clock, which goes on after the hold (ADR
+/// 0015). A worker that finds a departure that nobody has begun has at least the time that one needs.
 fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Time, needed: Duration) -> Time {
     if seen.group.last().is_some_and(|group| group.held) {
         return Time::NEVER;
     }
     let clock = began + policy.max_departure;
     let held = seen.history.held.map_or(clock, |(_, last)| last + policy.max_departure);
-    // Not where nobody ever begins: with a token that does not see enough, or for an instance that comes back.
+    // Not if nobody will begin it: the token does not see enough, or the instance comes back.
     let leaves = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
-    // Nor while the group cannot be seen: each pass would find it untouched again, and have it never end.
+    // Nor while the group cannot be read. Each pass would find the departure untouched again, and it would never end.
     let sees = leaves && seen.group.now().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
     let found_late = seen.history.untouched.filter(|at| sees && began + policy.max_departure / 2 <= *at);
     let untouched = found_late.map_or(clock, |at| at + needed * 2);
-    // What an earlier worker drained after a hold says until when.
+    // The drain of an earlier worker after a hold says until when.
     let mark =
         seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).filter_map(|node| node.last_drain.as_ref()?.meta.as_ref());
     let ours = mark.filter(|meta| clock < meta.until && meta.action == departure.mark());
@@ -262,13 +262,13 @@ fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Tim
     clock.max(held).max(untouched).max(drained)
 }
 
-/// The longest that a load balancer may still send to the instance, after its deregistration.
+/// The longest time that a load balancer may send to the instance after its deregistration.
 fn balancers(seen: &Snapshot, policy: &Policy) -> Duration {
     let groups = seen.balancers.iter().filter_map(|b| b.sight.last()).filter(|group| group.targets.is_some());
     groups.map(|group| may_send_for(group, policy)).max().unwrap_or_default()
 }
 
-/// When no load balancer sends to the instance any more, as far as that can be reckoned.
+/// When the load balancers release the instance, as far as that can be computed.
 fn released_by(seen: &Snapshot, policy: &Policy) -> Time {
     let release = |balancer: &Balancer| {
         let group = balancer.sight.last().filter(|group| group.targets.is_some())?;
@@ -277,21 +277,14 @@ fn released_by(seen: &Snapshot, policy: &Policy) -> Time {
     seen.balancers.iter().filter_map(release).max().unwrap_or(Time(0))
 }
 
-/// The longest that an allocation ever seen not over in this run may take to stop, or did, or that an earlier worker noted on
-/// the drain.
+/// The longest time that an allocation of this run may take to stop, or took, or that an earlier worker noted on the drain.
 fn longest_stop(seen: &Snapshot, policy: &Policy) -> Duration {
     let takes = |known: &Known| {
-        // A client may be set to allow more than the cap: the stop that is seen to take longer says so.
+        // A client's cap may be higher than the setting. An allocation that takes longer to stop shows that.
         let claimed = known.group.longest_stop(policy.poststop, Duration::MAX);
         policy.longest_stop(&known.group).max(known.stopped_for().min(claimed))
     };
     let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(takes);
-    let noted = seen
-        .nomad
-        .last()
-        .into_iter()
-        .flat_map(|nomad| &nomad.nodes)
-        .filter_map(|node| node.last_drain.as_ref().and_then(|d| d.meta.as_ref()))
-        .map(|meta| meta.longest_stop);
+    let noted = seen.history.drain_metas.iter().map(|(_, meta)| meta.longest_stop);
     known.chain(noted).max().unwrap_or_default()
 }

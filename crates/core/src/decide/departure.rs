@@ -1,4 +1,4 @@
-//! A departure as an event, a sweep or a person tells of it. It is a hint: the live look decides what is done about it.
+//! A departure, as an event, a sweep or a person reports it. It is only a hint: a live look decides what happens.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::ids::{ActionToken, InstanceId, short_hash};
 use crate::time::Time;
 
-/// One instance that is said to be leaving.
+/// One instance that is reported to be leaving.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Departure {
     /// The instance.
@@ -24,7 +24,7 @@ pub struct Departure {
 pub enum Cause {
     /// It waits in a terminating lifecycle hook.
     Lifecycle(LifecycleAction),
-    /// EC2 takes it back (spot interruption) at this time, whatever anybody says (ADR 0014).
+    /// EC2 takes it back (spot interruption) at this time in any case (ADR 0014).
     Interruption {
         /// When the instance is gone: two minutes after the notice.
         at: Time,
@@ -34,7 +34,7 @@ pub enum Cause {
 /// One lifecycle action, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LifecycleAction {
-    /// The hook's name. `None`: whichever terminating hook of the group is ours.
+    /// The hook's name. `None`: the group's terminating hook that is ours.
     pub hook: Option<Arc<str>>,
     /// The action's token. Without it the action is completed by instance id.
     pub token: Option<ActionToken>,
@@ -54,9 +54,9 @@ impl Departure {
         }
     }
 
-    /// The mark that drains of this departure carry. The same for every worker, with or without the token: of the group, the
-    /// instance, and whether it is a lifecycle action. A later action of the same instance (back from a warm pool) has the same
-    /// mark, so whoever reads it also looks at the mark's `until`.
+    /// The marker on this departure's drains. It is a hash of the group, the instance and the kind of departure, so every worker computes
+    /// the same, with or without the token. A later action of the same instance (back from a warm pool) has the same marker, so a reader
+    /// also compares the drain's `until`.
     #[must_use]
     pub fn mark(&self) -> Arc<str> {
         let kind = match &self.cause {

@@ -1,18 +1,18 @@
-//! The last healthy target: of a group, or of a zone where load balancing does not cross zones (ADR 0008). Where ours is that, its load
-//! balancer has nowhere to send to without it.
+//! The last healthy target of a group, or of a zone where load balancing does not cross zones (ADR 0008). Without it, the load balancer has
+//! no healthy target to send to.
 
 use std::sync::Arc;
 
 use super::LastTarget;
-use super::budget::{self, Budget};
-use super::losses::{Finding, Layer, Loss};
-use super::scope::Scope;
+use super::budget;
+use super::case::Case;
+use super::findings::{Finding, Layer, Loss};
+use super::ownership::Ownership;
 use super::snapshot::{Balancer, BalancerKind, Lifecycle, Target, TargetGroup, TargetHealth, Zones};
-use super::whose::Whose;
 use crate::ids::TargetId;
 use crate::time::Time;
 
-/// A target in this zone is sent to from every zone.
+/// A target in this zone receives requests from every zone.
 const EVERY_ZONE: &str = "all";
 
 /// What has no healthy target without ours.
@@ -20,70 +20,70 @@ const EVERY_ZONE: &str = "all";
 pub(super) enum Emptied {
     /// The target group.
     Group,
-    /// One zone of it: its node of the load balancer sends to no other.
+    /// One zone of it. The load balancer's node in that zone sends to no other zone.
     Zone(Arc<str>),
 }
 
-/// What these targets of ours leave without a healthy target. `None` also where the zone of one of them, or of a healthy target that is
-/// not ours, is not known.
-pub(super) fn emptied(scope: &Scope<'_>, group: &TargetGroup, ours: &[(TargetId, Option<Arc<str>>)]) -> Option<Emptied> {
+/// What has no healthy target without these targets of ours. `None` also if the zone of one of them, or of another healthy target, is
+/// unknown.
+pub(super) fn emptied(case: &Case<'_>, group: &TargetGroup, ours: &[(TargetId, Option<Arc<str>>)]) -> Option<Emptied> {
     if ours.is_empty() {
         return None;
     }
-    let rest: Vec<(&Target, Whose)> = group.healthy().map(|t| (t, scope.whose(group, &t.id, t.port))).collect();
-    // An address may be the instance's or another's; a target in another zone is not the instance's.
+    let rest: Vec<(&Target, Ownership)> = group.healthy().map(|t| (t, case.ownership_of(group, &t.id, t.port))).collect();
+    // An address may be the instance's or another's. A target in another zone is not the instance's.
     let lone = |zone: &Arc<str>| {
         let elsewhere =
             |other: &Target| zone_of(group, &other.id, other.zone.as_ref()).is_some_and(|of| of != zone && **of != *EVERY_ZONE);
-        let mut others = rest.iter().filter(|(_, whose)| *whose != Whose::Ours).peekable();
+        let mut others = rest.iter().filter(|(_, ownership)| *ownership != Ownership::Ours).peekable();
         **zone != *EVERY_ZONE && others.peek().is_some() && others.all(|(other, _)| elsewhere(other))
     };
     if let Some(zone) = ours.iter().filter_map(|(id, zone)| zone_of(group, id, zone.as_ref())).find(|zone| lone(zone)) {
         return Some(Emptied::Zone(Arc::clone(zone)));
     }
-    (!rest.iter().any(|(_, whose)| *whose == Whose::Others)).then_some(Emptied::Group)
+    (!rest.iter().any(|(_, ownership)| *ownership == Ownership::Others)).then_some(Emptied::Group)
 }
 
-/// The same of the healthy ones among these targets of ours.
-pub(super) fn emptied_by(scope: &Scope<'_>, group: &TargetGroup, ours: &[Target]) -> Option<Emptied> {
+/// The same, for the healthy ones among these targets.
+pub(super) fn emptied_by(case: &Case<'_>, group: &TargetGroup, ours: &[Target]) -> Option<Emptied> {
     let healthy = ours.iter().filter(|target| target.health == TargetHealth::Healthy);
-    emptied(scope, group, &healthy.map(|target| (target.id.clone(), target.zone.clone())).collect::<Vec<_>>())
+    emptied(case, group, &healthy.map(|target| (target.id.clone(), target.zone.clone())).collect::<Vec<_>>())
 }
 
-/// The zone of a target, where load balancing does not cross zones and that is known.
+/// The zone of a target, if load balancing does not cross zones and the zone is known.
 fn zone_of<'g>(group: &'g TargetGroup, id: &TargetId, listed: Option<&'g Arc<str>>) -> Option<&'g Arc<str>> {
     let Zones::Apart(zones) = &group.zones else { return None };
     let instance = if let TargetId::Instance(instance) = id { Some(instance) } else { None };
-    let told = || zones.iter().find(|(of, _)| Some(of) == instance).map(|(_, zone)| zone);
-    listed.or_else(told)
+    let known = || zones.iter().find(|(of, _)| Some(of) == instance).map(|(_, zone)| zone);
+    listed.or_else(known)
 }
 
-/// Until when the last healthy target is held, where the settings say so: what comes after it is done in order.
-pub(super) fn held_until(scope: &Scope<'_>, budget: &Budget, group: &TargetGroup) -> Option<Time> {
-    let hold = scope.policy.last_target == LastTarget::Hold;
-    hold.then(|| budget.in_order_from(budget::may_send_for(group, scope.policy)))
+/// Until when the last healthy target is held, if the settings say so. Everything after that goes in order.
+pub(super) fn held_until(case: &Case<'_>, group: &TargetGroup) -> Option<Time> {
+    let hold = case.policy.last_target == LastTarget::Hold;
+    hold.then(|| case.budget.in_order_from(budget::may_send_for(group, case.policy)))
 }
 
-/// Whether a healthy target may be ours or another's: that is asked before it counts.
-pub(super) fn is_doubtful(scope: &Scope<'_>, group: &TargetGroup) -> bool {
-    group.healthy().any(|target| scope.whose(group, &target.id, target.port) == Whose::Unknown)
+/// Whether it is not known if a healthy target is ours. That is asked before the target counts.
+pub(super) fn is_doubtful(case: &Case<'_>, group: &TargetGroup) -> bool {
+    group.healthy().any(|target| case.ownership_of(group, &target.id, target.port) == Ownership::Unknown)
 }
 
-/// Each target group that ours leaves without a healthy target, or one of its zones.
-pub(super) fn findings(scope: &Scope<'_>, budget: &Budget) -> Vec<Finding> {
-    let groups = scope.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
-    groups.filter_map(|(balancer, group)| of_a_group(scope, budget, balancer, group)).collect()
+/// The target groups and zones that have no healthy target without ours.
+pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
+    let groups = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
+    groups.filter_map(|(balancer, group)| of_a_group(case, balancer, group)).collect()
 }
 
-fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &TargetGroup) -> Option<Finding> {
+fn of_a_group(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Option<Finding> {
     group.targets.as_ref()?;
-    let ours = taken_out(scope, balancer, group);
-    let is_registered = scope.ours_in(group).any(|target| target.health.is_registered());
-    // It is held while another may become healthy: that is no loss yet.
-    if is_registered && held_until(scope, budget, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
+    let ours = taken_out(case, balancer, group);
+    let is_registered = case.ours_in(group).any(|target| target.health.is_registered());
+    // Held while another target may become healthy, so there is no loss yet.
+    if is_registered && held_until(case, group).is_some_and(|until| balancer.sight.at() < Some(until)) {
         return None;
     }
-    let emptied = emptied(scope, group, &ours).filter(|emptied| *emptied != Emptied::Group || !is_doubtful(scope, group))?;
+    let emptied = emptied(case, group, &ours).filter(|emptied| *emptied != Emptied::Group || !is_doubtful(case, group))?;
     let where_ = match &emptied {
         Emptied::Group => "the target group".to_owned(),
         Emptied::Zone(zone) => zone.to_string(),
@@ -115,17 +115,17 @@ fn of_a_group(scope: &Scope<'_>, budget: &Budget, balancer: &Balancer, group: &T
     })
 }
 
-/// Our targets that were sent to for being healthy, as far as this can be seen: registered and healthy, deregistered by somebody, or gone
-/// from a group that Auto Scaling takes an instance out of before its hook.
-fn taken_out(scope: &Scope<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, Option<Arc<str>>)> {
+/// Our targets that received requests because they were healthy, as far as this can be seen: those registered and healthy, those that were
+/// deregistered, and those of a group that Auto Scaling leaves before the hook.
+fn taken_out(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Vec<(TargetId, Option<Arc<str>>)> {
     let was_sent_to = |t: &&Target| matches!(t.health, TargetHealth::Healthy | TargetHealth::Draining);
-    let listed: Vec<_> = scope.ours_in(group).filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
+    let listed: Vec<_> = case.ours_in(group).filter(was_sent_to).map(|t| (t.id.clone(), t.zone.clone())).collect();
     let is_used = group.listed().all(|target| target.health != TargetHealth::RegisteredUnused);
-    // One that stays, and is no target of an attached group, is not one yet.
-    let stays = matches!(scope.seen.lifecycle.last(), Some(Lifecycle::Staying(_)));
+    // A staying instance that is not a target of an attached group may not have become one yet.
+    let stays = matches!(case.seen.lifecycle.last(), Some(Lifecycle::Staying(_)));
     let left = group.attached && !stays || balancer.listed_it || !balancer.taken_out.is_empty();
-    if scope.ours_in(group).next().is_none() && left && is_used {
-        return vec![(TargetId::Instance(scope.departure.instance), None)];
+    if case.ours_in(group).next().is_none() && left && is_used {
+        return vec![(TargetId::Instance(case.departure.instance), None)];
     }
     listed
 }

@@ -1,356 +1,373 @@
-//! Nomad's part: keep new work off, drain in phases, shake a hung drain loose, force what is late (ADR 0001, 0003, 0004).
+//! The Nomad node: make it ineligible, drain it in phases, resend a drain that hangs, and force what is late (ADR 0001, 0003, 0004).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::balancers::{Balancing, RECENT};
 use super::beginnings;
-use super::budget::Budget;
-use super::missing::{LOOK_FOR_NODE_EVERY, look_for_it};
-use super::scope::{Scope, Vanished};
+use super::case::Case;
+use super::missing_node::{LOOK_FOR_NODE_EVERY, look_for_it};
+use super::proposal::{Order, Proposal, look_again, merge, must_see, write};
+use super::remaining::Vanished;
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
-use super::step::{Step, look_again, must_see, write};
-use super::{Effect, EffectKind, OnCancel, Part, Reason, Sight, System, WholeSeconds};
-use super::{beside, doubts, unlisted};
+use super::{Effect, EffectKind, Observed, OnCancel, Part, Reason, System, Unseen, WholeSeconds};
+use super::{overlap, uncertain_targets, unlisted};
 use crate::time::Time;
 
-/// A look at the node and its allocations is repeated this often even if no watch woke us: a cancelled drain changes no allocation.
+/// The node and its allocations are read again this often, even without news from the watch: a cancelled drain changes no allocation.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// How often a token without sight is read again (ADR 0011).
+/// How often a token that does not see enough is read again (ADR 0011).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
-/// How old a look at the node may be when it is drained: another worker may have done so meanwhile.
+/// How old a look at the node may be when it is drained. Another worker may have drained it meanwhile.
 const JUST_NOW: Duration = Duration::from_secs(1);
-/// A drain is hung when two looks at least this far apart agree (ADR 0004).
+/// A drain hangs if two looks at least this far apart show it (ADR 0004).
 const HUNG_AFTER: Duration = Duration::from_secs(2);
-/// Services are drained ahead of the rest only if there is this much of the delay left: two drains close together are a risk.
+/// Services are drained ahead of the rest only if this much of the delay is left. Two drains close together are a risk.
 const WORTH_IT: Duration = Duration::from_secs(5);
-/// A drain with less time than this stops everything at once.
+/// With less time than this, a drain stops everything at once.
 const SHORTEST_DRAIN: Duration = Duration::from_secs(2);
-/// Subtracted from a deadline that is sent again, so that it never moves later (ADR 0004).
+/// Subtracted from the deadline of a resent drain, so that the deadline never moves later (ADR 0004).
 const RESEND_MARGIN: Duration = Duration::from_secs(2);
-/// Nomad tells system allocations to stop a moment after it says "complete"; what is still wanted later than this has landed.
+/// Nomad stops system allocations a moment after it says "complete". An allocation that is still wanted after this time has landed.
 const LANDED_AFTER: Duration = Duration::from_secs(5);
 
-/// Whether the Nomad side may be written to, and what to do if not.
-pub(super) fn sight(scope: &Scope<'_>, now: Time) -> Step {
-    let seen = scope.seen;
+/// Whether the token sees enough for writes to Nomad, and what to do if not.
+pub(super) fn token(case: &Case<'_>) -> Proposal {
+    let seen = case.seen;
     match seen.nomad_sight.now() {
-        Some(NomadSight::Full) => Step::Satisfied,
+        Some(NomadSight::Full) => Proposal::Done,
         Some(NomadSight::Short(missing)) => {
-            let again = seen.nomad_sight.at().unwrap_or(now) + READ_TOKEN_EVERY;
-            if again <= now {
-                return Step::Look(vec![Part::NomadSight], Reason::NoSight(missing.clone()));
+            let again = seen.nomad_sight.at().unwrap_or(case.now) + READ_TOKEN_EVERY;
+            if again <= case.now {
+                return Proposal::look(vec![Part::NomadSight], Reason::NoSight(missing.clone()));
             }
-            Step::wait(again, Reason::NoSight(missing.clone()))
+            Proposal::wait(again, Reason::NoSight(missing.clone()))
         }
-        None => must_see(&seen.nomad_sight, Part::NomadSight, System::Nomad, now),
+        None => must_see(case, &seen.nomad_sight, Part::NomadSight),
     }
 }
 
-/// Sees the nodes, and keeps new work off them.
-pub(super) fn keep_work_off(scope: &Scope<'_>, budget: &Budget, may_write: bool, now: Time) -> Step {
-    let seen = scope.seen;
+/// Whether decamp may write to Nomad.
+pub(super) fn may_write(case: &Case<'_>) -> bool {
+    matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
+}
+
+/// What the token lacks, if waiting does not help: the policies that were read are not enough, or Nomad refuses the token, even after it
+/// was fetched again.
+pub(super) fn token_never_suffices(case: &Case<'_>) -> Option<Arc<str>> {
+    let sight = &case.seen.nomad_sight;
+    match (sight.now(), sight.at(), sight.blind().map(|blind| &blind.why)) {
+        (Some(NomadSight::Short(missing)), ..) => Some(Arc::clone(missing)),
+        (_, None, Some(Unseen::Denied(why))) => Some(Arc::clone(why)),
+        _ => None,
+    }
+}
+
+/// Reads the nodes, and makes them ineligible.
+pub(super) fn make_ineligible(case: &Case<'_>, may_write: bool) -> Proposal {
+    let seen = case.seen;
     let Some(nomad) = seen.nomad.now() else {
-        return must_see(&seen.nomad, Part::Nomad, System::Nomad, now);
+        return must_see(case, &seen.nomad, Part::Nomad);
     };
-    let looked = seen.nomad.at().unwrap_or(now);
+    let looked = seen.nomad.at().unwrap_or(case.now);
     if nomad.nodes.is_empty() {
-        return match beginnings::no_node(scope, budget) {
-            // It was there in this run: collected by Nomad, or purged by somebody. What vanished with it is waited for elsewhere.
+        return match beginnings::no_node(case) {
+            // The node was there in this run, and Nomad or a person removed it. The wait for its allocations is elsewhere.
             _ if !seen.history.known.is_empty() => {
                 let next = looked + LOOK_FOR_NODE_EVERY;
-                match scope.vanished().map(|vanished| vanished.until) {
-                    Some(until) if now < until && next <= now => Step::Look(vec![Part::Nomad], Reason::NoNodeYet),
-                    Some(until) if now < until => Step::wait(next, Reason::NoNodeYet),
-                    Some(_) | None => Step::Satisfied,
+                match case.vanished().map(|vanished| vanished.until) {
+                    Some(until) if case.now < until && next <= case.now => Proposal::look(vec![Part::Nomad], Reason::NoNodeYet),
+                    Some(until) if case.now < until => Proposal::wait(next, Reason::NoNodeYet),
+                    Some(_) | None => Proposal::Done,
                 }
             }
-            Some(since) => look_for_it(scope, budget, since, looked, now),
-            None => Step::Satisfied,
+            Some(since) => look_for_it(case, since, looked),
+            None => Proposal::DoesNotApply,
         };
     }
     let eligible: Vec<Effect> = nomad.nodes.iter().filter(|n| n.eligible).map(|n| Effect::MakeIneligible(n.id)).collect();
     if !eligible.is_empty() && may_write {
-        // Accepted a moment ago, and a lagging server does not know it yet.
-        if let Some(until) = seen.history.made_ineligible.map(|at| at + JUST_NOW).filter(|until| now < *until) {
-            return Step::wait(until, Reason::MustConfirm);
+        // Nomad has just accepted it, and a lagging server does not show it yet.
+        if let Some(until) = seen.history.made_ineligible.map(|at| at + JUST_NOW).filter(|until| case.now < *until) {
+            return Proposal::wait(until, Reason::MustConfirm);
         }
-        return write(seen, EffectKind::MakeIneligible, eligible, Reason::StillInService, now);
+        return write(case, EffectKind::MakeIneligible, eligible, Reason::StillInService);
     }
-    if looked + LOOK_EVERY <= now {
-        return look_again(&seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm);
+    if looked + LOOK_EVERY <= case.now {
+        return look_again(case, &seen.nomad, Part::Nomad, Reason::MustConfirm);
     }
-    Step::Satisfied
+    if eligible.is_empty() { Proposal::Done } else { Proposal::NotYet }
 }
 
-/// Drains every node, as far as the load balancers allow it.
-pub(super) fn draining(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, now: Time) -> Step {
-    let Some(nomad) = scope.seen.nomad.now() else { return Step::Satisfied };
-    let mut step = Step::Satisfied;
+/// Drains the nodes, as far as the load balancers allow it.
+pub(super) fn draining(case: &Case<'_>, balancing: &Balancing) -> Proposal {
+    let Some(nomad) = case.seen.nomad.now() else { return Proposal::NotYet };
+    // One node at a time: the last that can be written to, else the first for which anything is proposed.
+    let mut chosen = Proposal::Done;
     for node in nomad.nodes.iter().filter(|n| !n.status.is_lost()) {
-        let one = drain_one(scope, budget, balancing, node, now);
-        if matches!(one, Step::Do(..)) || step.is_satisfied() {
-            step = one;
-        }
+        let one = drain_one(case, balancing, node);
+        chosen = match (chosen, one) {
+            (_, write @ Proposal::Write(..)) => write,
+            (chosen, _) if chosen.is_something() => chosen,
+            (chosen, one) => merge(Order::InTurn, [chosen, one]),
+        };
     }
-    step
+    chosen
 }
 
-fn drain_one(scope: &Scope<'_>, budget: &Budget, balancing: &Balancing, node: &Node, now: Time) -> Step {
-    let drain = Sending { scope, budget, node, release: balancing.release, now };
-    if scope.left(node).next().is_none() && node.drain.is_none() {
-        return Step::Satisfied;
+fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
+    let drain = Sending { case, node, release: balancing.release };
+    if case.remaining(node).next().is_none() && node.drain.is_none() {
+        return Proposal::Done;
     }
-    let ours = ours(scope, budget, node);
+    let ours = ours(case, node);
     let phase = ours.and_then(|d| d.meta.as_ref()).map(|meta| meta.phase);
-    let still_wanted = scope.left(node).any(|a| a.wanted);
-    if budget.forced_from(balancing.release) <= now && still_wanted && !scope.policy.never_force {
-        return match scope.seen.history.sent(node.id, Phase::Forced) {
-            Some(sent) if sent.accepted => Step::Satisfied,
-            _ if phase == Some(Phase::Forced) => Step::Satisfied,
+    let still_wanted = case.remaining(node).any(|a| a.wanted);
+    if case.budget.forced_from(balancing.release) <= case.now && still_wanted && !case.policy.never_force {
+        return match case.seen.history.sent(node.id, Phase::Forced) {
+            Some(sent) if sent.accepted => Proposal::NotYet,
+            _ if phase == Some(Phase::Forced) => Proposal::NotYet,
             Some(_) | None => drain.force(),
         };
     }
     if let Some(strategy) = &node.drain {
-        // Nomad stops system jobs last anyway, and before 1.10.3 a drain that meets one under way may mark too many at once.
-        let services_left = scope.left(node).any(|a| a.group.kind != JobKind::System);
-        if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(scope, node) {
+        // Nomad stops system jobs last anyway. Before 1.10.3, a second drain during the first one may stop too many allocations at once.
+        let services_left = case.remaining(node).any(|a| a.group.kind != JobKind::System);
+        if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(case, node) {
             return drain.start(Phase::All, Reason::WorkLeft);
         }
         let may_resend = matches!(phase, Some(Phase::All | Phase::Again)) && !strategy.ignore_system_jobs;
-        return if may_resend { shake_loose(&drain, strategy.force_deadline) } else { Step::Satisfied };
+        return if may_resend { resend_if_hung(&drain, strategy.force_deadline) } else { Proposal::NotYet };
     }
     match (phase, ours.map(|d| d.status)) {
-        (Some(_), Some(DrainStatus::Canceled)) => match scope.policy.on_cancel {
-            OnCancel::Respect => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
-            OnCancel::DrainAgain if phase == Some(Phase::Again) => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
-            OnCancel::DrainAgain if !balancing.released => Step::wait(now + LOOK_EVERY, Reason::DrainCancelled),
+        (Some(_), Some(DrainStatus::Canceled)) => match case.policy.on_cancel {
+            OnCancel::Respect => Proposal::wait(case.now + LOOK_EVERY, Reason::DrainCancelled),
+            OnCancel::DrainAgain if phase == Some(Phase::Again) => Proposal::wait(case.now + LOOK_EVERY, Reason::DrainCancelled),
+            OnCancel::DrainAgain if !balancing.released => Proposal::wait(case.now + LOOK_EVERY, Reason::DrainCancelled),
             OnCancel::DrainAgain => drain.start(Phase::Again, Reason::DrainCancelled),
         },
         (None | Some(Phase::Services), _) if balancing.released && still_wanted => drain.start(Phase::All, Reason::WorkLeft),
-        (None, _) if services_may_go(scope, balancing, node, now) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
-        (None | Some(Phase::Services), _) => Step::Satisfied,
-        (Some(Phase::All | Phase::Resent), _) => match beginnings::landed(scope, node) {
-            Some(since) if !still_wanted || now < since + LANDED_AFTER => Step::Satisfied,
-            Some(_) if !balancing.released => Step::Satisfied,
-            Some(since) if scope.seen.nomad.at().is_some_and(|looked| since + LANDED_AFTER <= looked) => {
+        (None, _) if services_may_be_drained(case, balancing, node) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
+        (None | Some(Phase::Services), _) => Proposal::NotYet,
+        (Some(Phase::All | Phase::Resent), _) => match beginnings::landed(case, node) {
+            Some(since) if !still_wanted || case.now < since + LANDED_AFTER => Proposal::NotYet,
+            Some(_) if !balancing.released => Proposal::NotYet,
+            Some(since) if case.seen.nomad.at().is_some_and(|looked| since + LANDED_AFTER <= looked) => {
                 drain.start(Phase::Again, Reason::LandedAfterDrain)
             }
-            Some(_) => look_again(&scope.seen.nomad, Part::Nomad, System::Nomad, now, Reason::MustConfirm),
-            None => Step::Satisfied,
+            Some(_) => look_again(case, &case.seen.nomad, Part::Nomad, Reason::MustConfirm),
+            None => Proposal::NotYet,
         },
-        (Some(Phase::Again | Phase::Forced), _) => Step::Satisfied,
+        (Some(Phase::Again | Phase::Forced), _) => Proposal::NotYet,
     }
 }
 
-/// The last drain, if it is one of this action's.
-fn ours<'n>(scope: &Scope<'_>, budget: &Budget, node: &'n Node) -> Option<&'n LastDrain> {
+/// The last drain, if it belongs to this action.
+fn ours<'n>(case: &Case<'_>, node: &'n Node) -> Option<&'n LastDrain> {
     node.last_drain.as_ref().filter(|last| {
-        // An instance back from a warm pool carries the mark of its last departure; that one's end is long past.
-        last.meta.as_ref().is_some_and(|meta| budget.began < meta.until && meta.action == *scope.mark())
+        // An instance that came back from a warm pool carries the marker of its last departure, whose end is long past.
+        last.meta.as_ref().is_some_and(|meta| case.budget.began < meta.until && meta.action == *case.drain_marker())
     })
 }
 
-fn system_jobs_wanted(scope: &Scope<'_>, node: &Node) -> bool {
-    scope.left(node).any(|a| a.group.kind == JobKind::System && a.wanted)
+fn system_jobs_wanted(case: &Case<'_>, node: &Node) -> bool {
+    case.remaining(node).any(|a| a.group.kind == JobKind::System && a.wanted)
 }
 
-/// Whether the services may be drained beside the delay: only if that stops nothing too early. Discovery has to be in sight as well,
-/// because an ingress that does not hear of a stop goes on sending: [`Sending::start`] sees to that for every drain.
-fn services_may_go(scope: &Scope<'_>, balancing: &Balancing, node: &Node, now: Time) -> bool {
+/// Whether the services may be drained beside the delay: only if that stops nothing too early. [`Sending::start`] also checks discovery, as
+/// for every drain, because an ingress that does not hear of a stop goes on sending.
+fn services_may_be_drained(case: &Case<'_>, balancing: &Balancing, node: &Node) -> bool {
     balancing.deregistered
         && !balancing.doubtful
-        && unlisted::unlisted(scope).next().is_none()
-        && now + WORTH_IT <= balancing.release
-        && scope.left(node).any(|a| a.group.kind != JobKind::System && a.wanted)
-        && beside::may_drain_beside_the_delay(scope, balancing.release, now)
+        && unlisted::unlisted(case).next().is_none()
+        && case.now + WORTH_IT <= balancing.release
+        && case.remaining(node).any(|a| a.group.kind != JobKind::System && a.wanted)
+        && overlap::may_drain_beside_the_delay(case, balancing.release)
 }
 
-/// Sends a hung drain again with the time that is left, once (ADR 0004).
-fn shake_loose(drain: &Sending<'_>, force_deadline: Option<Time>) -> Step {
-    let (scope, now) = (drain.scope, drain.now);
-    if !system_jobs_wanted(scope, drain.node) || scope.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
-        return Step::Satisfied;
+/// Resends a drain that hangs with the time that is left, once (ADR 0004).
+fn resend_if_hung(drain: &Sending<'_>, force_deadline: Option<Time>) -> Proposal {
+    let case = drain.case;
+    if !system_jobs_wanted(case, drain.node) || case.seen.history.sent(drain.node.id, Phase::Resent).is_some() {
+        return Proposal::NotYet;
     }
-    let Some(since) = beginnings::settled(scope, drain.node) else { return Step::Satisfied };
-    let looked = scope.seen.nomad.at().unwrap_or(since);
+    let Some(since) = beginnings::settled(case, drain.node) else { return Proposal::NotYet };
+    let looked = case.seen.nomad.at().unwrap_or(since);
     if looked < since + HUNG_AFTER {
-        if now < since + HUNG_AFTER {
-            // Most drains look so for a moment; two looks apart tell.
-            return Step::wait(since + HUNG_AFTER, Reason::MustConfirm);
+        if case.now < since + HUNG_AFTER {
+            // Most drains look like this for a moment. Two looks apart show the difference.
+            return Proposal::wait(since + HUNG_AFTER, Reason::MustConfirm);
         }
-        return look_again(&scope.seen.nomad, Part::Nomad, System::Nomad, now, Reason::DrainHangs);
+        return look_again(case, &case.seen.nomad, Part::Nomad, Reason::DrainHangs);
     }
     let until = drain.until();
-    let left = force_deadline.map_or(until, |deadline| deadline.min(until)).since(now + RESEND_MARGIN);
+    let left = force_deadline.map_or(until, |deadline| deadline.min(until)).since(case.now + RESEND_MARGIN);
     if left < Duration::from_secs(1) {
-        return Step::Satisfied;
+        return Proposal::NotYet;
     }
     drain.send(Phase::Resent, WholeSeconds::at_most(left), Reason::DrainHangs)
 }
 
-/// What every drain that we send to a node has in common.
+/// The common part of the drains that this run sends to a node.
 struct Sending<'a> {
-    scope: &'a Scope<'a>,
-    budget: &'a Budget,
+    case: &'a Case<'a>,
     node: &'a Node,
     release: Time,
-    now: Time,
 }
 
 impl Sending<'_> {
-    /// The end that all drains of this departure share: what the first of them said, whoever sent it (ADR 0003).
+    /// The end that all drains of this departure share, as the first of them set it (ADR 0003).
     fn until(&self) -> Time {
-        let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map(|meta| meta.until);
-        let until = self.budget.drained_by(self.release);
+        let noted = ours(self.case, self.node).and_then(|d| d.meta.as_ref()).map(|meta| meta.until);
+        let until = self.case.budget.drained_by(self.release);
         noted.map_or(until, |noted| noted.min(until))
     }
 
-    /// A phase, with all the time that is left; once discovery is in sight.
-    fn start(&self, phase: Phase, reason: Reason) -> Step {
-        if self.now < self.until() {
+    /// Starts a phase with all the time that is left, once discovery has been read.
+    fn start(&self, phase: Phase, reason: Reason) -> Proposal {
+        if self.case.now < self.until() {
             let confirming = self.confirming(phase);
-            if !confirming.is_satisfied() {
+            if !confirming.is_settled() {
                 return confirming;
             }
         }
-        let left = self.until().since(self.now);
+        let left = self.until().since(self.case.now);
         if left < SHORTEST_DRAIN {
-            // In whole seconds no more than one: a drain that begins when there is no time left is a force, and is called one.
-            return if self.scope.policy.never_force { Step::Satisfied } else { self.force() };
+            // A drain with no more than one second left is a force, and is called one.
+            return if self.case.policy.never_force { Proposal::NotYet } else { self.force() };
         }
         self.send(phase, WholeSeconds::at_most(left), reason)
     }
 
-    /// Stops what is left, in time. What was registered again long after our last look is seen first; what cannot be seen holds up nothing.
-    fn force(&self) -> Step {
-        let recent = self.now - RECENT;
-        let old =
-            super::balancers::seen_before(self.scope, if self.release <= self.now { recent.max(self.release) } else { recent });
-        let blind = super::balancers::blind_until(self.scope, &old).is_some();
+    /// Stops what is left, in time. Targets that were last read long ago are read again first, because they may have been registered again.
+    /// A part that cannot be read holds up nothing.
+    fn force(&self) -> Proposal {
+        let recent = self.case.now - RECENT;
+        let old = super::balancers::last_read_before(
+            self.case,
+            if self.release <= self.case.now { recent.max(self.release) } else { recent },
+        );
+        let blind = super::balancers::unreadable_until(self.case, &old).is_some();
         if !old.is_empty() && !blind {
             let part = Part::TargetGroups { groups: old, attributes_again: false };
-            return Step::Look(vec![part], Reason::MustConfirm);
+            return Proposal::look(vec![part], Reason::MustConfirm);
         }
         self.send(Phase::Forced, WholeSeconds::ONE, Reason::TimeIsShort)
     }
 
-    /// What is about to be concluded is looked at once more, all in one round: discovery; the load balancers, because what was
-    /// released long ago may have been registered again (fault 33); and the node, because another worker may have drained it.
-    fn confirming(&self, phase: Phase) -> Step {
-        let mut parts = Vec::new();
-        // If one part is old, all parts are read again in one round. With slow answers, separate rounds would make each other's results
-        // old without end.
-        let node_is_old = !is_recent(self.scope, &self.scope.seen.nomad, self.now);
-        match discovery_out_of_sight(self.scope, node_is_old || unlisted::is_unasked(self.scope), self.now) {
-            Step::Look(more, _) => parts.extend(more),
-            Step::Satisfied => {}
-            blind @ (Step::Wait { .. } | Step::Do(..)) => return blind,
-        }
-        let slow = unlisted::waiting_for_registrations(self.scope, self.now);
-        if parts.is_empty() && !slow.is_satisfied() {
-            return slow;
-        }
-        let node_is_old = node_is_old || parts.is_empty() && unlisted::is_unconfirmed(self.scope);
-        let old = match phase {
-            // Right after our own deregistration there is nothing to see yet.
-            Phase::Services => super::balancers::left_alone_since(self.scope, self.now - RECENT),
-            // What served our targets has been stopped: nothing can be lost any more that a look could save.
-            Phase::All if !beside::something_serves_still(self.scope) => Vec::new(),
-            Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
-                super::balancers::seen_before(self.scope, (self.now - RECENT).max(self.release))
-            }
-        };
-        if let Some(until) = super::balancers::blind_until(self.scope, &old).filter(|until| self.now < *until) {
-            return Step::wait(until, Reason::CannotSee(System::LoadBalancers));
-        }
-        if !old.is_empty() {
-            parts.push(Part::TargetGroups { groups: old, attributes_again: false });
-        }
-        if node_is_old || !parts.is_empty() {
-            parts.push(Part::Nomad);
-        }
-        if parts.is_empty() { Step::Satisfied } else { Step::Look(parts, Reason::MustConfirm) }
+    /// Reads everything that a drain depends on once more, in one round: discovery; the load balancers, because a target may have been
+    /// registered again (fault 33); and the node, because another worker may have drained it.
+    fn confirming(&self, phase: Phase) -> Proposal {
+        let node_is_old = !is_recent(self.case, &self.case.seen.nomad);
+        let again = node_is_old || unlisted::is_unasked(self.case);
+        let discovery = read_discovery(self.case, again);
+        let looks_at_it = discovery.is_look();
+        let registering = if looks_at_it { Proposal::NotYet } else { unlisted::waiting_for_registrations(self.case) };
+        let round = merge(Order::OneRound, [discovery, registering, self.confirming_targets(phase)]);
+        let node_is_old = node_is_old || !looks_at_it && unlisted::is_unconfirmed(self.case);
+        let node =
+            if node_is_old || round.is_look() { Proposal::look(vec![Part::Nomad], Reason::MustConfirm) } else { Proposal::Done };
+        merge(Order::OneRound, [round, node]).look_because(Reason::MustConfirm)
     }
 
-    /// How many allocations Nomad lists, and how many it listed before and lists no more although nobody saw them over: whoever
-    /// comes next then knows of them (ADR 0002).
+    /// The load balancers' part of that round.
+    fn confirming_targets(&self, phase: Phase) -> Proposal {
+        let old = match phase {
+            // Right after our own deregistration there is nothing to see yet.
+            Phase::Services => super::balancers::untouched_since(self.case, self.case.now - RECENT),
+            // What served our targets has stopped. A look could not save any request.
+            Phase::All if !overlap::something_serves_still(self.case) => Vec::new(),
+            Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
+                super::balancers::last_read_before(self.case, (self.case.now - RECENT).max(self.release))
+            }
+        };
+        if let Some(until) = super::balancers::unreadable_until(self.case, &old).filter(|until| self.case.now < *until) {
+            return Proposal::wait(until, Reason::CannotSee(System::LoadBalancers));
+        }
+        super::balancers::look_at(old, Reason::MustConfirm)
+    }
+
+    /// How many allocations Nomad lists, and how many left the list before anybody saw them over. The next worker then knows of them (ADR
+    /// 0002).
     fn allocations(&self) -> u32 {
-        let vanished = self.scope.seen.history.known.iter().filter(|known| !known.listed && !known.over).count();
-        let noted = ours(self.scope, self.budget, self.node).and_then(|d| d.meta.as_ref()).map_or(0, |meta| meta.allocations);
+        let vanished = self.case.seen.history.known.iter().filter(|known| !known.listed && !known.over).count();
+        let noted = ours(self.case, self.node).and_then(|d| d.meta.as_ref()).map_or(0, |meta| meta.allocations);
         u32::try_from(self.node.allocations.len() + vanished).unwrap_or(u32::MAX).max(noted)
     }
 
-    fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Step {
+    fn send(&self, phase: Phase, deadline: WholeSeconds, reason: Reason) -> Proposal {
         let meta = DrainMeta {
-            action: Arc::clone(self.scope.mark()),
+            action: Arc::clone(self.case.drain_marker()),
             phase,
             until: self.until(),
-            longest_stop: self.budget.longest_stop,
+            longest_stop: self.case.budget.longest_stop,
             allocations: self.allocations(),
-            warm: self.scope.departure.action().is_some_and(|action| action.to_warm_pool),
-            unproved: unlisted::never_listed(self.scope).next().is_some()
-                || unlisted::was_noted(self.scope)
-                || doubts::lists_nothing(self.scope, self.budget),
+            warm: self.case.departure.action().is_some_and(|action| action.to_warm_pool),
+            unproved: unlisted::never_listed(self.case).next().is_some()
+                || unlisted::was_noted(self.case)
+                || uncertain_targets::lists_nothing(self.case),
         };
         let effect = Effect::Drain {
             node: self.node.id,
             deadline,
-            ignore_system_jobs: phase == Phase::Services || self.scope.leaves_system_jobs(),
+            ignore_system_jobs: phase == Phase::Services || self.case.leaves_system_jobs(),
             meta,
         };
-        write(self.scope.seen, EffectKind::Drain, vec![effect], reason, self.now)
+        write(self.case, EffectKind::Drain, vec![effect], reason)
     }
 }
 
-/// Whether it was looked at just now, or in the round of looks that ended just now.
-fn is_recent<T>(scope: &Scope<'_>, sight: &Sight<T>, now: Time) -> bool {
-    sight.fresh_at().is_some_and(|at| scope.seen.history.is_recent(at, JUST_NOW, now))
+/// Whether it was read just now, or in the round of looks that has just ended.
+fn is_recent<T>(case: &Case<'_>, sight: &Observed<T>) -> bool {
+    sight.fresh_at().is_some_and(|at| case.seen.history.is_recent(at, JUST_NOW, case.now))
 }
 
-/// Discovery must be in sight before anything is stopped: while it is away, an ingress goes on sending to what is gone. With `again` it is
-/// looked at even if that was just now.
-pub(super) fn discovery_out_of_sight(scope: &Scope<'_>, again: bool, now: Time) -> Step {
-    let seen = scope.seen;
-    // What was registered by hand no allocation declares: it is looked for once, as far as that can be seen.
-    let unasked = seen.consul.at().is_none() && seen.consul.blind().is_none() && scope.has_consul_agent();
-    let matters = scope.policy.consul && (unasked || scope.declares(Provider::Consul));
-    if matters && (again || !is_recent(scope, &seen.consul, now)) {
+/// Reads discovery before anything is stopped: without Consul, an ingress goes on sending to what is gone. If `again`, even if it was read
+/// just now.
+pub(super) fn read_discovery(case: &Case<'_>, again: bool) -> Proposal {
+    let seen = case.seen;
+    // No allocation declares what was registered by hand. So Consul is read once in any case, if it can be.
+    let unasked = seen.consul.at().is_none() && seen.consul.blind().is_none() && case.has_consul_agent();
+    let matters = case.policy.consul && (unasked || case.declares(Provider::Consul));
+    if !matters {
+        return Proposal::DoesNotApply;
+    }
+    if again || !is_recent(case, &seen.consul) {
         let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
-        return look_again(&seen.consul, Part::Consul, System::Consul, now, reason);
+        return look_again(case, &seen.consul, Part::Consul, reason);
     }
-    Step::Satisfied
+    Proposal::Done
 }
 
-/// Allocations that are not over are waited for, watched.
-pub(super) fn over(scope: &Scope<'_>, budget: &Budget, now: Time) -> Step {
-    let seen = scope.seen;
+/// Watches the allocations that are not over, until they are.
+pub(super) fn all_stopped(case: &Case<'_>) -> Proposal {
+    let seen = case.seen;
     let Some(looked) = seen.nomad.fresh_at() else {
-        return must_see(&seen.nomad, Part::Nomad, System::Nomad, now);
+        return must_see(case, &seen.nomad, Part::Nomad);
     };
-    let mut left = scope.all_left().peekable();
+    let mut left = case.all_remaining().peekable();
     if let Some(first) = left.peek() {
         let (example, title) = (first.id, first.group.title());
         let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
-        let reason = match agent_dead_until(scope, budget) {
-            Some(until) => super::lost::reason(scope, budget, until),
+        let reason = match agent_dead_until(case) {
+            Some(until) => super::lost_agent::reason(case, until),
             None => Reason::AllocationsLeft { count, example, title: title.into() },
         };
-        // What has landed, or hangs, shows by a second look soon after the first.
-        let doubtful = seen.history.landed_since.map(|since| since + LANDED_AFTER).filter(|at| now < *at);
-        let until = doubtful.unwrap_or(looked + LOOK_EVERY).max(now + Duration::from_secs(1));
-        return Step::Wait { until, watch: vec![Part::Nomad], reason };
+        // A second look soon after the first shows whether work has landed or the drain hangs.
+        let doubtful = seen.history.landed_since.map(|since| since + LANDED_AFTER).filter(|at| case.now < *at);
+        let until = doubtful.unwrap_or(looked + LOOK_EVERY).max(case.now + Duration::from_secs(1));
+        return Proposal::watch(until, Part::Nomad, reason);
     }
-    if let Some(Vanished { until, allocation, .. }) = scope.vanished()
-        && now < until
+    if let Some(Vanished { until, allocation, .. }) = case.vanished()
+        && case.now < until
     {
-        return Step::wait(until, Reason::Vanished { allocation, until });
+        return Proposal::wait(until, Reason::Vanished { allocation, until });
     }
-    Step::Satisfied
+    Proposal::Done
 }
 
-/// Until when a dead agent is waited for: only if every node of the instance is lost (ADR 0005).
-pub(super) fn agent_dead_until(scope: &Scope<'_>, budget: &Budget) -> Option<Time> {
-    let since = beginnings::agents_dead(scope)?;
-    Some(since + scope.policy.agent_dead_wait.max(budget.longest_stop))
+/// Until when a dead agent is waited for, if every node of the instance is lost (ADR 0005).
+pub(super) fn agent_dead_until(case: &Case<'_>) -> Option<Time> {
+    let since = beginnings::agents_dead(case)?;
+    Some(since + case.policy.agent_dead_wait.max(case.budget.longest_stop))
 }

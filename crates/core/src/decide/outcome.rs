@@ -24,9 +24,12 @@ pub enum Outcome {
     /// As departed, but service discovery could not be seen, or not wholly, or still lists something of it as routable, or a target that
     /// may be its own is still registered.
     Unconfirmed {
-        /// What stopped while Consul could not be seen, if anything did.
+        /// What stopped while Consul could not be read, if anything did.
         #[serde(skip_serializing_if = "Option::is_none")]
         unseen: Option<StoppedUnseen>,
+        /// Whether a deadline or a forced drain cut allocations short as well.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
     },
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
@@ -52,17 +55,17 @@ pub enum Outcome {
     Interrupted,
     /// Our Nomad token cannot see enough, and the caller wanted to be told before anything is written.
     Refused {
-        /// What is missing.
+        /// What it lacks.
         why: Arc<str>,
     },
 }
 
-/// What stopped while Consul could not be seen: an ingress may have gone on sending to it.
+/// What stopped while Consul could not be read. An ingress may have gone on sending to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoppedUnseen {
-    /// Consul could not be seen for a time after this.
+    /// The outage began after this time.
     pub after: Time,
-    /// It was seen again by then; `None` if it was not.
+    /// It was over by this time. `None` if it was not.
     pub before: Option<Time>,
     /// Job and group of what stopped in that time, each once.
     pub titles: Arc<[Arc<str>]>,
@@ -84,30 +87,34 @@ impl fmt::Display for StoppedUnseen {
     }
 }
 
-/// A sentence names no more task groups.
+/// The most task groups that a sentence names.
 const MOST_TITLES: usize = 5;
 
 impl Outcome {
-    /// All words that there are.
+    /// All names.
     pub const WORDS: &'static [&'static str] = Self::VARIANTS;
 
-    /// The word for logs, metrics and exit codes.
+    /// The name for logs, metrics and exit codes.
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
     }
 
-    /// What it means, in a sentence.
+    /// A description.
     #[must_use]
     pub fn meaning(&self) -> Cow<'static, str> {
-        if let Self::Unconfirmed { unseen: Some(unseen) } = self {
-            return Cow::Owned(format!("its allocations are over, but {unseen}"));
+        if let Self::Unconfirmed { unseen: Some(unseen), cut } = self {
+            let cut = if *cut { "; some were cut short by a deadline" } else { "" };
+            return Cow::Owned(format!("its allocations are over, but {unseen}{cut}"));
         }
         Cow::Borrowed(match self {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
             Self::Forced => "nothing was left on the instance, but some allocations were cut short by a deadline",
-            Self::Unconfirmed { .. } => {
+            Self::Unconfirmed { cut: true, .. } => {
+                "its allocations are over, some of them cut short by a deadline, and discovery or a load balancer may still send to some"
+            }
+            Self::Unconfirmed { cut: false, .. } => {
                 "its allocations are over, but discovery or a load balancer may still send to some of them"
             }
             Self::TimedOut => "the time was up before everything was gone",

@@ -1,4 +1,4 @@
-//! Why: every step and every wait has one of these names.
+//! Reasons: every action and every wait has one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use strum::{EnumDiscriminants, EnumIter, IntoStaticStr, VariantNames};
 
-use super::sight::System;
+use super::observed::System;
 use crate::ids::{AllocationId, TargetGroupArn};
 use crate::time::Time;
 
-/// Why a step is taken, or why it is waited.
+/// Why an action is taken, or why decamp waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, EnumDiscriminants)]
 #[serde(rename_all = "kebab-case", tag = "reason", content = "detail")]
 #[strum_discriminants(
@@ -179,34 +179,34 @@ pub enum Reason {
     ActionCompleted,
 }
 
-/// What a person should make of it that a departure waits for a reason.
+/// What a reason to wait means for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter)]
 pub enum ReasonClass {
-    /// Nothing: decamp itself looks, writes or ends, or what is waited for comes by itself.
+    /// Nothing: decamp itself looks, writes or ends, or the wait ends by itself.
     Own,
     /// The load balancers' deregistration delay, which nobody can shorten.
     Delay,
     /// Allocations stop, and each has its time.
     Stopping,
-    /// Service discovery has not forgotten it yet.
+    /// Service discovery has not removed it yet.
     Discovery,
-    /// Waiting alone may not end it: somebody should look.
+    /// Waiting alone may not end it, so a person should look.
     Blocked,
-    /// Waiting does not end it: a person has to act.
+    /// Waiting does not end it, so a person has to act.
     NeedsAPerson,
 }
 
 impl Reason {
-    /// All words that there are.
+    /// All names.
     pub const WORDS: &'static [&'static str] = ReasonKind::VARIANTS;
 
-    /// Which it is, without what it names.
+    /// The kind, without the details.
     #[must_use]
     pub fn kind(&self) -> ReasonKind {
         self.into()
     }
 
-    /// The system that cannot be seen, if that is why.
+    /// The system that cannot be read, if that is the reason.
     #[must_use]
     pub fn unseen_system(&self) -> Option<System> {
         if let Self::CannotSee(system) = self {
@@ -223,13 +223,13 @@ impl Reason {
 }
 
 impl ReasonKind {
-    /// The word for logs, metrics and searches.
+    /// The name for logs, metrics and searches.
     #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
     }
 
-    /// What a person should make of it.
+    /// What it means for a person.
     #[must_use]
     pub fn class(self) -> ReasonClass {
         match self {
@@ -276,7 +276,7 @@ impl ReasonKind {
 }
 
 impl ReasonClass {
-    /// Whether somebody should look at it, or has to.
+    /// Whether a person should look at it, or has to act.
     #[must_use]
     pub fn is_blocked(self) -> bool {
         match self {

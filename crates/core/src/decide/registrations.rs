@@ -1,99 +1,103 @@
-//! Discovery's part: after everything is over, none of its registrations may be routable any more (ADR 0010, 0011).
+//! Service discovery: after everything is over, no registration of the instance may be routable (ADR 0010, 0011).
 
 use std::time::Duration;
 
-use super::scope::Scope;
+use super::case::Case;
+use super::proposal::{Order, Proposal, look_again, merge};
 use super::snapshot::{Provider, Registration, Registrations};
-use super::step::{Step, look_again};
-use super::{Part, Reason, Sight, System, by_hand};
+use super::{Observed, Part, Reason, by_hand};
 use crate::time::Time;
 
-/// Registrations are watched; a look is repeated this often all the same.
+/// Registrations are watched, and read again this often.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// How far discovery is.
+/// How far discovery has removed the instance.
 pub(super) struct Discovery {
-    /// What to do about it.
-    pub(super) step: Step,
-    /// Whether what it shows is proof that nothing routable is left.
+    /// What to do next.
+    pub(super) proposal: Proposal,
+    /// Whether it proves that no routable registration is left.
     pub(super) proved: bool,
 }
 
-/// Asks for what is next with discovery. `over_at` is the look that showed everything over.
-pub(super) fn discovery(scope: &Scope<'_>, over_at: Time, now: Time) -> Discovery {
-    let seen = scope.seen;
-    let consul = scope.policy.consul && scope.declares(Provider::Consul);
-    let native = scope.declares(Provider::Nomad);
-    let mut all = Discovery { step: Step::Satisfied, proved: true };
-    // What is routable after all that waiting was given up, not gone: nothing that is listed so is forgotten (ADR 0010).
-    let routable = |sight: &Sight<Registrations>| {
-        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| keeps_it(scope, registrations, one)))
+/// What to do next about discovery. `over_at` is the look that showed everything over.
+pub(super) fn discovery(case: &Case<'_>, over_at: Time) -> Discovery {
+    let seen = case.seen;
+    let consul = case.policy.consul && case.declares(Provider::Consul);
+    let native = case.declares(Provider::Nomad);
+    let mut proved = true;
+    let mut proposals = Vec::new();
+    // A registration that is routable after the whole wait was given up and is not gone. The outcome says so (ADR 0010).
+    let routable = |sight: &Observed<Registrations>| {
+        sight.now().is_some_and(|registrations| registrations.services.iter().any(|one| counts(case, registrations, one)))
     };
-    all.proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
+    proved &= !(consul && routable(&seen.consul) || native && routable(&seen.nomad_services));
     if consul {
-        let step = gone(scope, &seen.consul, Part::Consul, System::Consul, over_at, now);
-        all.proved &= seen.consul.now().is_some_and(|r| r.whole) || controlled(scope);
-        all.step = step;
+        proposals.push(removed(case, &seen.consul, Part::Consul, over_at));
+        proved &= seen.consul.now().is_some_and(|r| r.whole) || is_controlled(case);
     }
-    if by_hand::waits(scope) {
-        // A node that Consul does not show hides what is registered on it.
-        all.proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
-        all.step = all.step.and(by_hand::gone(scope, over_at, now));
+    if by_hand::waits(case) {
+        // If Consul does not show the node, it hides what is registered there.
+        proved &= consul || seen.consul.now().is_some_and(|r| r.whole);
+        proposals.push(by_hand::removed(case, over_at));
+    }
+    if let Some(tried) = by_hand::unknown_since(case).filter(|_| !consul) {
+        // One more try before the machine goes. If it fails, nobody knows what is registered by hand.
+        proved = false;
+        proposals.push(if tried < over_at { Proposal::look(vec![Part::Consul], Reason::MustConfirm) } else { Proposal::Done });
     }
     if native {
-        let step = gone(scope, &seen.nomad_services, Part::NomadServices, System::Nomad, over_at, now);
-        all.step = all.step.and(step);
+        proposals.push(removed(case, &seen.nomad_services, Part::NomadServices, over_at));
     }
-    all
+    Discovery { proposal: merge(Order::InTurn, proposals), proved }
 }
 
-fn gone(scope: &Scope<'_>, sight: &Sight<Registrations>, part: Part, system: System, over_at: Time, now: Time) -> Step {
+fn removed(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at: Time) -> Proposal {
     let fresh = sight.fresh_at().filter(|at| over_at <= *at).and_then(|at| sight.now().map(|r| (at, r)));
     let Some((looked, registrations)) = fresh else {
-        return look_again(sight, part, system, now, Reason::MustConfirm);
+        return look_again(case, sight, part, Reason::MustConfirm);
     };
-    let mut left = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).peekable();
-    let Some(first) = left.peek() else { return Step::Satisfied };
+    let mut left = registrations.services.iter().filter(|r| counts(case, registrations, r)).peekable();
+    let Some(first) = left.peek() else { return Proposal::Done };
     // Each wait begins at the end of the registration's own allocation, even if an earlier worker saw that end.
-    let left_since = |one: &Registration| ended(scope, one).unwrap_or(over_at).min(over_at);
-    let since = registrations.services.iter().filter(|r| keeps_it(scope, registrations, r)).map(left_since).max();
-    let given_up = since.unwrap_or(over_at) + scope.policy.leftover_wait;
-    if given_up <= now {
-        // Named in the report; its allocation is over, so it answers nobody.
-        return Step::Satisfied;
+    let left_since = |one: &Registration| ended(case, one).unwrap_or(over_at).min(over_at);
+    let since = registrations.services.iter().filter(|r| counts(case, registrations, r)).map(left_since).max();
+    let given_up = since.unwrap_or(over_at) + case.policy.leftover_wait;
+    if given_up <= case.now {
+        // The report names it. Its allocation is over, so it answers nobody.
+        return Proposal::Done;
     }
     let service = first.service.clone();
     let count = u32::try_from(left.count()).unwrap_or(u32::MAX);
     let until = (looked + LOOK_EVERY).min(given_up);
-    if until <= now {
-        return look_again(sight, part, system, now, Reason::StillRegistered { count, service });
+    if until <= case.now {
+        return look_again(case, sight, part, Reason::StillRegistered { count, service });
     }
-    Step::Wait { until, watch: vec![part], reason: Reason::StillRegistered { count, service } }
+    Proposal::watch(until, part, Reason::StillRegistered { count, service })
 }
 
-/// Whether a registration may still bring requests to the instance: not if it is critical, its agent dead, or its allocation
-/// one that stays by intent. One of an allocation that was lost before we came does count: it says that the process lives.
-fn keeps_it(scope: &Scope<'_>, all: &Registrations, one: &Registration) -> bool {
+/// Whether a registration may still bring requests to the instance. Not if it is critical, if its agent is dead, or if its allocation is
+/// exempt. One of an allocation that was lost before this run counts, because it shows that the process is alive.
+fn counts(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
     let routable = !one.critical && !all.agent_dead;
-    let stays = scope
+    let stays = case
         .nodes()
         .iter()
         .flat_map(|n| n.allocations.iter())
-        .any(|a| a.id == one.allocation && !a.client.is_over() && scope.stays(a));
+        .any(|a| a.id == one.allocation && !a.client.is_over() && case.is_exempt(a));
     routable && !stays
 }
 
 /// When the last task of a registration's allocation ended, if Nomad still lists it.
-fn ended(scope: &Scope<'_>, one: &Registration) -> Option<Time> {
-    let mut listed = scope.nodes().iter().flat_map(|node| node.allocations.iter());
+fn ended(case: &Case<'_>, one: &Registration) -> Option<Time> {
+    let mut listed = case.nodes().iter().flat_map(|node| node.allocations.iter());
     listed.find(|a| a.id == one.allocation && a.client.is_over())?.ended
 }
 
-/// Whether an earlier look of this run showed a registration for every Consul service that its allocations declare: then a
-/// later empty answer is one (ADR 0011).
-pub(super) fn controlled(scope: &Scope<'_>) -> bool {
-    let history = &scope.seen.history;
-    // Where nothing was left to see from the first, nothing controls what is empty now.
+/// Whether this run saw a registration for every Consul service that its allocations declare. Then a later empty answer is a true one (ADR
+/// 0011).
+pub(super) fn is_controlled(case: &Case<'_>) -> bool {
+    let history = &case.seen.history;
+    // If nothing was left from the first, there is no control look for an empty answer.
     history.known.iter().any(|known| known.group.in_consul().next().is_some())
         && history.known.iter().all(|known| history.lists_all_of(known))
 }

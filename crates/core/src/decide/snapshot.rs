@@ -1,14 +1,14 @@
-//! All that the looks of this run showed, folded together with what this run itself wrote. Lost in a crash; the next look sees what is true.
+//! What this run has seen and written. A crash loses it, and the next look shows the current state.
 
+mod answer_times;
 pub mod auto_scaling;
+mod consul_outage;
 pub mod discovery;
-mod heard;
 mod history;
 pub mod jobs;
 pub mod load_balancers;
 pub mod nomad;
 pub mod notes;
-mod unseen;
 mod writes;
 
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use self::answer_times::*;
 pub use self::auto_scaling::*;
 pub use self::discovery::*;
-pub use self::heard::*;
 pub use self::history::*;
 pub use self::jobs::*;
 pub use self::load_balancers::*;
@@ -26,17 +26,17 @@ pub use self::nomad::*;
 pub use self::notes::*;
 pub use self::writes::*;
 use super::action::{Effect, Part, Refusal};
-use super::sight::{Sight, Unseen};
+use super::observed::{Observed, Unseen};
 use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 use crate::time::Time;
 
-/// An ingress hears of a change that much later without harm: its own margin allows for it. Nor does one answer that was lost say more.
-/// Consul counts as out of sight if it has been for so long.
+/// An ingress may hear of a change this much later without harm, because its own margin allows for it. One lost answer means no more than
+/// that either. An outage of Consul has to last this long.
 pub const BRIEF: Duration = Duration::from_secs(3);
 
 /// What a look at one part showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Showing {
+pub enum Observation {
     /// Of `Part::Lifecycle`.
     Lifecycle(Result<Lifecycle, Unseen>),
     /// Of `Part::Group`.
@@ -57,8 +57,8 @@ pub enum Showing {
     Addresses(Result<Elsewhere, Unseen>),
 }
 
-impl Showing {
-    /// Whether it shows anything.
+impl Observation {
+    /// Whether the look succeeded.
     #[must_use]
     pub fn is_seen(&self) -> bool {
         match self {
@@ -74,33 +74,33 @@ impl Showing {
     }
 }
 
-/// What is known of the world in this run.
+/// What this run knows of the world.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Snapshot {
-    /// Whose departure it is about.
+    /// The instance that leaves.
     #[serde(skip)]
     instance: Option<InstanceId>,
-    /// Where the instance stands.
-    pub lifecycle: Sight<Lifecycle>,
-    /// What its group is set to.
-    pub group: Sight<Group>,
-    /// The target groups that matter, in the order they were first asked for.
+    /// Its lifecycle state.
+    pub lifecycle: Observed<Lifecycle>,
+    /// Its group's settings.
+    pub group: Observed<Group>,
+    /// The target groups that matter, in the order in which they were first read.
     pub balancers: Vec<Balancer>,
     /// Target groups that a scan found.
-    pub scan: Sight<Vec<TargetGroupArn>>,
+    pub scan: Observed<Vec<TargetGroupArn>>,
     /// Its nodes.
-    pub nomad: Sight<Nomad>,
+    pub nomad: Observed<Nomad>,
     /// What our Nomad token may see.
-    pub nomad_sight: Sight<NomadSight>,
+    pub nomad_sight: Observed<NomadSight>,
     /// Its registrations in Consul.
-    pub consul: Sight<Registrations>,
+    pub consul: Observed<Registrations>,
     /// Its registrations in Nomad's own discovery.
-    pub nomad_services: Sight<Registrations>,
-    /// Whose the addresses are that target groups list and the instance is not known to have.
-    pub elsewhere: Sight<Elsewhere>,
-    /// What this run did and saw so far.
+    pub nomad_services: Observed<Registrations>,
+    /// Who has the listed addresses that the instance is not known to have.
+    pub elsewhere: Observed<Elsewhere>,
+    /// What this run did, and what it remembers.
     pub history: History,
-    /// What is being looked at and takes long: it is not asked for again before that look is answered.
+    /// Looks that are in progress and late. They are not made again before they are answered.
     #[serde(skip)]
     pub late: Vec<Part>,
 }
@@ -108,31 +108,31 @@ pub struct Snapshot {
 /// One target group, and what this run did about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Balancer {
-    /// Which group.
+    /// The group.
     pub arn: TargetGroupArn,
-    /// How it looked.
-    pub sight: Sight<TargetGroup>,
-    /// When a deregistration of ours was last accepted, by the latest certain time (its answer).
+    /// What was read of it.
+    pub sight: Observed<TargetGroup>,
+    /// When a deregistration of ours was last accepted, by the latest certain time, which is its answer.
     pub deregistered: Option<Time>,
     /// When the first look in this run was answered.
     pub first_look: Option<Time>,
-    /// How many looks at it have worked.
+    /// How many looks at it succeeded.
     pub looks: u32,
-    /// Whether a look of this run showed the instance among its targets, in whatever state.
+    /// Whether a look of this run showed the instance among its targets, in any state.
     pub listed_it: bool,
-    /// How often ours had to be deregistered.
+    /// How often our targets had to be deregistered.
     pub deregistrations: u32,
-    /// A deregistration of ours that was not answered: what it named. It may have worked.
+    /// The targets of a deregistration that was not answered. It may have worked.
     pub unanswered: Option<Vec<(TargetId, u16)>>,
-    /// Targets, those of other instances aside, that are not registered any more, however that came about, and may still be sent to.
+    /// Targets that are no longer registered, for whatever reason, and may still receive requests. Other instances' targets are left out.
     pub draining: Vec<Draining>,
-    /// What this run deregistered: a target leaves the list some time, and what serves it stays.
+    /// The targets that this run deregistered. A target leaves the list some time, and its allocation may run on.
     pub taken_out: Vec<(TargetId, u16)>,
-    /// Targets by address, and the first look of the row in which each was registered.
+    /// Targets by address, each with the first look of the series in which it was registered.
     pub registered: Vec<(TargetId, u16, Time)>,
 }
 
-/// A target that somebody deregistered: it was seen registered by an earlier look and no more by a later one, or it reads `draining`.
+/// A deregistered target: an earlier look showed it registered and a later one did not, or it reads `draining`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Draining {
     /// The instance or the address.
@@ -140,15 +140,15 @@ pub struct Draining {
     /// Its port.
     pub port: u16,
     /// The look that last showed it registered, and the first that did not. `None`: this run never saw it registered.
-    pub deregistered: Option<SeenBetween>,
-    /// The first look of the row in which it read `draining`, until it was last listed. `None`: it left the list at once, as far as
-    /// this run saw.
+    pub deregistered: Option<Between>,
+    /// The first look of the series in which it read `draining`, until it was last listed. `None`: it left the list at once, as far as this
+    /// run saw.
     pub reads_draining: Option<Time>,
 }
 
-/// Between which looks something happened.
+/// The looks between which something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct SeenBetween {
+pub struct Between {
     /// When the last look before it was asked for.
     pub after: Time,
     /// When the first look after it was answered.
@@ -156,8 +156,8 @@ pub struct SeenBetween {
 }
 
 impl Balancer {
-    /// A deregistration that was not answered has worked if nothing that it named is registered any more; or another's has. It
-    /// counts from the latest certain time: the look that shows it (fault 29).
+    /// An unanswered deregistration has worked if none of its targets is registered any more, or another worker's has. It counts from the
+    /// latest certain time, which is the look that shows it (fault 29).
     fn see_unanswered(&mut self, at: Time, group: &TargetGroup) {
         let Some(named) = self.unanswered.take() else { return };
         let mut registered = group.listed().filter(|t| t.health.is_registered());
@@ -168,7 +168,7 @@ impl Balancer {
         }
     }
 
-    /// Keeps since which look each target by address has been registered without a break.
+    /// Records since which look each target by address has been registered without a break.
     fn see_registered(&mut self, at: Time, group: &TargetGroup) {
         let by_address = group.listed().filter(|t| matches!(t.id, TargetId::Ip(_)) && t.health.is_registered());
         let before = std::mem::take(&mut self.registered);
@@ -180,8 +180,8 @@ impl Balancer {
             .collect();
     }
 
-    /// Keeps what was deregistered: when it was last seen registered and first seen not to be, and since when it reads `draining`. What
-    /// left the list is kept, because it may still be sent to. What is registered again is forgotten.
+    /// Records deregistered targets: when each was last seen registered and first seen not to be, and since when it reads `draining`. A
+    /// target that left the list is kept, because it may still receive requests. A target that is registered again is removed.
     fn see_draining(&mut self, of: Option<InstanceId>, at: Time, group: &TargetGroup) {
         let find = |group: &TargetGroup, id: &TargetId, port: u16| {
             maybe_of(of, group).find(|t| t.id == *id && t.port == port).map(|t| t.health)
@@ -204,7 +204,7 @@ impl Balancer {
                 continue;
             }
             if let (Some(after), true) = (self.sight.at(), was.is_some_and(TargetHealth::is_registered)) {
-                row.deregistered = Some(SeenBetween { after, by: at });
+                row.deregistered = Some(Between { after, by: at });
             }
             row.reads_draining = match is {
                 Some(TargetHealth::Draining) => row.reads_draining.filter(|_| was.is_some()).or(Some(at)),
@@ -217,8 +217,8 @@ impl Balancer {
     }
 }
 
-/// The targets that are not another instance's for certain. Nobody remembers those: where a thousand leave at once, each of their
-/// departures would remember a thousand.
+/// The targets that may be this instance's. Other instances' targets are not kept: if a thousand leave at once, each departure would keep a
+/// thousand.
 fn maybe_of(of: Option<InstanceId>, group: &TargetGroup) -> impl Iterator<Item = &Target> {
     group.listed().filter(move |target| match &target.id {
         TargetId::Instance(id) => of.is_none_or(|of| *id == of),
@@ -228,7 +228,7 @@ fn maybe_of(of: Option<InstanceId>, group: &TargetGroup) -> impl Iterator<Item =
 }
 
 impl Snapshot {
-    /// A run that begins now, in a process that remembers what earlier runs of the same departure noted.
+    /// A run that begins now, in a process that remembers the notes of earlier runs of the same departure.
     #[must_use]
     pub fn begin_again(instance: InstanceId, at: Time, remembered: &[Noted]) -> Self {
         let mut seen = Self::begin(instance, at);
@@ -242,7 +242,7 @@ impl Snapshot {
         Self { instance: Some(instance), history: History::begin(at), ..Self::default() }
     }
 
-    /// The Consul namespaces in which what runs or ran on the nodes registers services; the default one is not among them.
+    /// The Consul namespaces in which allocations of the nodes register or registered services, without the default one.
     #[must_use]
     pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
         let mut all = self.nomad.last().map(Nomad::consul_namespaces).unwrap_or_default();
@@ -250,10 +250,10 @@ impl Snapshot {
         all
     }
 
-    /// Whether nothing was seen and nothing was done yet.
+    /// Whether this run has seen and done nothing yet.
     #[must_use]
     pub fn is_blank(&self) -> bool {
-        // Most often something was seen: then there is nothing to compare.
+        // The fast path: most often something was seen.
         self.lifecycle.at().is_none() && self.nomad.at().is_none() && {
             let noted = self.history.noted.clone();
             let history = History { noted, sweep: self.history.sweep, ..History::begin(self.history.began) };
@@ -261,18 +261,18 @@ impl Snapshot {
         }
     }
 
-    /// Takes in what a look that was asked for at `asked` showed. An answer counts as of the moment it was asked for: what
-    /// happened since is not in it for certain.
-    pub fn take(&mut self, asked: Time, showing: Showing) {
-        self.take_late(Heard::at_once(asked), showing);
+    /// Takes in the answer to a look that was asked for at `asked`. The answer counts as of that time, because it may not show anything
+    /// later.
+    pub fn take(&mut self, asked: Time, observation: Observation) {
+        self.take_late(AnswerTimes::at_once(asked), observation);
     }
 
-    /// The same, of an answer that took its time.
-    pub fn take_late(&mut self, when: Heard, showing: Showing) {
+    /// The same for an answer that took some time.
+    pub fn take_late(&mut self, when: AnswerTimes, observation: Observation) {
         let asked = when.asked;
-        match showing {
-            Showing::Lifecycle(look) => self.lifecycle.take(asked, look),
-            Showing::Group(mut look) => {
+        match observation {
+            Observation::Lifecycle(look) => self.lifecycle.take(asked, look),
+            Observation::Group(mut look) => {
                 if let Ok(group) = &mut look {
                     // A later look need not ask for it again.
                     group.activity_began = group.activity_began.or(self.group.last().and_then(|before| before.activity_began));
@@ -280,47 +280,48 @@ impl Snapshot {
                 }
                 self.group.take(asked, look);
             }
-            Showing::Scan(look) => self.scan.take(asked, look),
-            Showing::NomadSight(look) => {
+            Observation::Scan(look) => self.scan.take(asked, look),
+            Observation::NomadSight(look) => {
                 let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));
                 if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() != Some(asked) {
-                    // What the token was shown before, or meanwhile, proves nothing: the first look is still to come (ADR 0011).
+                    // What the token saw before, or meanwhile, proves nothing. The first look is still to come (ADR 0011).
                     self.nomad.expire();
                     self.history.first_nomad = None;
                 }
                 self.nomad_sight.take(asked, look);
             }
-            Showing::NomadServices(look) => self.nomad_services.take(asked, look),
-            Showing::Addresses(look) => {
+            Observation::NomadServices(look) => self.nomad_services.take(asked, look),
+            Observation::Addresses(look) => {
                 let before = self.elsewhere.last().map(|elsewhere| elsewhere.held.clone()).unwrap_or_default();
                 let together = |mut now: Elsewhere| {
-                    // What stopped elsewhere meanwhile is not ours for that.
+                    // An address whose allocation elsewhere has stopped meanwhile does not become ours.
                     let gone: Vec<_> = before.into_iter().filter(|address| !now.held.contains(address)).collect();
                     now.held.extend(gone);
                     now
                 };
                 self.elsewhere.take(asked, look.map(together));
             }
-            Showing::TargetGroup(arn, look) => {
+            Observation::TargetGroup(arn, look) => {
                 let of = self.instance;
                 let healthy =
                     |t: &Target| t.health == TargetHealth::Healthy && of.is_some_and(|of| t.id == TargetId::Instance(of));
                 self.history.was_healthy |= look.as_ref().is_ok_and(|group| group.listed().any(healthy));
                 let balancer = self.balancer_mut(&arn);
                 if let Ok(group) = &look {
-                    // What waits from a look on waits from its answer: a process may have been stopped between its question and that.
-                    let heard = when.heard;
-                    balancer.first_look.get_or_insert(heard);
+                    // A wait that begins with a look begins with its answer, because a process may have been stopped between the question
+                    // and the answer.
+                    let answered = when.answered;
+                    balancer.first_look.get_or_insert(answered);
                     balancer.looks = balancer.looks.saturating_add(1);
                     balancer.listed_it |= group.listed().any(|target| of.is_some_and(|of| target.id == TargetId::Instance(of)));
-                    balancer.see_registered(heard, group);
-                    balancer.see_draining(of, heard, group);
-                    balancer.see_unanswered(heard, group);
+                    balancer.see_registered(answered, group);
+                    balancer.see_draining(of, answered, group);
+                    balancer.see_unanswered(answered, group);
                 }
                 balancer.sight.take(asked, look);
             }
-            Showing::Nomad(look) => {
-                // Before as well: what it shows to be over stopped until then.
+            Observation::Nomad(look) => {
+                // Also before the look: what it shows to be over stopped until then.
                 self.history.unseen_stops = self.unseen_stops(asked);
                 if let Ok(nomad) = &look {
                     self.history.see_allocations(when, nomad);
@@ -328,11 +329,11 @@ impl Snapshot {
                 self.nomad.take(asked, look);
                 self.history.unseen_stops = self.unseen_stops(asked);
             }
-            Showing::Consul(look) => {
-                // A server that hung answers when it is well again, and not before.
-                let over = Some(when.heard).filter(|_| look.is_ok());
+            Observation::Consul(look) => {
+                // A server that hung answers only once it is well again.
+                let over = Some(when.answered).filter(|_| look.is_ok());
                 let stretch = self.unseen_stops(asked).or_else(|| self.between_answers(asked, over?));
-                self.history.unseen_stops = stretch.map(|s| Stretch { before: s.before.or(over), ..s });
+                self.history.unseen_stops = stretch.map(|s| Interval { before: s.before.or(over), ..s });
                 if let Ok(registrations) = &look {
                     self.history.see_registrations(when, registrations);
                 }
@@ -341,10 +342,10 @@ impl Snapshot {
         }
     }
 
-    /// Takes in how a write went that was sent at `sent` and answered at `answered`.
+    /// Takes in the result of a write that was sent at `sent` and answered at `answered`.
     pub fn did(&mut self, sent: Time, answered: Time, effect: &Effect, answer: &Result<(), Refusal>) {
         match effect {
-            // It shows some seconds later, and changes nothing else.
+            // A heartbeat shows after some seconds, and changes nothing else.
             Effect::Heartbeat(_) => {}
             Effect::Note { notes, .. } => {
                 if notes.iter().any(|note| note.what == Beginning::Unseen) && self.history.found_unseen.is_none() {
@@ -369,14 +370,14 @@ impl Snapshot {
         self.history.did(sent, answered, effect, answer);
     }
 
-    /// The entry of one target group, made when it is first asked for.
+    /// The entry of one target group. It is made when the group is first read.
     fn balancer_mut(&mut self, arn: &TargetGroupArn) -> &mut Balancer {
         let place = match self.balancers.iter().position(|b| b.arn == *arn) {
             Some(place) => place,
             None => {
                 self.balancers.push(Balancer {
                     arn: arn.clone(),
-                    sight: Sight::default(),
+                    sight: Observed::default(),
                     deregistered: None,
                     first_look: None,
                     looks: 0,

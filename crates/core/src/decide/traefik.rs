@@ -1,4 +1,4 @@
-//! How long a Traefik goes on routing to a service that has left discovery, by how it is set (facts/consul.md 5.2).
+//! How long Traefik goes on routing to a service that has left discovery, by its settings (facts/consul.md 5.2).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::Ingress;
 use crate::time::plain;
 
-/// How often Traefik asks Consul or Nomad, unless it is set.
+/// How often Traefik polls Consul or Nomad, by default.
 const REFRESH: Duration = Duration::from_secs(15);
-/// How long Traefik collects changes before it applies them, unless it is set.
+/// How long Traefik collects changes before it applies them, by default.
 const THROTTLE: Duration = Duration::from_secs(2);
 
-/// What is set of a Traefik, as far as it matters here.
+/// The settings of a Traefik that matter here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traefik {
-    /// How it follows Consul's catalog; `None`: it does not.
+    /// How it follows Consul's catalog. `None`: it does not.
     pub consul: Option<Follows>,
-    /// How it follows Nomad's own discovery; `None`: it does not.
+    /// How it follows Nomad's own discovery. `None`: it does not.
     pub nomad: Option<Follows>,
     /// `providers.providersThrottleDuration`.
     pub throttle: Option<Duration>,
@@ -25,14 +25,14 @@ pub struct Traefik {
 /// How one of its providers follows discovery.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Follows {
-    /// `watch`: it hears of changes.
+    /// `watch`: it is notified of changes.
     pub watch: bool,
-    /// `refreshInterval`: it asks this often.
+    /// `refreshInterval`: it polls this often.
     pub refresh: Option<Duration>,
 }
 
 impl Traefik {
-    /// What it is as an ingress that follows discovery; `None` if it follows none. Of two providers the slower one counts.
+    /// The ingress that it is. `None` if it does not follow discovery. The slower of two providers counts.
     #[must_use]
     pub fn ingress(&self) -> Option<Ingress> {
         let one = |follows: Option<Follows>, system: &str| {

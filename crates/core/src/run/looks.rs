@@ -1,5 +1,4 @@
-//! Looks that are under way. What a write needs does not wait for what it does not need: a system that is slow, or hangs, holds up only what
-//! is asked of itself.
+//! Looks in progress. A slow system delays only the steps that need its answer.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -7,11 +6,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::decide::{Departure, Effect, Part, Showing, Snapshot, System};
+use crate::decide::{Departure, Effect, Observation, Part, Snapshot, System};
 use crate::time::Time;
 use crate::world::World;
 
-/// What is asked of another system at the same time is not waited for any longer than this. Answers of systems that are well take less.
+/// The longest wait for one system's answer while another system's answers are waited for as well. Healthy systems answer sooner.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A look at some parts of one system.
@@ -19,7 +18,7 @@ struct Look<'w> {
     round: u32,
     parts: Vec<Part>,
     asked: Asked,
-    answer: Pin<Box<dyn Future<Output = Vec<Showing>> + 'w>>,
+    answer: Pin<Box<dyn Future<Output = Vec<Observation>> + 'w>>,
 }
 
 /// When a look was asked for.
@@ -27,28 +26,28 @@ struct Look<'w> {
 pub(super) struct Asked {
     /// By the world's clock.
     pub(super) at: Time,
-    /// By the one that nothing sets.
+    /// By the steady clock.
     pub(super) steady: Duration,
-    /// Whether nothing was known yet.
+    /// Whether nothing had been seen yet.
     pub(super) blank: bool,
 }
 
-/// What a look showed.
+/// The answer to a look.
 pub(super) struct Answer {
     pub(super) asked: Asked,
-    pub(super) showings: Vec<Showing>,
+    pub(super) observations: Vec<Observation>,
 }
 
-/// All looks that are under way.
+/// All looks in progress.
 pub(super) struct Looks<'w, W> {
     pub(super) world: &'w W,
     departure: &'w Departure,
     rounds: u32,
-    /// When the last look was asked for, by the clock that nothing sets.
+    /// When the last look was asked for, by the steady clock.
     last_asked: Duration,
     under_way: Vec<Look<'w>>,
-    /// What was answered in a round of which other answers are still to come. It is as fresh as they will be, and not asked for again:
-    /// slow answers would make each other old without end.
+    /// Parts that were answered in a round with other answers still to come. They are as fresh as the rest of the round, and are not asked
+    /// for again: slow answers would make each other outdated without end.
     answered: Vec<(u32, Vec<Part>)>,
 }
 
@@ -57,7 +56,7 @@ impl<'w, W: World> Looks<'w, W> {
         Self { world, departure, rounds: 0, last_asked: Duration::ZERO, under_way: Vec::new(), answered: Vec::new() }
     }
 
-    /// What is under way and takes long.
+    /// The parts whose answers are late.
     pub(super) fn late(&self) -> Vec<Part> {
         let steady = self.world.steady();
         let late = self.under_way.iter().filter(|look| look.asked.steady + PATIENCE <= steady);
@@ -69,12 +68,12 @@ impl<'w, W: World> Looks<'w, W> {
         self.world.now().before(self.world.steady().saturating_sub(self.last_asked))
     }
 
-    /// Whether some are not answered.
+    /// Whether any look is in progress.
     pub(super) fn are_under_way(&self) -> bool {
         !self.under_way.is_empty()
     }
 
-    /// Asks for what is not under way, system by system. Whether there was any.
+    /// Asks for the parts that are not in progress, one look for each system. Returns whether there were any.
     pub(super) fn ask(&mut self, seen: &Arc<Snapshot>, parts: Vec<Part>) -> bool {
         let under_way = |part: &Part| self.under_way.iter().any(|look| look.parts.contains(part));
         let answered = |part: &Part| self.answered.iter().any(|(_, parts)| parts.contains(part));
@@ -83,7 +82,7 @@ impl<'w, W: World> Looks<'w, W> {
             if under_way(&part) || answered(&part) {
                 continue;
             }
-            // Only Nomad tells what to ask Consul for.
+            // Nomad's answer says what to ask Consul for.
             let follows = part == Part::Consul && seen.nomad.last().is_none();
             let system = if follows { System::Nomad } else { part.system() };
             match systems.iter_mut().find(|(known, _)| *known == system) {
@@ -106,8 +105,8 @@ impl<'w, W: World> Looks<'w, W> {
         any
     }
 
-    /// Waits for all answers that come in good time: none, if what was just asked (`anew`) takes longer. Else for the next answer, or
-    /// `until` then.
+    /// Waits for the answers that come in time. If `anew`, and the new looks take longer, returns without an answer. Otherwise waits for
+    /// the next answer, or until `until`.
     pub(super) async fn answers(&mut self, seen: &Arc<Snapshot>, anew: bool, until: Option<Time>) -> Vec<Answer> {
         let (world, departure) = (self.world, self.departure);
         let mut answers = Vec::new();
@@ -129,7 +128,7 @@ impl<'w, W: World> Looks<'w, W> {
                 if self.under_way.is_empty() || in_time.is_none() && (anew || !answers.is_empty()) {
                     return Poll::Ready(true);
                 }
-                // With no patience left it is `until` that has come.
+                // If no look is within its time, the timer was the one for `until`.
                 timer.as_mut().poll(context).map(|()| in_time.is_none())
             });
             if over.await {
@@ -138,8 +137,13 @@ impl<'w, W: World> Looks<'w, W> {
         }
     }
 
-    /// Waits until that time, for news of what is watched, or for the first answer.
-    pub(super) async fn meanwhile(&mut self, seen: &Arc<Snapshot>, until: Time, watch: &[Part]) -> (Vec<Answer>, Vec<Showing>) {
+    /// Waits until that time, for news from the watch, or for the first answer.
+    pub(super) async fn meanwhile(
+        &mut self,
+        seen: &Arc<Snapshot>,
+        until: Time,
+        watch: &[Part],
+    ) -> (Vec<Answer>, Vec<Observation>) {
         let mut pause = pin!(self.world.pause(self.departure, seen, until, watch));
         let mut answers = Vec::new();
         let news = poll_fn(|context| {
@@ -154,12 +158,12 @@ impl<'w, W: World> Looks<'w, W> {
         let mut over = Vec::new();
         self.under_way.retain_mut(|look| match look.answer.as_mut().poll(context) {
             Poll::Pending => true,
-            Poll::Ready(showings) => {
-                // What could not be seen may be tried again.
-                if showings.iter().all(Showing::is_seen) {
+            Poll::Ready(observations) => {
+                // A part that could not be read may be tried again.
+                if observations.iter().all(Observation::is_seen) {
                     over.push((look.round, std::mem::take(&mut look.parts)));
                 }
-                answers.push(Answer { asked: look.asked, showings });
+                answers.push(Answer { asked: look.asked, observations });
                 false
             }
         });
@@ -167,7 +171,7 @@ impl<'w, W: World> Looks<'w, W> {
         self.answered.retain(|(round, _)| self.under_way.iter().any(|look| look.round == *round));
     }
 
-    /// These writes are about to be made: looks at what they change that were asked for before prove nothing any more.
+    /// Drops looks at parts that these writes are about to change: their answers would be outdated.
     pub(super) fn outdated_by(&mut self, effects: &[Effect]) {
         if self.under_way.is_empty() {
             return;
@@ -177,7 +181,7 @@ impl<'w, W: World> Looks<'w, W> {
         self.answered.retain(|(_, parts)| !parts.iter().any(outdated));
     }
 
-    /// What was known is forgotten, and what is under way with it.
+    /// Forgets all looks in progress and all answers.
     pub(super) fn forget(&mut self) {
         self.under_way.clear();
         self.answered.clear();

@@ -1,4 +1,4 @@
-//! A wait that one worker began is ended by another, by what the world shows or the first one noted; and sweeps share their heartbeats. (ADR 0018, 0002.)
+//! One worker ends a wait that another began, by the live systems or by a note; and sweeps divide their heartbeats. (ADR 0018, 0002.)
 
 use decamp_core::decide::{
     Action, BalancerKind, Beginning, Decision, Effect, EffectKind, NodeStatus, Noted, Outcome, Part, Phase, Policy, Reason,
@@ -8,11 +8,11 @@ use decamp_core::ids::TargetId;
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, effects, only_waits, why, writes};
+use crate::decisions::{completion, drain, effects, only_waits, why, writes};
 use crate::facts::{API, ENTRY, attached, instance, named, registration, secs, target};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
-/// Another worker comes, which remembers nothing.
+/// Another worker takes over, which remembers nothing.
 fn next_worker(scene: &mut Scene) {
     scene.seen = Snapshot::begin(instance(), scene.now);
 }
@@ -161,7 +161,7 @@ fn a_note_that_is_refused_holds_nothing_up() {
     assert!(!writes(&decision, EffectKind::Note), "it is tried three times: {decision:?}");
 }
 
-/// Shows each decision of the steps that follow; looks are answered, and writes are accepted.
+/// Shows each decision of the steps that follow. Looks are answered, and writes are accepted.
 fn each_decision(scene: &mut Scene, steps: usize, mut shown: impl FnMut(&Decision, Time)) {
     for _ in 0..steps {
         let decision = scene.decide();
@@ -193,7 +193,7 @@ fn a_group_that_lists_nobody_any_more_may_have_sent_to_an_address() {
         let mut scene = calm();
         scene.front(&named()).targets = Some(listed.into());
         scene.front(&named()).kind = BalancerKind::Nlb;
-        // An earlier worker began: else a group that the hook names and that lists nothing of it is a contradiction.
+        // An earlier worker began. Otherwise a group that the hook names and that does not list the instance is a contradiction.
         scene.node().eligible = false;
         let released = scene.now + secs(120);
         let mut first = None;
@@ -203,7 +203,7 @@ fn a_group_that_lists_nobody_any_more_may_have_sent_to_an_address() {
 }
 
 #[test]
-fn whose_an_address_is_comes_before_a_note_of_the_doubt() {
+fn owners_of_addresses_are_asked_for_before_the_doubt_is_noted() {
     let mut scene = calm();
     let strange = std::net::IpAddr::from([10, 9, 9, 9]);
     scene.add_target(&named(), target(TargetId::Ip(strange), 8080));
@@ -217,7 +217,7 @@ fn whose_an_address_is_comes_before_a_note_of_the_doubt() {
 }
 
 #[test]
-fn an_agent_has_been_dead_since_nomad_says_so() {
+fn an_agent_has_been_dead_since_the_time_that_nomad_reports() {
     let mut scene = released(|scene| scene.node().status = NodeStatus::Down);
     scene.node().status_since = Some(scene.now - secs(290));
     scene.allocations(|a| a.client = decamp_core::decide::ClientStatus::Lost);
@@ -226,7 +226,7 @@ fn an_agent_has_been_dead_since_nomad_says_so() {
     only_waits(&scene.until_no_heartbeat(), "agent-dead");
     scene.pass(11);
     next_worker(&mut scene);
-    // Absent at the first look: its guard is over before.
+    // Absent at the first look, so its guard is over earlier.
     let decision = scene.until_it_writes(EffectKind::Complete);
     assert_eq!(completion(&decision).1, Outcome::AgentDead);
 }
@@ -259,8 +259,20 @@ fn a_leftover_has_been_one_since_the_end_of_its_allocation() {
     scene.pass(20);
     next_worker(&mut scene);
     let decision = scene.until_it_writes(EffectKind::Complete);
-    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None }, "it is listed as routable still");
+    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false }, "it is listed as routable still");
     assert_eq!(why(&decision), "none-known-to-run", "and nothing is said to be gone");
+}
+
+#[test]
+fn what_an_earlier_worker_saw_vanish_is_waited_for_although_another_landed_since() {
+    let mut scene = over(|_| ());
+    let (action, since) = (scene.departure.mark(), scene.now - secs(5));
+    scene.node().notes.push(Noted { what: Beginning::Vanished, action, since, listed: 2 });
+    next_worker(&mut scene);
+    let decision = scene.until_no_heartbeat();
+    assert!(matches!(decision.reason, Reason::Vanished { until, .. } if since + secs(30) <= until), "{decision:?}");
+    scene.pass(60);
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Departed { waiting_for: None });
 }
 
 #[test]
@@ -334,7 +346,7 @@ fn a_drain_that_is_sent_again_forgets_nothing_that_vanished_before() {
 }
 
 #[test]
-fn a_beginning_that_nobody_tells_stands_still() {
+fn a_beginning_that_nothing_shows_does_not_move() {
     let mut scene = calm();
     scene.action().began = None;
     scene.now = ENTRY + secs(1000);
@@ -369,7 +381,7 @@ fn a_sweep_heartbeats_those_whose_turn_it_is() {
     for number in 0..10 {
         let mut scene = calm();
         scene.now = ENTRY + secs(400 + 60 * number);
-        // A sweep knows of an instance that it waits, and no more.
+        // A sweep knows only that an instance waits.
         *scene.action() = decamp_core::decide::LifecycleAction { began: Some(ENTRY), ..Default::default() };
         next_worker(&mut scene);
         scene.seen.history.sweep = Some(Sweep::begin(scene.now, secs(60), 100, 15));

@@ -1,7 +1,7 @@
-//! The time there is: one end, and what must have happened before it. (ADR 0001, 0002.)
+//! The time budget: the end, and what must have happened before it. (ADR 0001, 0002.)
 
 use decamp_core::decide::{Cause, LifecycleAction, Part};
-use decamp_core::telling::Floor;
+use decamp_core::describe::Floor;
 use decamp_core::time::Time;
 
 use crate::facts::{API, ENTRY, attached, secs};
@@ -24,7 +24,7 @@ fn the_end_is_the_longest_departure_or_the_hook_whichever_is_earlier_less_the_re
 }
 
 #[test]
-fn an_entry_that_nobody_tells_is_the_activitys_or_else_a_heartbeat_time_out_ago() {
+fn an_unknown_entry_is_the_activitys_or_else_a_heartbeat_time_out_ago() {
     let swept = |began| {
         seen(|scene| {
             *scene.action() = LifecycleAction::default();
@@ -93,7 +93,7 @@ fn an_interruption_leaves_two_minutes() {
 }
 
 #[test]
-fn what_does_not_fit_is_said_with_what_to_change() {
+fn what_does_not_fit_is_reported_with_the_setting_to_change() {
     assert_eq!(calm_and_seen().budget().misfit(), None);
     let misfit = seen(|scene| scene.group.hooks[0].global_timeout = secs(90)).budget().misfit().expect("it does not fit");
     assert!(misfit.sentence.contains("heartbeat_timeout"), "{misfit:?}");
@@ -129,7 +129,7 @@ fn a_job_claims_no_more_for_its_stop_than_the_setting_allows() {
 }
 
 #[test]
-fn a_stop_that_is_seen_to_take_longer_counts_for_as_long() {
+fn a_stop_that_takes_longer_than_its_settings_counts_as_seen() {
     let mut scene = claiming(2, |_| ());
     scene.allocation(API, |a| a.wanted = false);
     scene.news_from_nomad();

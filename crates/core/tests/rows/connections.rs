@@ -11,7 +11,7 @@ fn behind_an_nlb(scene: &mut Scene, cuts: Option<bool>) {
     (front.kind, front.connection_termination) = (BalancerKind::Nlb, cuts);
 }
 
-/// What is foreseen of load balancers and containers before anything is drained.
+/// The findings about load balancers and containers before the drain.
 fn foreseen(change: impl FnOnce(&mut Scene)) -> Vec<Finding> {
     let mut scene = calm();
     change(&mut scene);
@@ -19,7 +19,7 @@ fn foreseen(change: impl FnOnce(&mut Scene)) -> Vec<Finding> {
     scene.foreseen()
 }
 
-/// An ingress that Nomad does not know: nothing on the node has the port.
+/// An ingress that is not in Nomad: no allocation on the node has the port.
 fn not_a_nomad_job(scene: &mut Scene) {
     scene.allocation(INGRESS, |a| a.ports = [].into());
 }
@@ -76,6 +76,6 @@ fn an_ingress_that_is_killed_before_its_longest_request_is_over_is_named_behind_
 }
 
 #[test]
-fn of_attributes_that_cannot_be_read_nothing_is_said() {
+fn attributes_that_cannot_be_read_have_no_finding() {
     assert_eq!(foreseen(|scene| behind_an_nlb(scene, None)), []);
 }

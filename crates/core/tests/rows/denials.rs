@@ -1,9 +1,9 @@
-//! A denial is told at its first occurrence and once an hour, by call; an outage is not one. (ADR 0019.)
+//! A denial is reported when it first occurs and then once an hour, for each call. An outage is no denial. (ADR 0019.)
 
-use decamp_core::decide::{EffectKind, Outcome, Refusal, Showing, Unseen};
+use decamp_core::decide::{EffectKind, Observation, Outcome, Refusal, Unseen};
 use decamp_core::denials::{Denials, denied_now};
 
-use crate::asked::completion;
+use crate::decisions::completion;
 use crate::facts::secs;
 use crate::scene::{Scene, calm, calm_and_seen};
 
@@ -12,10 +12,10 @@ fn calls(scene: &Scene, denials: &Denials) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_denied_look_is_told_once_an_hour() {
+fn a_denied_look_is_reported_once_an_hour() {
     let (mut scene, denials) = (calm_and_seen(), Denials::default());
     assert!(calls(&scene, &denials).is_empty());
-    scene.seen.take(scene.now, Showing::Consul(Err(Unseen::Denied("403".into()))));
+    scene.seen.take(scene.now, Observation::Consul(Err(Unseen::Denied("403".into()))));
     assert_eq!(calls(&scene, &denials), ["look-consul"]);
     scene.pass(3599);
     assert!(calls(&scene, &denials).is_empty(), "not again within the hour");
@@ -24,7 +24,7 @@ fn a_denied_look_is_told_once_an_hour() {
 }
 
 #[test]
-fn a_denied_write_is_told_by_its_call() {
+fn a_denied_write_is_reported_by_its_call() {
     let (mut scene, denials) = (calm_and_seen(), Denials::default());
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.refuse(&decision, &Refusal::Denied("no".into()));
@@ -34,8 +34,8 @@ fn a_denied_write_is_told_by_its_call() {
 #[test]
 fn an_outage_is_no_denial() {
     let mut scene = calm_and_seen();
-    scene.seen.take(scene.now, Showing::Consul(Err(Unseen::Away("timeout".into()))));
-    scene.seen.take(scene.now, Showing::Nomad(Err(Unseen::Throttled)));
+    scene.seen.take(scene.now, Observation::Consul(Err(Unseen::Away("timeout".into()))));
+    scene.seen.take(scene.now, Observation::Nomad(Err(Unseen::Throttled)));
     assert!(denied_now(&scene.seen).is_empty());
 }
 
@@ -53,8 +53,8 @@ fn an_instance_without_a_node_that_may_not_leave_its_load_balancers_has_not_left
 #[test]
 fn what_is_allowed_again_is_no_longer_denied() {
     let mut scene = calm_and_seen();
-    scene.seen.take(scene.now, Showing::Consul(Err(Unseen::Denied("403".into()))));
+    scene.seen.take(scene.now, Observation::Consul(Err(Unseen::Denied("403".into()))));
     assert_eq!(denied_now(&scene.seen).len(), 1);
-    scene.seen.take(scene.now + secs(1), Showing::Consul(Ok(scene.consul.clone())));
+    scene.seen.take(scene.now + secs(1), Observation::Consul(Ok(scene.consul.clone())));
     assert!(denied_now(&scene.seen).is_empty());
 }

@@ -1,4 +1,4 @@
-//! What Consul does not list although it runs (ADR 0011), and what somebody registered by hand.
+//! Allocations that run and that Consul does not list (ADR 0011), and services that were registered by hand.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use decamp_core::decide::{
 };
 use decamp_core::time::Time;
 
-use crate::asked::{completion, drain, only_waits, writes};
+use crate::decisions::{completion, drain, only_waits, writes};
 use crate::facts::{API, INGRESS, SHOP, consul, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over, released};
 
@@ -15,7 +15,7 @@ fn departed() -> Outcome {
     Outcome::Departed { waiting_for: None }
 }
 
-/// Consul is asked where it lists nothing, and its answer is whole all the same.
+/// Consul is asked where it lists nothing, and its answer is complete.
 fn nothing_listed(scene: &mut Scene) {
     scene.consul.services = Vec::new().into();
 }
@@ -35,7 +35,7 @@ fn what_runs_and_is_not_listed_is_not_drained_beside_the_delay() {
 #[test]
 fn what_was_never_listed_is_stopped_in_order_and_ends_unconfirmed() {
     let mut scene = over(nothing_listed);
-    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
     let names: Vec<_> = scene.foreseen().into_iter().filter(|f| f.loss == Loss::NotInConsul).map(|f| f.object).collect();
     assert_eq!(names, ["traefik/group".into(), "api/group".into(), "shop/group".into()] as [Arc<str>; 3]);
 }
@@ -46,7 +46,7 @@ fn one_service_that_was_never_listed_is_enough() {
         let listed: Vec<_> = scene.consul.services.iter().filter(|one| one.allocation != SHOP).cloned().collect();
         scene.consul.services = listed.into();
     };
-    assert_eq!(completion(&over(without_shop).next()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&over(without_shop).next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
     let in_nomad = |scene: &mut Scene| {
         without_shop(scene);
         scene.task_group(SHOP, |group| group.services[0].provider = Provider::Nomad);
@@ -62,18 +62,25 @@ fn the_next_worker_reads_from_the_drain_that_something_was_never_listed() {
     let mut scene = released(|_| ());
     assert!(!drain(&scene.until_it_writes(EffectKind::Drain)).2.unproved);
 
-    let mut scene = over(nothing_listed);
-    scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
-    let mut decision = scene.until_no_heartbeat();
-    while !writes(&decision, EffectKind::Complete) {
-        scene.pass(31);
-        decision = scene.until_no_heartbeat();
+    for replaced in [false, true] {
+        let mut scene = over(nothing_listed);
+        scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
+        scene.look(&Part::Nomad);
+        if replaced {
+            // An operator drains the node by hand: what that writes on it takes the place of ours.
+            scene.node().last_drain.as_mut().expect("it was drained").meta = None;
+        }
+        let mut decision = scene.until_no_heartbeat();
+        while !writes(&decision, EffectKind::Complete) {
+            scene.pass(31);
+            decision = scene.until_no_heartbeat();
+        }
+        assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false }, "replaced: {replaced}");
     }
-    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None });
 }
 
 #[test]
-fn what_began_a_moment_ago_is_given_the_time_to_be_listed() {
+fn a_new_allocation_gets_the_time_to_be_listed() {
     let mut scene = calm();
     nothing_listed(&mut scene);
     scene.policy.target_groups.clear();
@@ -99,7 +106,7 @@ fn what_began_a_moment_ago_is_given_the_time_to_be_listed() {
 }
 
 #[test]
-fn it_is_given_no_more_time_than_that() {
+fn it_gets_no_more_time_than_that() {
     let mut scene = calm();
     nothing_listed(&mut scene);
     let began = scene.now - secs(1);
@@ -117,11 +124,11 @@ fn it_is_given_no_more_time_than_that() {
 }
 
 #[test]
-fn what_was_told_to_stop_before_consul_was_asked_is_in_no_doubt() {
+fn what_was_told_to_stop_before_consul_was_asked_is_not_in_doubt() {
     let mut scene = draining(|_| ());
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
     scene.look(&Part::Nomad);
-    // Nomad tells that it runs, and it is told to stop right after that answer: Consul lists it no more.
+    // Nomad shows it running, and it is told to stop right after that answer. Consul no longer lists it.
     let mut before = scene.clone();
     before.allocations(|a| a.wanted = true);
     before.look(&Part::Nomad);
@@ -141,7 +148,7 @@ fn what_was_told_to_stop_before_consul_was_asked_is_in_no_doubt() {
 }
 
 #[test]
-fn a_name_with_a_variable_is_listed_as_whatever_the_node_makes_of_it() {
+fn a_name_with_a_variable_matches_any_service_of_the_allocation() {
     let filled_in = |scene: &mut Scene| {
         scene.task_group(SHOP, |group| group.services[0].name = "shop-${meta.zone}".into());
         let services = scene.consul.services.iter().cloned().map(|mut one| {
@@ -169,7 +176,7 @@ fn each_namespace_is_asked_that_an_allocation_declares_whether_it_runs_or_not() 
     assert!(scene.seen.consul_namespaces().is_empty());
     scene.look(&Part::Nomad);
     assert_eq!(scene.seen.consul_namespaces(), ["team-a".into(), "team-b".into()] as [Arc<str>; 2]);
-    // A purge takes it off the list, and leaves what it had registered.
+    // A purge removes it from the list, but not its registration.
     scene.purge(SHOP);
     scene.look(&Part::Nomad);
     assert_eq!(scene.seen.consul_namespaces(), ["team-a".into(), "team-b".into()] as [Arc<str>; 2]);
@@ -196,7 +203,7 @@ fn what_cannot_be_routed_to_is_not_named() {
 }
 
 #[test]
-fn by_a_setting_it_is_waited_for_until_nobody_routes_to_it() {
+fn with_the_setting_decamp_waits_until_nobody_routes_to_it() {
     let waits = |scene: &mut Scene| {
         scene.policy.by_hand = ByHand::Wait(vec!["ed*".into()]);
         scene.consul.by_hand = registered_by_hand(false);
@@ -224,7 +231,7 @@ fn it_is_waited_for_no_longer_than_there_is_time_and_the_end_says_so() {
     });
     only_waits(&scene.until_no_heartbeat(), "registered-by-hand");
     scene.now = scene.budget().end;
-    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed { unseen: None, cut: false });
 }
 
 #[test]
@@ -251,14 +258,16 @@ fn where_nothing_declares_a_service_consul_is_asked_once_for_what_was_registered
 }
 
 #[test]
-fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
+fn without_declared_services_an_outage_of_consul_holds_up_nothing() {
     let mut scene = calm();
     for id in [INGRESS, API, SHOP] {
         scene.task_group(id, |group| group.services.clear());
     }
     let decision = scene.until_it_writes(EffectKind::MakeIneligible);
     scene.obey(&decision);
-    scene.seen.take(scene.now, decamp_core::decide::Showing::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
+    scene
+        .seen
+        .take(scene.now, decamp_core::decide::Observation::Consul(Err(decamp_core::decide::Unseen::Away("timeout".into()))));
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
     scene.pass(31);
@@ -268,10 +277,10 @@ fn a_consul_that_cannot_be_asked_holds_up_nothing_that_declares_nothing() {
 }
 
 #[test]
-fn what_nomad_tells_of_after_the_last_look_at_consul_is_looked_for_there() {
+fn what_nomad_shows_after_the_last_look_at_consul_is_looked_up_there() {
     let mut scene = released(|_| ());
     scene.look(&Part::Consul);
-    // Its row was collected, and its agent registers again: an allocation that nobody knew runs there.
+    // Its node was collected, and its agent registers again, with an allocation that nobody knew.
     let mut new = scene.nomad.nodes[0].allocations[0].clone();
     new.id = decamp_core::ids::AllocationId(99);
     scene.add_allocation(new);
@@ -285,4 +294,30 @@ fn what_nomad_tells_of_after_the_last_look_at_consul_is_looked_for_there() {
     assert!(matches!(&decision.action, Action::Look(parts) if parts.contains(&Part::Consul)), "{decision:?}");
     let decision = scene.until_it_writes(EffectKind::Drain);
     assert!(drain(&decision).2.unproved, "it runs, and Consul does not list it");
+}
+
+#[test]
+fn a_consul_that_was_never_read_is_tried_once_more_before_the_machine_goes() {
+    let nothing_declared = |scene: &mut Scene| {
+        for id in [API, SHOP, INGRESS] {
+            scene.task_group(id, |group| group.services.clear());
+        }
+        scene.consul.services = Vec::new().into();
+    };
+    let mut scene = over(nothing_declared);
+    scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
+    scene.look_in_vain(&Part::Consul);
+    for part in [Part::Lifecycle, Part::Group { with_activity: true }, Part::Nomad, Part::NomadSight] {
+        scene.look(&part);
+    }
+    scene.consul_hangs = true;
+    let mut asked = 0;
+    let mut decision = scene.next_slowly(1);
+    while !writes(&decision, EffectKind::Complete) {
+        scene.pass(5);
+        asked += usize::from(scene.seen.consul.blind().is_some());
+        decision = scene.next_slowly(1);
+        assert!(asked < 20, "one more try is enough: {decision:?}");
+    }
+    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false });
 }

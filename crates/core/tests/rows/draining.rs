@@ -1,4 +1,4 @@
-//! Keep new work off, drain in phases, shake a hung drain loose, force what is late. (ADR 0001, 0003, 0004, 0011.)
+//! Make the node ineligible, drain it in phases, resend a drain that hangs, force what is late. (ADR 0001, 0003, 0004, 0011.)
 
 use decamp_core::decide::{
     Action, ClientStatus, Drain, DrainStatus, Effect, EffectKind, JobKind, LastDrain, NodeStatus, NomadSight, OnCancel, Part,
@@ -6,7 +6,7 @@ use decamp_core::decide::{
 };
 use decamp_core::ids::{AllocationId, NodeId};
 
-use crate::asked::{drain, drained_nodes, effects, ended, only_waits, why, writes};
+use crate::decisions::{drain, drained_nodes, effects, ended, only_waits, why, writes};
 use crate::facts::{API, BATCH, INGRESS, SHOP, allocation, node, node_id, secs, task_group};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, draining, over, released};
 
@@ -19,9 +19,9 @@ fn the_node_is_made_ineligible_before_anything_else() {
 }
 
 #[test]
-fn answers_that_take_seconds_are_believed_and_not_asked_for_again_and_again() {
+fn slow_answers_count_and_are_not_asked_for_without_end() {
     let mut scene = released(|_| ());
-    // A heartbeat may be due first, and a note of what was taken out.
+    // A heartbeat may be due first, and a note of the deregistration.
     let mut decision = scene.next_slowly(4);
     while writes(&decision, EffectKind::Heartbeat) || writes(&decision, EffectKind::Note) {
         scene.obey(&decision);
@@ -69,7 +69,7 @@ fn a_token_that_was_given_more_rights_is_noticed_within_a_minute() {
 }
 
 #[test]
-fn a_person_is_told_before_the_first_write_that_the_token_is_blind() {
+fn a_token_that_sees_too_little_is_reported_before_the_first_write() {
     let mut scene = calm();
     scene.policy.refuse_without_sight = true;
     scene.sight = NomadSight::Short("add read-job".into());
@@ -121,7 +121,7 @@ fn the_second_phase_waits_for_the_delay() {
 }
 
 #[test]
-fn a_drain_of_ours_that_another_worker_sent_is_gone_on_with() {
+fn a_drain_of_ours_that_another_worker_sent_is_continued() {
     let sent = draining(|_| ());
     let mut scene = released(|_| ());
     scene.nomad = sent.nomad.clone();
@@ -136,7 +136,8 @@ fn a_drain_of_an_earlier_departure_of_the_same_instance_is_not_ours() {
     let mut scene = released(|scene| {
         let mut meta = drain(&released(|_| ()).next()).2;
         meta.until = crate::facts::ENTRY - secs(3600);
-        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Complete, updated: None, meta: Some(meta) });
+        scene.node().last_drain =
+            Some(LastDrain { status: DrainStatus::Complete, started: None, updated: None, meta: Some(meta) });
     });
     assert_eq!(drain(&scene.next()).2.phase, Phase::All);
 }
@@ -145,7 +146,7 @@ fn a_drain_of_an_earlier_departure_of_the_same_instance_is_not_ours() {
 fn a_foreign_drain_is_adopted_and_not_sent_again() {
     let mut scene = released(|scene| {
         scene.node().drain = Some(Drain { force_deadline: None, ignore_system_jobs: false });
-        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, updated: None, meta: None });
+        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, started: None, updated: None, meta: None });
     });
     let decision = scene.next();
     assert!(!writes(&decision, EffectKind::Drain), "{decision:?}");
@@ -156,7 +157,7 @@ fn a_foreign_drain_is_adopted_and_not_sent_again() {
 fn a_foreign_drain_without_a_deadline_is_forced_when_ours_would_be() {
     let mut scene = released(|scene| {
         scene.node().drain = Some(Drain { force_deadline: None, ignore_system_jobs: false });
-        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, updated: None, meta: None });
+        scene.node().last_drain = Some(LastDrain { status: DrainStatus::Draining, started: None, updated: None, meta: None });
     });
     scene.now = scene.budget().force_at;
     let (deadline, _, meta) = drain(&scene.until_it_writes(EffectKind::Drain));
@@ -210,7 +211,7 @@ fn a_drain_that_fails_is_tried_again_and_nothing_is_concluded() {
 fn a_drain_whose_answer_was_lost_is_not_sent_again() {
     let mut scene = released(|_| ());
     let decision = scene.next();
-    // The server took it; nobody heard.
+    // The server accepted it, but the answer was lost.
     let mut happened = scene.clone();
     happened.obey(&decision);
     scene.nomad = happened.nomad;
@@ -240,7 +241,7 @@ fn a_cancelled_drain_is_respected_or_sent_once_more_as_the_settings_say() {
     assert_eq!((drain(&decision).2.phase, decision.reason), (Phase::Again, Reason::DrainCancelled));
 }
 
-/// A drain of all goes on although everything but the ingress is over.
+/// A drain of everything goes on although all but the ingress is over.
 fn hung() -> Scene {
     let mut scene = draining(|_| ());
     scene.allocation(INGRESS, |a| a.wanted = true);
@@ -253,7 +254,7 @@ fn hung() -> Scene {
 }
 
 #[test]
-fn a_hung_drain_is_sent_again_once_with_the_time_that_is_left() {
+fn a_hung_drain_is_resent_once_with_the_time_that_is_left() {
     let mut scene = hung();
     let until = scene.node().drain.as_ref().and_then(|d| d.force_deadline).expect("ours has a deadline");
     let decision = scene.next();
@@ -282,7 +283,7 @@ fn a_drain_with_a_service_left_does_not_hang() {
 }
 
 #[test]
-fn a_hung_drain_with_nothing_left_needs_no_drain() {
+fn a_hung_drain_with_nothing_left_is_not_resent() {
     let mut scene = draining(|_| ());
     scene.allocations(|a| {
         a.wanted = false;
@@ -337,7 +338,7 @@ fn every_node_of_the_instance_is_drained() {
     });
     let first = scene.next();
     scene.obey(&first);
-    // The scene moves the first node only: the second is still to be drained.
+    // The scene changes the first node only. The second still has to be drained.
     let second = scene.next();
     let all = [drained_nodes(&first), drained_nodes(&second)].concat();
     assert!(all.contains(&node_id()) && all.contains(&NodeId(8)), "{all:?}");
@@ -350,7 +351,7 @@ fn a_node_that_is_down_is_not_drained() {
 }
 
 #[test]
-fn discovery_must_be_in_sight_before_anything_is_stopped() {
+fn discovery_must_be_readable_before_anything_is_stopped() {
     let mut scene = released(|_| ());
     scene.look_in_vain(&Part::Consul);
     let mut decision = scene.decide();

@@ -1,11 +1,11 @@
-//! One end: what is completed, when, and by which name. (ADR 0001.)
+//! The end: what is completed, when, and by which name. (ADR 0001.)
 
 use decamp_core::decide::{
-    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Outcome, Part, Reason, Refusal, Showing,
-    Unseen,
+    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Observation, Outcome, Part, Reason,
+    Refusal, Unseen,
 };
 
-use crate::asked::{completion, ended, ends, ours, why, writes};
+use crate::decisions::{completion, ended, ends, ours, why, writes};
 use crate::facts::{API, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over};
 
@@ -58,7 +58,7 @@ fn an_abandoned_instance_of_a_group_that_retains_is_retained() {
 }
 
 #[test]
-fn a_moment_before_the_end_it_is_still_waited() {
+fn a_moment_before_the_end_decamp_still_waits() {
     let mut scene = late(|_| ());
     scene.now = scene.now - secs(1);
     let decision = scene.until_no_heartbeat();
@@ -84,7 +84,7 @@ fn a_completion_whose_answer_was_lost_is_believed_although_a_heartbeat_is_refuse
     scene.refuse(&decision, &Refusal::Away("no answer".into()));
     let Action::Do(effects) = &decision.action else { panic!("{decision:?}") };
     let Some(Effect::Complete { of, .. }) = effects.first() else { panic!("{decision:?}") };
-    // It was due at that moment, and the completion had ended the action.
+    // The heartbeat was due at that moment, and the completion had ended the action.
     scene.seen.did(scene.now, scene.now, &Effect::Heartbeat(of.clone()), &Err(Refusal::NoActiveAction));
     scene.lifecycle = Lifecycle::Past;
     scene.look(&Part::Lifecycle);
@@ -129,7 +129,7 @@ fn what_a_deadline_cut_is_forced_too() {
 }
 
 #[test]
-fn a_blind_token_ends_by_the_settings_and_not_before_the_end() {
+fn with_a_token_that_sees_too_little_the_settings_end_it_and_not_before_the_end() {
     let mut scene = deregistered(|scene| scene.sight = NomadSight::Short("add read-job".into()));
     scene.targets_leave();
     scene.now = scene.budget().end - secs(1);
@@ -141,7 +141,7 @@ fn a_blind_token_ends_by_the_settings_and_not_before_the_end() {
 }
 
 #[test]
-fn a_deregistration_that_never_worked_is_no_reason_to_let_it_go_early() {
+fn a_deregistration_that_never_worked_does_not_release_it_early() {
     let mut scene = draining(|_| ());
     scene.allocations(|a| a.client = ClientStatus::Complete);
     scene.unregister_what_is_over();
@@ -166,9 +166,9 @@ fn while_auto_scaling_is_away_no_hook_is_completed_that_may_be_another_tools() {
         scene.look_in_vain(&Part::Lifecycle);
         scene.look_in_vain(&Part::Group { with_activity: false });
         if denied {
-            scene.seen.take(scene.now, Showing::Group(Err(Unseen::Denied("no DescribeLifecycleHooks".into()))));
+            scene.seen.take(scene.now, Observation::Group(Err(Unseen::Denied("no DescribeLifecycleHooks".into()))));
         }
-        // What can be seen of Nomad is looked at before it is said.
+        // The part of Nomad that can be read is read again before the outcome is stated.
         scene.look(&Part::Nomad);
         scene.look(&Part::Consul);
         let decision = scene.decide();

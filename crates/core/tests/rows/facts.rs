@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, Hook, Ingress, JobKind, Launched, LifecycleAction, Node,
-    NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth, Task, TaskGroup,
-    TaskRole, Zones,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
+    LifecycleAction, Node, NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth,
+    Task, TaskGroup, TaskRole, Zones,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -18,11 +18,11 @@ pub(crate) const ENTRY: Time = Time(1_800_000_000_000);
 pub(crate) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 10));
 /// The ingress, a system job on port 8080.
 pub(crate) const INGRESS: AllocationId = AllocationId(1);
-/// Of a service with two copies.
+/// An allocation of a service with two copies.
 pub(crate) const API: AllocationId = AllocationId(2);
-/// Of another service with two copies.
+/// An allocation of another service with two copies.
 pub(crate) const SHOP: AllocationId = AllocationId(3);
-/// A batch job's, where there is one.
+/// An allocation of a batch job, in some rows.
 pub(crate) const BATCH: AllocationId = AllocationId(4);
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
@@ -93,6 +93,11 @@ pub(crate) fn target(id: TargetId, port: u16) -> Target {
     Target { id, port, zone: None, health: TargetHealth::Healthy }
 }
 
+/// A target group to look at.
+pub(crate) fn to_read(arn: TargetGroupArn, attached: bool) -> GroupToRead {
+    GroupToRead { arn, attached }
+}
+
 pub(crate) fn target_group(arn: TargetGroupArn, attached: bool) -> TargetGroup {
     let targets = vec![target(TargetId::Instance(instance()), 8080), target(TargetId::Instance(another_instance()), 8080)];
     TargetGroup {
@@ -110,7 +115,7 @@ pub(crate) fn task(shutdown_delay: u64, kill_timeout: u64) -> Task {
     Task { name: "server".into(), shutdown_delay: secs(shutdown_delay), kill_timeout: secs(kill_timeout), role: TaskRole::Main }
 }
 
-/// A job's group that loses nothing: it serves on for 20 s, and has 10 s to finish what it holds.
+/// A job's group that loses nothing: it serves for another 20 s, and has 10 s to finish its requests.
 pub(crate) fn task_group(job: &str, kind: JobKind) -> TaskGroup {
     let service = Service { name: job.into(), provider: Provider::Consul, namespace: None };
     TaskGroup {
@@ -179,7 +184,7 @@ pub(crate) fn registration(allocation: AllocationId, service: &str) -> Registrat
     Registration { allocation, service: service.into(), critical: false }
 }
 
-/// Consul, seen whole.
+/// Consul's complete answer.
 pub(crate) fn consul() -> Registrations {
     let services = vec![registration(INGRESS, "traefik"), registration(API, "api"), registration(SHOP, "shop")];
     Registrations { whole: true, agent_dead: false, services: services.into(), by_hand: [].into() }

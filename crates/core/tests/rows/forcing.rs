@@ -1,12 +1,12 @@
-//! The force: never before the load balancers have released the instance, and in order for as long as there is time. (ADR 0001.)
+//! The force: never before the load balancers have released the instance, and in order as long as there is time. (ADR 0001.)
 
-use decamp_core::decide::{EffectKind, Phase, Refusal};
+use decamp_core::decide::{EffectKind, Outcome, Phase, Refusal, Snapshot};
 
-use crate::asked::{drain, writes};
+use crate::decisions::{completion, drain, writes};
 use crate::facts::{API, secs};
-use crate::scene::{Scene, calm_and_seen, draining, released};
+use crate::scene::{Scene, calm_and_seen, draining, over, released};
 
-/// Its deregistration is denied, now and at any time.
+/// Its deregistration is denied for good.
 fn denied_until(when: impl Fn(&Scene) -> decamp_core::time::Time) -> Scene {
     let mut scene = calm_and_seen();
     let decision = scene.next();
@@ -31,7 +31,7 @@ fn at_the_very_end_everything_is_forced() {
 }
 
 #[test]
-fn a_job_that_claims_hours_cuts_nobodys_deadline() {
+fn a_job_that_claims_hours_does_not_shorten_the_deadline_of_others() {
     let claims = |seconds: u64| {
         let mut scene = released(|scene| scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(seconds)));
         drain(&scene.until_it_writes(EffectKind::Drain))
@@ -70,4 +70,33 @@ fn a_drain_under_way_is_forced_a_margin_before_the_end_and_not_before_its_stops_
     scene.news_from_nomad();
     scene.now = scene.budget().end - secs(17 + 30);
     assert!(writes(&scene.until_it_writes(EffectKind::Drain), EffectKind::Drain));
+}
+
+/// Everything is over by the time a worker comes that remembers nothing, told to stop so many seconds before the drain's end.
+fn ended_before_the_next_worker(before_its_end: u64, change: impl FnOnce(&mut Scene)) -> Outcome {
+    let mut scene = over(change);
+    let until = scene.node().last_drain.as_ref().and_then(|drain| drain.meta.as_ref()).expect("it is ours").until;
+    scene.allocations(|a| a.told = Some(until - secs(before_its_end)));
+    scene.seen = Snapshot::begin(scene.departure.instance, scene.now);
+    let mut decision = scene.until_no_heartbeat();
+    while !writes(&decision, EffectKind::Complete) {
+        scene.pass(31);
+        decision = scene.until_no_heartbeat();
+    }
+    completion(&decision).1
+}
+
+#[test]
+fn a_deadline_that_cut_is_named_by_a_worker_that_comes_after_it() {
+    assert_eq!(ended_before_the_next_worker(60, |_| ()), Outcome::Departed { waiting_for: None });
+    assert_eq!(ended_before_the_next_worker(0, |_| ()), Outcome::Forced);
+}
+
+#[test]
+fn what_is_unconfirmed_and_was_cut_by_a_deadline_says_both() {
+    let leftover = |scene: &mut Scene| scene.consul.services = Vec::new().into();
+    let cut = |seconds| ended_before_the_next_worker(seconds, leftover);
+    assert_eq!(cut(60), Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(cut(0), Outcome::Unconfirmed { unseen: None, cut: true });
+    assert!(cut(0).meaning().contains("cut short by a deadline"), "{}", cut(0).meaning());
 }

@@ -1,8 +1,8 @@
-//! A hold stops decamp's own clock, and leaves the hook the time to walk the instance out in order. (ADR 0015.)
+//! A hold stops decamp's own clock, and leaves time in the hook to drain the instance in order. (ADR 0015.)
 
 use decamp_core::decide::{EffectKind, Reason, Target};
 
-use crate::asked::{deregistrations, only_waits, writes};
+use crate::decisions::{deregistrations, only_waits, writes};
 use crate::facts::{ENTRY, secs};
 use crate::scene::{Scene, calm};
 
@@ -15,7 +15,7 @@ fn held() -> Scene {
 }
 
 #[test]
-fn a_hold_outlasts_what_decamp_gives_a_departure() {
+fn a_hold_may_last_longer_than_the_longest_departure() {
     let mut scene = held();
     scene.pass(3 * 3600);
     only_waits(&scene.until_no_heartbeat(), "held");
@@ -33,7 +33,7 @@ fn a_hold_says_since_when_and_until_when() {
 }
 
 #[test]
-fn what_is_held_to_the_last_is_walked_out_in_order_before_its_hook_ends() {
+fn after_a_hold_that_lasts_as_long_as_it_can_the_drain_is_in_order_before_the_hook_ends() {
     let mut scene = held();
     scene.now = scene.budget().held_until();
     let decision = scene.until_it_writes(EffectKind::Deregister);
@@ -84,7 +84,7 @@ fn when_a_hold_ends_the_departure_has_all_its_time() {
 }
 
 #[test]
-fn a_new_worker_behind_a_long_hold_walks_it_out_in_order_too() {
+fn a_new_worker_after_a_long_hold_drains_in_order_too() {
     let mut scene = calm();
     scene.pass(3 * 3600);
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);

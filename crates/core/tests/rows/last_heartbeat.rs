@@ -1,4 +1,4 @@
-//! The heartbeat of a worker that lets go of a departure that goes on: whom it is for, and when none is sent. (ADR 0012, 0015.)
+//! The last heartbeat of a worker that hands a departure back: what it is for, and when none is sent. (ADR 0012, 0015.)
 
 use decamp_core::decide::{Effect, EffectKind, Lifecycle, LifecycleAction, Refusal, last_heartbeat};
 
@@ -9,7 +9,7 @@ fn sent(scene: &Scene) -> Option<Effect> {
     last_heartbeat(&scene.departure, &scene.seen, &scene.policy, scene.now)
 }
 
-/// The hook that a heartbeat names, and whether it is by the token.
+/// The hook that a heartbeat names, and whether it has the token.
 fn of(scene: &Scene) -> Option<(String, bool)> {
     let Effect::Heartbeat(of) = sent(scene)? else { panic!("it is a heartbeat") };
     Some((of.hook.to_string(), of.token.is_some()))
@@ -47,7 +47,7 @@ fn none_is_sent_once_the_action_is_over_or_another_hook_holds_the_instance() {
         refused.until_it_writes(EffectKind::Heartbeat)
     };
     for _ in 0..2 {
-        // By the token, then by the instance's id.
+        // By token, then by instance id.
         refused.refuse(&decision, &Refusal::NoActiveAction);
     }
     assert_eq!(of(&refused), None, "{:?}", refused.seen.history);

@@ -1,4 +1,5 @@
-//! The last healthy target of a group, and of a zone where load balancing does not cross zones: what is foreseen, and what is held.
+//! The last healthy target of a group, and of a zone where load balancing does not cross zones: its findings, and when it is held. (ADR
+//! 0008.)
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -6,8 +7,8 @@ use std::sync::Arc;
 use decamp_core::decide::{EffectKind, Finding, LastTarget, Layer, Lifecycle, Loss, Part, Target, TargetHealth, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
 
-use crate::asked::{deregistrations, only_waits, ours};
-use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target};
+use crate::decisions::{deregistrations, only_waits, ours};
+use crate::facts::{ADDRESS, another_instance, attached, instance, named, secs, target, to_read};
 use crate::load_balancers::holding;
 use crate::scene::{Scene, calm};
 
@@ -18,7 +19,7 @@ fn third_instance() -> InstanceId {
     InstanceId::from_number(0xaaa)
 }
 
-/// The named group does not cross zones; these instances are known to stand there, ours in A.
+/// The named group does not cross zones. The zones of these instances are known, and ours is in A.
 fn apart(scene: &mut Scene, others: &[(InstanceId, &str)]) {
     let told = [(instance(), A)].iter().chain(others).map(|(id, zone)| (*id, Arc::from(*zone))).collect();
     scene.front(&named()).zones = Zones::Apart(told);
@@ -36,7 +37,7 @@ fn others(id: InstanceId) -> Target {
     target(TargetId::Instance(id), 8080)
 }
 
-/// What is foreseen of last targets before anything is deregistered.
+/// The findings about last targets before anything is deregistered.
 fn foreseen(change: impl FnOnce(&mut Scene)) -> Vec<Finding> {
     let mut scene = calm();
     change(&mut scene);
@@ -54,7 +55,7 @@ fn the_last_healthy_target_of_a_zone_is_named_with_the_zone_and_the_line() {
 }
 
 #[test]
-fn nothing_is_said_of_a_zone_that_has_another_or_that_is_not_known() {
+fn a_zone_with_another_healthy_target_or_an_unknown_zone_has_no_finding() {
     type Change = fn(&mut Scene);
     let cases: [(&str, Change); 7] = [
         ("load balancing crosses zones", |_| ()),
@@ -88,14 +89,14 @@ fn an_unhealthy_target_beside_it_does_not_count() {
     assert_eq!(findings.len(), 1, "{findings:?}");
 }
 
-/// A target at an address, in a zone that the list tells.
+/// A target by address, in a zone that the list shows.
 fn by_address(address: IpAddr, zone: &str) -> Target {
     Target { zone: Some(zone.into()), ..target(TargetId::Ip(address), 8080) }
 }
 
 const THEIRS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
-/// Ours in A and another's, by address.
+/// Ours in A and another one's, by address.
 fn by_addresses(scene: &mut Scene, theirs: &str) {
     scene.front(&named()).zones = Zones::Apart(Arc::default());
     scene.elsewhere = vec![THEIRS];
@@ -120,7 +121,7 @@ fn the_list_tells_the_zone_of_an_address() {
 }
 
 #[test]
-fn whose_an_address_is_is_asked_before_ours_is_held_for_it() {
+fn owners_of_addresses_are_asked_for_before_ours_is_held() {
     let mut scene = calm();
     by_addresses(&mut scene, A);
     scene.group.attached.clear();
@@ -163,7 +164,7 @@ fn one_that_has_just_come_up_was_no_target_yet() {
     for part in [
         Part::Lifecycle,
         Part::Group { with_activity: false },
-        Part::TargetGroups { groups: vec![(attached(), true)], attributes_again: false },
+        Part::TargetGroups { groups: vec![to_read(attached(), true)], attributes_again: false },
     ] {
         scene.look(&part);
     }

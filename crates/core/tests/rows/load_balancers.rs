@@ -1,12 +1,12 @@
-//! Deregister exactly what is listed, then wait until nothing can be sent any more. (ADR 0008.)
+//! Deregister exactly the targets that are listed, then wait until no load balancer can send to the instance. (ADR 0008.)
 
 use decamp_core::decide::{
     Action, BalancerKind, EffectKind, JobKind, LastTarget, Part, Phase, Reason, Refusal, System, TargetHealth,
 };
 use decamp_core::ids::TargetId;
 
-use crate::asked::{deregistrations, drain, effects, only_waits, ours, why, writes};
-use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group};
+use crate::decisions::{deregistrations, drain, effects, only_waits, ours, why, writes};
+use crate::facts::{API, ENTRY, INGRESS, arn, attached, instance, named, secs, target, target_group, task_group, to_read};
 use crate::scene::{Scene, calm, calm_and_seen, deregistered, over, released};
 
 fn by_id() -> TargetId {
@@ -129,10 +129,10 @@ fn a_delay_that_cannot_be_read_is_waited_for_as_long_as_the_default() {
 }
 
 #[test]
-fn the_wait_is_one_timer_and_not_a_row_of_looks() {
+fn the_wait_is_one_timer_and_not_a_series_of_looks() {
     let mut scene = deregistered(|scene| scene.policy.overlap = false);
     let begun = scene.now;
-    // The node is looked at again after its write; then it waits, and the first timer is the release.
+    // The node is read again after the write. Then decamp waits, and the first timer is the release.
     let decision = scene.next();
     let Action::Wait { until, .. } = decision.action else { panic!("{decision:?}") };
     assert!(begun + secs(29) < until && until <= begun + secs(31), "{decision:?}");
@@ -158,9 +158,9 @@ fn a_target_that_somebody_put_back_is_deregistered_again_and_nothing_is_drained(
 }
 
 #[test]
-fn a_target_that_was_gone_before_we_looked_needs_no_write() {
+fn a_target_that_was_gone_before_the_first_look_needs_no_write() {
     let mut scene = calm();
-    // What its own hook names is another matter.
+    // A group that the instance's own hook names is different.
     scene.group.hooks[0].target_groups.clear();
     scene.policy.target_groups = vec![named()];
     for front in &mut scene.fronts {
@@ -221,7 +221,7 @@ fn a_group_that_is_gone_holds_nothing_up() {
 #[test]
 fn a_group_that_cannot_be_seen_is_waited_for_and_nothing_is_drained() {
     let mut scene = calm_and_seen();
-    let part = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
+    let part = Part::TargetGroups { groups: vec![to_read(named(), false)], attributes_again: false };
     scene.look_in_vain(&part);
     let decision = scene.decide();
     assert!(writes(&decision, EffectKind::Deregister), "what can be seen is left: {decision:?}");
@@ -263,7 +263,7 @@ fn the_last_healthy_target_is_deregistered_unless_the_settings_hold_it() {
     assert_eq!(held, [(attached(), by_id(), 8080)]);
 }
 
-/// The named group alone sends to the instance, whose target there is held after this change.
+/// Only the named group sends to the instance, and its target there is held after this change.
 pub(crate) fn holding(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = calm();
     change(&mut scene);
@@ -296,7 +296,7 @@ fn services_are_drained_beside_the_delay_if_only_a_system_job_serves_the_targets
     assert_eq!((meta.phase, ignore_system_jobs), (Phase::Services, true));
 }
 
-/// No overlap: the first drain comes after the delay, and it is of all.
+/// No overlap: the first drain comes after the delay, and is a drain of everything.
 #[track_caller]
 fn no_overlap(change: impl FnOnce(&mut Scene)) {
     let mut scene = deregistered(change);
@@ -371,7 +371,7 @@ fn without_any_target_group_the_node_is_drained_at_once() {
 }
 
 #[test]
-fn a_task_group_of_its_own_kind_decides_and_not_its_name() {
+fn the_task_group_decides_and_not_its_name() {
     let mut scene = deregistered(|scene| {
         scene.task_group(API, |group| *group = task_group("traefik", JobKind::Service));
         scene.add_target(&attached(), ours(21_001));

@@ -7,11 +7,11 @@ use decamp_core::decide::{
 use decamp_core::ids::{AllocationId, NodeId};
 use decamp_core::time::Time;
 
-use crate::asked::{completion, ended, only_waits, why, writes};
-use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group};
+use crate::decisions::{completion, ended, only_waits, why, writes};
+use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, registration, secs, task, task_group, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
-/// Everything is over and unregistered but for this change, and news of it has come.
+/// Everything but this change is over and unregistered, and Nomad has reported it.
 fn over_but(change: impl FnOnce(&mut Scene)) -> (Scene, Decision) {
     let mut scene = over(|_| ());
     change(&mut scene);
@@ -26,7 +26,7 @@ fn still_here(decision: &Decision) {
     assert_eq!(ended(decision), None, "{decision:?}");
 }
 
-/// Until when this one counts as running.
+/// Until when this allocation counts as running.
 #[track_caller]
 fn vanished_until(decision: &Decision, which: Option<AllocationId>) -> Time {
     if let Reason::Vanished { allocation, until } = &decision.reason
@@ -38,7 +38,7 @@ fn vanished_until(decision: &Decision, which: Option<AllocationId>) -> Time {
 }
 
 #[test]
-fn complete_says_nomad_and_its_tasks_run_on() {
+fn a_drain_that_nomad_calls_complete_has_running_tasks() {
     let mut scene = draining(|_| ());
     scene.drain_completes();
     scene.news_from_nomad();
@@ -151,7 +151,7 @@ fn what_was_lost_before_we_came_is_out_of_scope_and_what_is_lost_since_is_not() 
 }
 
 #[test]
-fn a_blind_look_at_nomad_concludes_nothing() {
+fn a_failed_look_at_nomad_concludes_nothing() {
     let mut scene = over(|_| ());
     scene.look_in_vain(&Part::Nomad);
     still_here(&scene.decide());
@@ -186,7 +186,7 @@ fn an_agent_that_comes_back_is_drained_after_all() {
     assert!(writes(&scene.next(), EffectKind::Drain), "{:?}", scene.decide());
 }
 
-/// No node is the instance, nothing sends to it, and its group says so of its launch.
+/// The instance is not a node, nothing sends to it, and its group shows this about its launch.
 fn nowhere(launched: Launched, without_nomad: &[&str]) -> Scene {
     let mut scene = calm();
     scene.nomad.nodes.clear();
@@ -238,7 +238,7 @@ fn an_instance_that_had_time_to_join_and_has_no_node_is_waited_for_to_the_end() 
 }
 
 #[test]
-fn a_node_that_was_seen_and_is_gone_is_not_no_node() {
+fn a_node_that_was_seen_and_is_gone_is_not_a_missing_node() {
     let mut scene = draining(|_| ());
     scene.nomad.nodes.clear();
     scene.consul.services = Vec::new().into();
@@ -282,13 +282,13 @@ fn a_leftover_is_waited_for_no_longer_than_the_settings_say() {
     scene.pass(2);
     assert_eq!(
         completion(&scene.until_no_heartbeat()).1,
-        Outcome::Unconfirmed { unseen: None },
+        Outcome::Unconfirmed { unseen: None, cut: false },
         "Consul lists it as routable still"
     );
 }
 
 #[test]
-fn what_is_listed_and_not_routable_is_said_with_why() {
+fn what_is_listed_and_not_routable_is_described_with_the_cause() {
     let mut registered = crate::facts::consul();
     assert_eq!(registered.said(), "lists 3 of its services; all of them are routable");
     registered.agent_dead = true;
@@ -308,7 +308,7 @@ fn an_outage_of_consul_keeps_the_instance() {
     scene.pass(60);
     scene.look_in_vain(&Part::Consul);
     scene.news_from_nomad();
-    let groups = scene.fronts.iter().map(|front| (front.arn.clone(), front.attached)).collect();
+    let groups = scene.fronts.iter().map(|front| to_read(front.arn.clone(), front.attached)).collect();
     scene.look(&Part::TargetGroups { groups, attributes_again: false });
     still_here(&scene.decide());
     assert_eq!(scene.next().reason, Reason::CannotSee(System::Consul));
@@ -320,7 +320,7 @@ fn an_empty_catalog_without_proof_of_sight_is_unconfirmed() {
         scene.consul = Registrations { whole: false, agent_dead: false, services: Vec::new().into(), by_hand: [].into() };
     };
     let mut scene = over(blind);
-    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None });
+    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
 }
 
 #[test]

@@ -1,13 +1,13 @@
-//! What proves nothing: lists that a blind token was shown, answers that never came, a row that a purge took away. (ADR 0002, 0005, 0011.)
+//! What proves nothing: lists that a token without sight was shown, missing answers, a node that was purged. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
-    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Outcome, Part, Reason, Refusal,
-    Showing, System, Target, TargetHealth, Unseen,
+    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Observation, Outcome, Part, Reason,
+    Refusal, System, Target, TargetHealth, Unseen,
 };
 use decamp_core::ids::TargetId;
 
-use crate::asked::{completion, drain, effects, ended, why, writes};
-use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs};
+use crate::decisions::{completion, drain, effects, ended, why, writes};
+use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Nothing is left, and the completion is not answered.
@@ -53,7 +53,7 @@ fn a_token_that_sees_too_little_does_not_prove_that_there_is_no_node() {
 }
 
 #[test]
-fn what_a_token_was_shown_before_it_could_see_is_looked_at_again() {
+fn what_a_token_saw_before_it_saw_everything_is_read_again() {
     let mut scene = released(|scene| scene.sight = NomadSight::Short("namespace \"*\" is missing".into()));
     let all = scene.nomad.clone();
     scene.node().allocations = Vec::new().into();
@@ -68,7 +68,7 @@ fn what_a_token_was_shown_before_it_could_see_is_looked_at_again() {
 }
 
 #[test]
-fn a_drain_notes_what_had_vanished_before_it_for_whoever_comes_next() {
+fn a_drain_notes_for_the_next_worker_what_had_vanished_before_it() {
     let listed = drain(&released(|_| ()).until_it_writes(EffectKind::Drain)).2.allocations;
     let mut scene = released(|_| ());
     scene.purge(API);
@@ -88,7 +88,7 @@ fn what_was_lost_before_we_came_counts_again_when_its_agent_dies() {
 }
 
 #[test]
-fn registrations_are_looked_for_although_a_purge_took_every_row_away() {
+fn registrations_are_read_although_a_purge_removed_every_allocation() {
     let mut scene = calm();
     scene.allocations(|a| a.client = ClientStatus::Complete);
     scene.until_it_writes(EffectKind::Deregister);
@@ -105,7 +105,7 @@ fn registrations_are_looked_for_although_a_purge_took_every_row_away() {
 }
 
 #[test]
-fn a_spot_interruption_that_was_noticed_late_is_foreseen_to_cut_what_it_would_have_had_time_for() {
+fn a_spot_interruption_that_was_noticed_late_has_a_finding() {
     let interrupted = |left: u64| {
         let mut scene = draining(|_| ());
         scene.departure.cause = Cause::Interruption { at: scene.now + secs(left) };
@@ -118,14 +118,14 @@ fn a_spot_interruption_that_was_noticed_late_is_foreseen_to_cut_what_it_would_ha
 }
 
 #[test]
-fn a_token_that_nomad_refuses_is_refused_before_the_first_write_by_whoever_does_not_wait_for_a_better_one() {
+fn with_a_token_that_nomad_refuses_a_command_refuses_before_the_first_write() {
     for (refuses, ends) in [(true, Some(Outcome::Refused { why: "ACL token not found".into() })), (false, None)] {
         let mut scene = calm();
         scene.policy.refuse_without_sight = refuses;
         for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::Nomad] {
             scene.look(&part);
         }
-        scene.seen.take(scene.now, Showing::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
+        scene.seen.take(scene.now, Observation::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
         let decision = scene.decide();
         assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
         assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");
@@ -148,9 +148,9 @@ fn a_wait_for_nomad_is_named_by_nomad_although_a_heartbeat_is_waited_for_beside_
 
 #[test]
 fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_list_before_the_routes() {
-    // The group's delay is shorter than its routing lags.
+    // The group's delay is shorter than the lag of its routing.
     let mut scene = over(|scene| scene.front(&named()).delay = Some(secs(2)));
-    let of_named = Part::TargetGroups { groups: vec![(named(), false)], attributes_again: false };
+    let of_named = Part::TargetGroups { groups: vec![to_read(named(), false)], attributes_again: false };
     scene.pass(60);
     scene.add_target(
         &named(),
@@ -171,12 +171,13 @@ fn what_another_worker_deregistered_again_is_waited_for_although_it_leaves_the_l
 }
 
 #[test]
-fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and_they_can_be_seen() {
+fn before_a_force_load_balancers_that_were_read_long_ago_are_read_again() {
     for (seconds, sees, looks) in [(70, true, true), (30, true, false), (70, false, false)] {
         let mut scene = draining(|_| ());
         scene.allocations(|a| a.wanted = a.id == BATCH || a.id == API);
         scene.pass((scene.budget().force_at - secs(seconds)).since(scene.now).as_secs());
-        let targets = Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false };
+        let targets =
+            Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false };
         scene.look(&targets);
         scene.look(&Part::Lifecycle);
         scene.pass(seconds);
@@ -196,7 +197,7 @@ fn before_a_force_the_load_balancers_are_seen_once_more_if_that_was_long_ago_and
 }
 
 #[test]
-fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
+fn the_load_balancers_of_a_group_that_was_never_read_are_unknown() {
     let mut scene = calm();
     // Otherwise its hook might be another tool's.
     scene.policy.hooks = vec!["decamp".into()];
@@ -212,7 +213,7 @@ fn a_group_that_was_never_seen_has_load_balancers_that_nobody_knows() {
 
 #[test]
 fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
-    // Registered at the first look, and we may not write; later another worker did, and it is draining.
+    // Registered at the first look, and this run may not write. Later another worker deregistered it, and it is draining.
     let mut scene = calm();
     scene.policy.overlap = false;
     let decision = scene.until_it_writes(EffectKind::Deregister);
@@ -228,7 +229,7 @@ fn what_another_deregistered_while_we_looked_on_is_waited_for_from_then() {
         }
     });
     scene.pass(300);
-    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let shown = scene.now;
     while scene.now < shown + secs(29) {
         let decision = scene.until_no_heartbeat();
@@ -254,7 +255,7 @@ fn a_deregistration_that_was_not_answered_counts_from_the_look_that_shows_it() {
             }
         });
     }
-    scene.look(&Part::TargetGroups { groups: vec![(attached(), true), (named(), false)], attributes_again: false });
+    scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let decision = scene.until_no_heartbeat();
     assert!(!writes(&decision, EffectKind::Drain), "another may have deregistered it a moment ago: {decision:?}");
 }

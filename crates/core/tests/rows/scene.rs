@@ -1,20 +1,20 @@
-//! The calm world in motion: it takes what is decided as a faultless world would, so that a row can begin anywhere in a departure.
+//! The calm world in motion: it carries out decisions as a faultless world would, so that a row can begin anywhere in a departure.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use decamp_core::decide::{
     Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Elsewhere, Finding,
-    Group, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Part, Policy, Refusal, Registrations,
-    Showing, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Observation, Part, Policy,
+    Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
 
-use crate::asked::{effects, writes};
+use crate::decisions::{effects, writes};
 use crate::facts::{self, ENTRY, secs};
 
-/// What is so, what was seen of it, and when it is now.
+/// The state of the world, the snapshot of it, and the current time.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) now: Time,
@@ -28,13 +28,13 @@ pub(crate) struct Scene {
     pub(crate) sight: NomadSight,
     pub(crate) consul: Registrations,
     pub(crate) native: Registrations,
-    /// Addresses that other nodes, or what runs on them, have.
+    /// Addresses of other nodes and their allocations.
     pub(crate) elsewhere: Vec<IpAddr>,
-    /// Whether Consul answers nobody, and refuses nobody either.
+    /// Whether Consul hangs: it neither answers nor refuses.
     pub(crate) consul_hangs: bool,
 }
 
-/// A calm world, two seconds after the instance entered its hook. Nothing was seen of it yet.
+/// A calm world, two seconds after the instance entered its hook. Nothing has been seen yet.
 pub(crate) fn calm() -> Scene {
     let (now, departure) = (ENTRY + secs(2), facts::departure());
     Scene {
@@ -54,14 +54,14 @@ pub(crate) fn calm() -> Scene {
     }
 }
 
-/// The calm world, all of it seen; new work is kept off, and nothing else was written.
+/// The calm world, seen in full. The node is ineligible, and nothing else was written.
 pub(crate) fn calm_and_seen() -> Scene {
     let mut scene = calm();
     scene.until_it_writes(EffectKind::Deregister);
     scene
 }
 
-/// Out of its target groups and ineligible; the delays run, nothing is drained.
+/// Deregistered and ineligible. The delays run, and nothing is drained.
 pub(crate) fn deregistered(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = calm();
     change(&mut scene);
@@ -70,7 +70,7 @@ pub(crate) fn deregistered(change: impl FnOnce(&mut Scene)) -> Scene {
     scene
 }
 
-/// The delays are over, its targets are gone; nothing was drained beside them.
+/// The delays are over and the targets are gone. Nothing was drained beside the delay.
 pub(crate) fn released(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = deregistered(|scene| {
         scene.policy.overlap = false;
@@ -81,7 +81,7 @@ pub(crate) fn released(change: impl FnOnce(&mut Scene)) -> Scene {
     scene
 }
 
-/// A drain of all was sent, and everything is told to stop.
+/// A drain of everything was sent, and every allocation was told to stop.
 pub(crate) fn draining(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = released(change);
     let decision = scene.until_it_writes(EffectKind::Drain);
@@ -90,7 +90,7 @@ pub(crate) fn draining(change: impl FnOnce(&mut Scene)) -> Scene {
     scene
 }
 
-/// Everything is over and unregistered; nothing of that was seen yet.
+/// Everything is over and unregistered, but none of that has been seen yet.
 pub(crate) fn over(change: impl FnOnce(&mut Scene)) -> Scene {
     let mut scene = draining(change);
     scene.pass(20);
@@ -99,7 +99,7 @@ pub(crate) fn over(change: impl FnOnce(&mut Scene)) -> Scene {
 }
 
 impl Scene {
-    /// Takes the notes out of a decision, and writes them down. Whether it was nothing but notes: rows are about what is waited for.
+    /// Takes the notes out of a decision and writes them. Returns whether there was nothing but notes, because rows are about waits.
     fn notes(&mut self, decision: &mut Decision) -> bool {
         let Action::Do(effects) = &mut decision.action else { return false };
         let notes: Vec<Effect> = effects.extract_if(.., |effect| matches!(effect, Effect::Note { .. })).collect();
@@ -110,7 +110,7 @@ impl Scene {
         !notes.is_empty() && effects.is_empty()
     }
 
-    /// The next decision that is no look; the looks before it show what is so.
+    /// The next decision that is no look. The looks before it show the state of the world.
     pub(crate) fn next(&mut self) -> Decision {
         for _ in 0..20 {
             let mut decision = self.decide();
@@ -125,7 +125,7 @@ impl Scene {
         panic!("it looks for ever: {:?}", self.decide());
     }
 
-    /// The next decision that is no look, where every answer takes so long. Fewer than ten rounds of looks must do.
+    /// The same, if every answer takes this long. Fewer than ten rounds of looks must do.
     pub(crate) fn next_slowly(&mut self, seconds: u64) -> Decision {
         for _ in 0..10 {
             let decision = self.decide();
@@ -140,7 +140,7 @@ impl Scene {
         panic!("it looks for ever: {:?}", self.decide());
     }
 
-    /// The decision that writes something of this kind; all writes before it are taken.
+    /// The decision that makes a write of this kind. All writes before it are carried out.
     #[track_caller]
     pub(crate) fn until_it_writes(&mut self, kind: EffectKind) -> Decision {
         loop {
@@ -153,7 +153,7 @@ impl Scene {
         }
     }
 
-    /// The next decision that is neither look nor a heartbeat alone.
+    /// The next decision that is neither a look nor only a heartbeat.
     pub(crate) fn until_no_heartbeat(&mut self) -> Decision {
         let decision = self.next();
         if !matches!(effects(&decision), [Effect::Heartbeat(_)]) {
@@ -163,7 +163,7 @@ impl Scene {
         self.next()
     }
 
-    /// What is decided of what was seen.
+    /// The decision by the current snapshot.
     pub(crate) fn decide(&self) -> Decision {
         decide(&self.departure, &self.seen, &self.policy, self.now)
     }
@@ -176,7 +176,7 @@ impl Scene {
         foreseen_losses(&self.departure, &self.seen, &self.policy)
     }
 
-    /// Time passes; nobody looks, but for the watch of Consul while something stops.
+    /// Time passes without a look, except for the watch of Consul while something stops.
     pub(crate) fn pass(&mut self, seconds: u64) {
         let (end, was_seen) = (self.now + secs(seconds), self.seen.consul.now().is_some() && !self.consul_hangs);
         while was_seen && self.seen.stops_in_consul().next().is_some() && self.now + secs(3) < end {
@@ -186,60 +186,60 @@ impl Scene {
         self.now = end;
     }
 
-    /// A look at one part shows what is so.
+    /// A look at one part, which shows the state of the world.
     pub(crate) fn look(&mut self, part: &Part) {
         match part {
-            Part::Lifecycle => self.seen.take(self.now, Showing::Lifecycle(Ok(self.lifecycle.clone()))),
-            Part::Group { .. } => self.seen.take(self.now, Showing::Group(Ok(self.group.clone()))),
+            Part::Lifecycle => self.seen.take(self.now, Observation::Lifecycle(Ok(self.lifecycle.clone()))),
+            Part::Group { .. } => self.seen.take(self.now, Observation::Group(Ok(self.group.clone()))),
             Part::TargetGroups { groups, .. } => {
-                for (arn, attached) in groups {
+                for GroupToRead { arn, attached } in groups {
                     let mut front = self.fronts.iter().find(|front| front.arn == *arn).expect("the group is there").clone();
                     front.attached = *attached;
-                    self.seen.take(self.now, Showing::TargetGroup(arn.clone(), Ok(front)));
+                    self.seen.take(self.now, Observation::TargetGroup(arn.clone(), Ok(front)));
                 }
             }
             Part::Scan => {
                 let all = self.fronts.iter().map(|front| front.arn.clone()).collect();
-                self.seen.take(self.now, Showing::Scan(Ok(all)));
+                self.seen.take(self.now, Observation::Scan(Ok(all)));
             }
-            Part::Nomad => self.seen.take(self.now, Showing::Nomad(Ok(self.nomad.clone()))),
-            Part::NomadSight => self.seen.take(self.now, Showing::NomadSight(Ok(self.sight.clone()))),
-            Part::Consul => self.seen.take(self.now, Showing::Consul(Ok(self.consul.clone()))),
-            Part::NomadServices => self.seen.take(self.now, Showing::NomadServices(Ok(self.native.clone()))),
+            Part::Nomad => self.seen.take(self.now, Observation::Nomad(Ok(self.nomad.clone()))),
+            Part::NomadSight => self.seen.take(self.now, Observation::NomadSight(Ok(self.sight.clone()))),
+            Part::Consul => self.seen.take(self.now, Observation::Consul(Ok(self.consul.clone()))),
+            Part::NomadServices => self.seen.take(self.now, Observation::NomadServices(Ok(self.native.clone()))),
             Part::Addresses(asked) => {
                 let held = asked.iter().copied().filter(|address| self.elsewhere.contains(address)).collect();
                 let asked = asked.clone();
-                self.seen.take(self.now, Showing::Addresses(Ok(Elsewhere { asked, held })));
+                self.seen.take(self.now, Observation::Addresses(Ok(Elsewhere { asked, held })));
             }
         }
     }
 
-    /// A look at Nomad, as a watch does when something changed.
+    /// News from the watch of Nomad.
     pub(crate) fn news_from_nomad(&mut self) {
         self.look(&Part::Nomad);
     }
 
-    /// A look at one part that showed nothing.
+    /// A failed look at one part.
     pub(crate) fn look_in_vain(&mut self, part: &Part) {
         let why = || Unseen::Away("timeout".into());
         match part {
-            Part::Lifecycle => self.seen.take(self.now, Showing::Lifecycle(Err(why()))),
-            Part::Group { .. } => self.seen.take(self.now, Showing::Group(Err(why()))),
+            Part::Lifecycle => self.seen.take(self.now, Observation::Lifecycle(Err(why()))),
+            Part::Group { .. } => self.seen.take(self.now, Observation::Group(Err(why()))),
             Part::TargetGroups { groups, .. } => {
-                for (arn, _) in groups {
-                    self.seen.take(self.now, Showing::TargetGroup(arn.clone(), Err(why())));
+                for group in groups {
+                    self.seen.take(self.now, Observation::TargetGroup(group.arn.clone(), Err(why())));
                 }
             }
-            Part::Scan => self.seen.take(self.now, Showing::Scan(Err(why()))),
-            Part::Nomad => self.seen.take(self.now, Showing::Nomad(Err(why()))),
-            Part::NomadSight => self.seen.take(self.now, Showing::NomadSight(Err(why()))),
-            Part::Consul => self.seen.take(self.now, Showing::Consul(Err(why()))),
-            Part::NomadServices => self.seen.take(self.now, Showing::NomadServices(Err(why()))),
-            Part::Addresses(_) => self.seen.take(self.now, Showing::Addresses(Err(why()))),
+            Part::Scan => self.seen.take(self.now, Observation::Scan(Err(why()))),
+            Part::Nomad => self.seen.take(self.now, Observation::Nomad(Err(why()))),
+            Part::NomadSight => self.seen.take(self.now, Observation::NomadSight(Err(why()))),
+            Part::Consul => self.seen.take(self.now, Observation::Consul(Err(why()))),
+            Part::NomadServices => self.seen.take(self.now, Observation::NomadServices(Err(why()))),
+            Part::Addresses(_) => self.seen.take(self.now, Observation::Addresses(Err(why()))),
         }
     }
 
-    /// The world takes what was decided, and says so.
+    /// Carries out a decision, and accepts it.
     pub(crate) fn obey(&mut self, decision: &Decision) {
         for effect in effects(decision) {
             self.take_effect(effect);
@@ -247,7 +247,7 @@ impl Scene {
         }
     }
 
-    /// The world refuses what was decided, or says that it did.
+    /// Refuses a decision's writes, or answers as if it had.
     pub(crate) fn refuse(&mut self, decision: &Decision, refusal: &Refusal) {
         for effect in effects(decision) {
             self.seen.did(self.now, self.now, effect, &Err(refusal.clone()));
@@ -271,7 +271,8 @@ impl Scene {
                 let node = self.node_of(*node);
                 node.eligible = false;
                 node.drain = Some(Drain { force_deadline: Some(until), ignore_system_jobs: ignore });
-                node.last_drain = Some(LastDrain { status: DrainStatus::Draining, updated: None, meta: Some(meta.clone()) });
+                node.last_drain =
+                    Some(LastDrain { status: DrainStatus::Draining, started: None, updated: None, meta: Some(meta.clone()) });
                 let mut all = node.allocations.to_vec();
                 for a in &mut all {
                     let stays = a.group.csi_plugin || matches!(a.group.kind, JobKind::Batch | JobKind::SysBatch);
@@ -319,7 +320,7 @@ impl Scene {
         });
     }
 
-    /// Changes what all allocations of one are instances of.
+    /// Changes the task group of one job's allocations.
     pub(crate) fn task_group(&mut self, id: AllocationId, change: impl Fn(&mut decamp_core::decide::TaskGroup)) {
         self.allocation(id, |a| change(Arc::make_mut(&mut a.group)));
     }
@@ -330,7 +331,7 @@ impl Scene {
         self.nomad.nodes[0].allocations = all.into();
     }
 
-    /// Removes one from the list, as a purge of its job does.
+    /// Removes an allocation from the list, as a purge of its job does.
     pub(crate) fn purge(&mut self, id: AllocationId) {
         let all: Vec<_> = self.nomad.nodes[0].allocations.iter().filter(|a| a.id != id).cloned().collect();
         self.nomad.nodes[0].allocations = all.into();
@@ -355,7 +356,7 @@ impl Scene {
         self.fronts.iter_mut().find(|front| front.arn == *arn).expect("the group is there")
     }
 
-    /// What is draining leaves its groups.
+    /// Draining targets leave their groups.
     pub(crate) fn targets_leave(&mut self) {
         for front in &mut self.fronts {
             let left = front.targets.iter().flat_map(|t| t.iter()).filter(|t| t.health != TargetHealth::Draining);
@@ -363,7 +364,7 @@ impl Scene {
         }
     }
 
-    /// What was told to stop is over.
+    /// Every allocation that was told to stop is over.
     pub(crate) fn stopped_are_over(&mut self) {
         self.allocations(|a| {
             if !a.wanted && a.client != ClientStatus::Lost {
@@ -380,7 +381,7 @@ impl Scene {
         }
     }
 
-    /// What was told to stop is over and unregistered, and Nomad says that the drain is complete.
+    /// Every allocation that was told to stop is over and unregistered, and Nomad reports the drain complete.
     pub(crate) fn everything_stops(&mut self) {
         self.stopped_are_over();
         self.drain_completes();

@@ -1,4 +1,4 @@
-//! How long a Traefik routes to a service that has left discovery, by how it is set.
+//! How long Traefik routes to a service that has left discovery, by its settings.
 
 use decamp_core::decide::{Follows, Traefik};
 
@@ -22,10 +22,10 @@ fn it_forgets_after_its_poll_and_its_throttle_or_after_the_throttle_alone_if_it_
         (set(polls(None), None, None), Some((17, "Traefik polls Consul every 15s"))),
         (set(polls(Some(30)), None, None), Some((32, "Traefik polls Consul every 30s"))),
         (set(None, polls(Some(5)), Some(0)), Some((5, "Traefik polls Nomad every 5s"))),
-        // The slower of two counts.
+        // The slower of the two counts.
         (set(polls(Some(5)), watches(), Some(3)), Some((8, "Traefik polls Consul every 5s"))),
         (set(watches(), polls(None), None), Some((17, "Traefik polls Nomad every 15s"))),
-        // What watches is told: how often it would ask does not matter.
+        // With a watch, the poll interval does not matter.
         (set(Some(Follows { watch: true, refresh: Some(secs(60)) }), None, None), Some((2, "Traefik watches Consul"))),
     ];
     for (traefik, forgets) in cases {

@@ -1,4 +1,4 @@
-//! AWS Health's events, by its schema for EventBridge.
+//! Forms of AWS Health's events, by its schema for EventBridge.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ fn arn(id: &str) -> String {
     format!("arn:aws:ec2:eu-west-1:{ACCOUNT}:instance/{id}")
 }
 
-/// The detail of a retirement that is scheduled, with every field that the schema has.
+/// The detail of a scheduled retirement, with every field of the schema.
 fn detail(changes: Value) -> Value {
     let whole = json!({
         "eventArn": "arn:aws:health:eu-west-1::event/EC2/AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED/AWS_EC2_INSTANCE_RETIREMENT_SCHEDULED_x",

@@ -1,4 +1,4 @@
-//! Auto Scaling's own events, as EventBridge delivers them.
+//! Forms of Auto Scaling's own events, as EventBridge delivers them.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(crate) fn arn(group: &str) -> String {
     )
 }
 
-/// A termination with every field that is documented.
+/// A termination with every documented field.
 pub(crate) fn terminate(changes: Value) -> Value {
     let detail = json!({
         "LifecycleActionToken": TOKEN, "AutoScalingGroupName": "workers", "LifecycleHookName": "decamp", "EC2InstanceId": INSTANCE,
@@ -33,7 +33,7 @@ fn launch(changes: Value) -> Value {
     event
 }
 
-/// An activity that is over, or an instance refresh that moved on.
+/// An activity that has ended, or progress of an instance refresh.
 fn other(kind: &str, detail: Value) -> Value {
     envelope("aws.autoscaling", kind, &detail)
 }

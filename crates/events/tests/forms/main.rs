@@ -1,12 +1,12 @@
-//! Every form in which something is told, as AWS documents it and as people send it on, with what decamp reads in it.
+//! Every form of event, as AWS documents it and as people forward it, with the records that decamp reads in it.
 //!
-//! A form is one line of a table: its name, the event, and what is said of each of its records.
+//! A form is one row of a table: its name, the event, and the expected line for each record.
 
 mod health;
 mod lifecycle;
 mod others;
-#[path = "../said/mod.rs"]
-mod said;
+#[path = "../record_lines/mod.rs"]
+mod record_lines;
 mod wrapped;
 
 use decamp_config::Allowed;
@@ -17,12 +17,12 @@ pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const REGION: &str = "eu-west-1";
 pub(crate) const TOKEN: &str = "11112222-3333-4444-5555-666677778888";
-/// The termination that most forms tell of.
+/// The termination in most forms.
 pub(crate) const WHOLE: &str = "departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z";
-/// As many forms as there are known to be, at least.
+/// The least number of forms.
 const FORMS: usize = 163;
 
-/// A form: its name, the event, and what is expected of each record.
+/// A form: its name, the event, and the expected line for each record.
 pub(crate) struct Form {
     name: &'static str,
     event: String,
@@ -34,7 +34,7 @@ pub(crate) fn form(name: &'static str, event: &Value, expected: &str) -> Form {
     of_text(name, event.to_string(), &[expected])
 }
 
-/// A form in other letters than JSON's own, or of several records.
+/// A form that is not plain JSON, or that has several records.
 pub(crate) fn of_text(name: &'static str, event: String, expected: &[&str]) -> Form {
     Form { name, event, expected: expected.iter().map(|line| (*line).to_owned()).collect() }
 }
@@ -47,7 +47,7 @@ pub(crate) fn envelope(source: &str, kind: &str, detail: &Value) -> Value {
     })
 }
 
-/// The same with some fields set otherwise; null takes one away.
+/// The same event with some fields changed; null removes a field.
 pub(crate) fn with(mut event: Value, changes: Value) -> Value {
     let (Value::Object(fields), Value::Object(changes)) = (&mut event, changes) else { panic!("objects") };
     for (name, value) in changes {
@@ -64,9 +64,9 @@ fn all() -> Vec<Form> {
     [health::forms(), lifecycle::forms(), others::forms(), wrapped::forms()].into_iter().flatten().collect()
 }
 
-/// What is said of a record, and whether nothing says of which Region it is.
+/// The line for a record, with a note if nothing names its Region.
 fn line(record: &Record) -> String {
-    said::line(record) + if record.names_no_region { " (no Region named)" } else { "" }
+    record_lines::line(record) + if record.names_no_region { " (no Region named)" } else { "" }
 }
 
 fn ours() -> Allowed {
@@ -74,19 +74,19 @@ fn ours() -> Allowed {
 }
 
 #[test]
-fn each_form_is_read_as_what_it_is() {
+fn each_form_is_read_as_expected() {
     let mut wrong = Vec::new();
     for Form { name, event, expected } in all() {
-        let told: Vec<String> = read(event.as_bytes(), &ours(), &["decamp".into()]).iter().map(line).collect();
-        if told != expected {
-            wrong.push(format!("{name}\n  is       {told:?}\n  expected {expected:?}"));
+        let lines: Vec<String> = read(event.as_bytes(), &ours(), &["decamp".into()]).iter().map(line).collect();
+        if lines != expected {
+            wrong.push(format!("{name}\n  is       {lines:?}\n  expected {expected:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn no_two_forms_have_one_name() {
+fn no_two_forms_have_the_same_name() {
     let mut names: Vec<_> = all().iter().map(|form| form.name).collect();
     let count = names.len();
     names.sort_unstable();

@@ -1,4 +1,4 @@
-//! EC2's own events, schedules, and what other services and people send to the same places.
+//! Forms of EC2's own events, of schedules, and of events that other services and people send to the same places.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! Auto Scaling's notifications by SNS, SQS and Lambda, and the same things in every wrapping: queues, topics, pipes, what the AWS CLI prints.
+//! Forms of Auto Scaling's notifications by SNS, SQS and Lambda, and of events in every wrapping: queues, topics, pipes and the AWS
+//! CLI's output.
 
 use serde_json::{Value, json};
 
@@ -6,10 +7,10 @@ use super::lifecycle::{arn, terminate};
 use super::{ACCOUNT, Form, INSTANCE, TOKEN, WHOLE, form, of_text, with};
 
 const QUEUE: &str = "arn:aws:sqs:eu-west-1:123456789012:decamp";
-/// As a queue's only record.
+/// The line for it as a queue's only record.
 const QUEUED: &str = "[m-1 x1] departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z";
-/// What nothing says the Region of.
-const SOMEWHERE: &str =
+/// The line for it if nothing names its Region.
+const WITHOUT_REGION: &str =
     "departure: i-0123456789abcdef0 of workers, decamp, 11112222, since 2026-03-04T05:06:07Z (no Region named)";
 
 /// A hook's notification.
@@ -55,7 +56,7 @@ fn batch(bodies: &[String]) -> Value {
     json!({"Records": bodies.iter().map(|body| record(body)).collect::<Vec<_>>()})
 }
 
-/// A message of SNS as it comes by a queue or by HTTP.
+/// A message of SNS as a queue or HTTP delivers it.
 fn topic(message: &str) -> Value {
     json!({
         "Type": "Notification", "MessageId": "m", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:hooks", "Subject": "s", "Message": message,
@@ -63,12 +64,12 @@ fn topic(message: &str) -> Value {
     })
 }
 
-/// The same as SNS hands it to a function.
+/// The same as SNS delivers it to a function.
 fn sns(message: &str) -> Value {
     json!({"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "a", "Sns": topic(message)}]})
 }
 
-/// What `aws sqs receive-message` prints.
+/// The output of `aws sqs receive-message`.
 fn received(bodies: &[String]) -> Value {
     let message = |body: &String| json!({"MessageId": "m-1", "ReceiptHandle": "h", "MD5OfBody": "0", "Body": body, "Attributes": {"SentTimestamp": "1"}});
     json!({"Messages": bodies.iter().map(message).collect::<Vec<_>>()})
@@ -83,7 +84,7 @@ pub(crate) fn forms() -> Vec<Form> {
 
 fn notifications() -> Vec<Form> {
     vec![
-        form("hook: to a function, with nothing around it", &raw(json!({})), SOMEWHERE),
+        form("hook: to a function, with nothing around it", &raw(json!({})), WITHOUT_REGION),
         form(
             "hook: without an account",
             &raw(json!({"AccountId": null})),
@@ -94,7 +95,7 @@ fn notifications() -> Vec<Form> {
             &raw(json!({"AccountId": "999999999999"})),
             "foreign-account: not ours: of another account",
         ),
-        form("hook: without a service", &raw(json!({"Service": null})), SOMEWHERE),
+        form("hook: without a service", &raw(json!({"Service": null})), WITHOUT_REGION),
         form(
             "hook: of another service",
             &raw(json!({"Service": "Amazon S3"})),
@@ -110,7 +111,7 @@ fn notifications() -> Vec<Form> {
         form(
             "hook: a new root volume",
             &raw(json!({"Destination": "AutoScalingGroup", "Action": "ReplaceRootVolume"})),
-            SOMEWHERE,
+            WITHOUT_REGION,
         ),
         form(
             "hook: a transition that is new",
@@ -227,7 +228,7 @@ fn pipes_and_people() -> Vec<Form> {
         of_text("file: an event in a text", json!(event).to_string(), &[WHOLE]),
         of_text("AWS CLI: messages that were received", received(&[event.clone(), second.clone()]).to_string(), &[WHOLE, other]),
         of_text("AWS CLI: a message with a topic's message", received(&[topic(&hook).to_string()]).to_string(), &[WHOLE]),
-        of_text("AWS CLI: a hook's notification", received(std::slice::from_ref(&hook)).to_string(), &[SOMEWHERE]),
+        of_text("AWS CLI: a hook's notification", received(std::slice::from_ref(&hook)).to_string(), &[WITHOUT_REGION]),
         of_text(
             "AWS CLI: a word beside a good message",
             received(&["word".to_owned(), event.clone()]).to_string(),

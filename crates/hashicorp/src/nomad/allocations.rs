@@ -1,7 +1,7 @@
-//! The allocations that Nomad lists for a node: all of each where that is little, stubs where it keeps thousands that have ended.
+//! The allocations that Nomad lists for a node: in full if the list is short, as stubs if Nomad keeps thousands of ended ones.
 //!
-//! A node's own list embeds a job in each allocation, some 20 KiB, and Nomad keeps what has ended for a day. A list that is long is
-//! therefore read as stubs, which the servers filter; all of an allocation is read where it matters and once for each change of it.
+//! A node's list embeds a job of some 20 KiB in each allocation, and Nomad keeps ended allocations for a day. A long list is therefore read
+//! as stubs, which the servers filter. Only the allocations that matter are read in full, and again only when they have changed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -9,33 +9,33 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{AT_ONCE, Client, translate, wire};
+use super::{CONCURRENT_REQUESTS, Client, translate, wire};
 use decamp_core::decide::Unseen;
 use decamp_core::ids::NodeId;
 use decamp_net::http::{Answer, Failure, Rows};
 use decamp_net::lately::Lately;
 
-/// A node's list beyond this is read as stubs instead: some 400 allocations with their jobs.
+/// A longer list of a node is read as stubs. This is the size of some 400 allocations with their jobs.
 const LONG: usize = 8 * 1024 * 1024;
 
-/// What is read of a node's list where the servers cannot filter stubs. The time of a call bounds it sooner.
+/// The most bytes of a node's list if the servers cannot filter stubs. The time limit of a call ends it sooner.
 const LONGEST: usize = 1024 * 1024 * 1024;
 
-/// What is read of a list of stubs: some 300,000.
+/// The most bytes of a list of stubs: some 300,000 of them.
 const LONGEST_STUBS: usize = 256 * 1024 * 1024;
 
-/// Allocations of a long list that have ended and are read all the same: those that ended last, which may have ended under us.
+/// How many of the last ended allocations of a long list are read in full, because they may have ended during the departure.
 const ENDED_LAST: usize = 32;
 
-/// Groups of ended services of which one allocation is read: what they declare may still be registered.
+/// For how many groups of ended services one allocation is read in full, because their services may still be registered.
 const ENDED_GROUPS: usize = 64;
 
-/// How long a list is taken to be long after it was last read.
+/// How long a list counts as long after it was last read.
 const STAYS_LONG: Duration = Duration::from_mins(10);
 
-/// What is known of the lists of nodes.
+/// The long lists.
 pub(super) struct Lists {
-    /// Nodes whose list is long, with the allocations that were read, by id.
+    /// Nodes whose list is long, with the allocations that were read in full, by id.
     long: Lately<NodeId, Arc<HashMap<String, wire::Allocation>>>,
 }
 
@@ -52,16 +52,16 @@ impl Lists {
     }
 }
 
-/// Jobs that are held once for all allocations of the same version; for those that have ended, without what only matters while they run.
+/// Jobs, each held once for all allocations of the same version. For ended allocations the job is held without its tasks' configuration.
 #[derive(Default)]
 struct Jobs(HashMap<(String, String, u64, u64, bool), Arc<wire::Job>>);
 
 impl Jobs {
     fn share(&mut self, allocation: &mut wire::Allocation) {
         let Some(job) = allocation.job.take() else { return };
-        let over = is_over(&allocation.client);
-        let key = (allocation.namespace.clone(), allocation.job_id.clone(), job.version, job.modify_index, over);
-        let shared = self.0.entry(key).or_insert_with(|| if over { Arc::new(job.without_insides()) } else { job });
+        let ended = is_over(&allocation.client);
+        let key = (allocation.namespace.clone(), allocation.job_id.clone(), job.version, job.modify_index, ended);
+        let shared = self.0.entry(key).or_insert_with(|| if ended { Arc::new(job.without_configuration()) } else { job });
         allocation.job = Some(Arc::clone(shared));
     }
 }
@@ -71,7 +71,7 @@ fn is_over(client: &str) -> bool {
 }
 
 impl Client {
-    /// All allocations that Nomad lists for a node of this version.
+    /// All allocations that Nomad lists for a node with this version.
     pub(super) async fn list(&self, id: NodeId, version: &str) -> Result<Vec<wire::Allocation>, Unseen> {
         let stubs = has_filters(version);
         if stubs && self.lists.is_long(id) {
@@ -80,7 +80,7 @@ impl Client {
         match self.whole(id, if stubs { LONG } else { LONGEST }, None).await {
             Err(Failure::TooLarge(_)) if stubs => self.stubs(id).await,
             Err(failure) => {
-                // A list that the servers take so long to write may be that long.
+                // The list may be too long for the servers to write in time.
                 if stubs && failure.is_late() {
                     self.lists.long.put(id, Arc::default());
                 }
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// A node's list as it is once it is newer than `index`. A list that has become long is not read.
+    /// A node's list after a change that is newer than `index`. A list that has become long is not read.
     pub(super) async fn list_newer(
         &self,
         id: NodeId,
@@ -116,7 +116,7 @@ impl Client {
         }
     }
 
-    /// A node's list with its jobs, at once or when it is newer than an index.
+    /// A node's list with its jobs, at once or after a change that is newer than an index.
     async fn whole(
         &self,
         id: NodeId,
@@ -142,7 +142,7 @@ impl Client {
         Ok((all, answer))
     }
 
-    /// A long list: stubs of all, and all of those that matter.
+    /// A long list: all allocations as stubs, and those that matter in full.
     async fn stubs(&self, id: NodeId) -> Result<Vec<wire::Allocation>, Unseen> {
         let (text, filter) = (id.to_string(), format!("NodeID == \"{id}\""));
         let mut stubs = Vec::new();
@@ -154,7 +154,7 @@ impl Client {
             }
             Ok(())
         });
-        // The state of tasks is most of a stub, and events of tasks most of that.
+        // Without the states of tasks a stub is much smaller.
         let query = [("namespace", "*"), ("task_states", "false"), ("filter", filter.as_str())];
         let answer = self.http.get_rows("/v1/allocations", &query, &mut rows).await.map_err(Failure::unseen)?;
         drop(rows);
@@ -172,14 +172,14 @@ impl Client {
                 }
             }
         });
-        let read: Vec<Option<wire::Allocation>> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+        let read: Vec<Option<wire::Allocation>> = stream::iter(read).buffered(CONCURRENT_REQUESTS).try_collect().await?;
         let mut jobs = Jobs::default();
         let mut whole: HashMap<String, wire::Allocation> = HashMap::new();
         for mut allocation in read.into_iter().flatten() {
             jobs.share(&mut allocation);
             whole.insert(allocation.id.clone(), allocation);
         }
-        // What was collected since it was listed is left out: it vanished.
+        // An allocation that Nomad garbage-collected since it was listed is left out.
         let gone: HashSet<String> = matter.iter().filter(|id| !whole.contains_key(**id)).map(|id| (*id).to_owned()).collect();
         let known = known_groups(&whole);
         let there = stubs.into_iter().filter(|stub| !gone.contains(&stub.id));
@@ -188,7 +188,7 @@ impl Client {
         Ok(all)
     }
 
-    /// All of one allocation; `None` if it is not there any more.
+    /// One allocation in full; `None` if it no longer exists.
     async fn one(&self, stub: &wire::AllocationStub) -> Result<Option<wire::Allocation>, Unseen> {
         let answer = match self.http.get(&format!("/v1/allocation/{}", stub.id), &[]).await {
             Ok(answer) => answer,
@@ -205,7 +205,7 @@ impl Client {
         Ok(Some(allocation))
     }
 
-    /// Where a blocking query goes on from.
+    /// Notes the index after which a blocking query waits for a change.
     fn note_index(&self, id: NodeId, answer: &Answer) -> Result<(), Unseen> {
         if answer.header("x-nomad-knownleader") == Some("false") {
             return Err(Unseen::Stale);
@@ -217,13 +217,13 @@ impl Client {
     }
 }
 
-/// Whether a node's servers filter lists, as they do since 1.3. No server is older than its clients.
+/// Whether a node's servers filter lists, as they do since 1.3. Servers are never older than their clients.
 fn has_filters(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (1, 3) <= (major, minor))
 }
 
-/// Which of these are read whole: all that have not ended, those that ended last, and one of each group of services that ended.
+/// Which of these are read in full: all that have not ended, those that ended last, and one of each group of ended services.
 fn those_that_matter(stubs: &[wire::AllocationStub]) -> HashSet<&str> {
     let (mut ended, running): (Vec<_>, Vec<_>) = stubs.iter().partition(|stub| is_over(&stub.client));
     ended.sort_by_key(|stub| std::cmp::Reverse(stub.modify_index));
@@ -238,7 +238,7 @@ fn group_of(stub: &wire::AllocationStub) -> (&str, &str, u64, &str) {
     (&stub.namespace, &stub.job_id, stub.job_version, &stub.task_group)
 }
 
-/// The jobs of what was read, by namespace, id and version.
+/// The jobs of the allocations that were read in full, by namespace, id and version.
 fn known_groups(whole: &HashMap<String, wire::Allocation>) -> HashMap<(String, String, u64), Arc<wire::Job>> {
     let known = whole.values().filter_map(|allocation| {
         let job = allocation.job.as_ref()?;
@@ -247,7 +247,7 @@ fn known_groups(whole: &HashMap<String, wire::Allocation>) -> HashMap<(String, S
     known.collect()
 }
 
-/// One that has ended, and of which no more is known than its stub says. How it would stop does not matter any more.
+/// An ended allocation from its stub. How it would stop no longer matters.
 fn ended(stub: wire::AllocationStub, known: &HashMap<(String, String, u64), Arc<wire::Job>>) -> wire::Allocation {
     let key = (stub.namespace, stub.job_id, stub.job_version);
     let job = known.get(&key).map_or_else(
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_ended_is_always_read_whole_and_of_the_rest_only_little() {
+    fn all_that_have_not_ended_are_read_in_full_and_only_few_of_the_others() {
         let mut stubs: Vec<_> = (0..9_000).map(|n| stub(n, "complete", "batch", &format!("nightly/dispatch-{n}"))).collect();
         stubs.extend((9_000..9_500).map(|n| stub(n, "failed", "service", "flaps")));
         stubs.extend((9_500..9_600).map(|n| stub(n, "complete", "batch", "late")));

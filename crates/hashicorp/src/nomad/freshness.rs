@@ -1,15 +1,15 @@
-//! Whether an answer is at least as new as our own last write to that node (S7).
+//! Whether an answer is at least as new as decamp's own last write to that node (S7).
 
 use std::time::Duration;
 
 use decamp_core::ids::NodeId;
 use decamp_net::lately::Lately;
 
-/// A leader that has lost its followers steps down within seconds. An answer that is older than our write long after it means
-/// that the servers' state was restored from a snapshot: then the new, lower numbers are the truth.
+/// A leader that has lost its followers steps down within seconds. If an answer is still older than the write long after it, the servers'
+/// state was restored from a snapshot, and the new, lower indexes are correct.
 const OLD_LEADERS_ARE_GONE: Duration = Duration::from_secs(30);
 
-/// The index of our last write to each node.
+/// The index of decamp's last write to each node.
 #[derive(Debug)]
 pub(super) struct Freshness {
     written: Lately<NodeId, u64>,
@@ -22,14 +22,14 @@ impl Default for Freshness {
 }
 
 impl Freshness {
-    /// A write was accepted with this index. Nomad answers 0 to a write that changed nothing: that one proves nothing.
+    /// Notes that a write was accepted with this index. Nomad answers 0 to a write that changed nothing, which proves nothing.
     pub(super) fn wrote(&self, node: NodeId, index: u64) {
         if index != 0 {
             self.written.put(node, index);
         }
     }
 
-    /// Whether a node that was read with this `ModifyIndex` has our last write in it.
+    /// Whether a node with this `ModifyIndex` includes the last write.
     pub(super) fn is_fresh(&self, node: NodeId, index: u64) -> bool {
         self.written.get(&node).is_none_or(|ours| ours <= index)
     }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nodes_that_are_gone_are_forgotten() {
+    async fn old_writes_are_forgotten() {
         let freshness = Freshness::default();
         for node in 0..10_000 {
             freshness.wrote(NodeId(node), 40);

@@ -1,4 +1,4 @@
-//! Recognises Traefik in a job, and reads how it is set to follow discovery.
+//! Recognises Traefik in a job, and reads how it is configured to follow service discovery.
 
 use serde_json::Value;
 
@@ -6,46 +6,46 @@ use super::wire;
 use decamp_config::duration;
 use decamp_core::decide::{Ingress, Traefik};
 
-/// What the task says of itself as an ingress that follows discovery; `None` if it is none that is known here.
+/// The task as an ingress that follows service discovery; `None` if it is no ingress that decamp recognises.
 pub(super) fn of(task: &wire::Task) -> Option<Ingress> {
-    let mut said = Said::default();
+    let mut configuration = Configuration::default();
     for text in strings(task.config.get("args")) {
-        said.argument(text);
+        configuration.argument(text);
     }
     for (name, value) in &task.env {
         if let Some(key) = name.to_ascii_lowercase().strip_prefix("traefik_") {
-            said.take(&key.replace('_', "."), value);
+            configuration.set(&key.replace('_', "."), value);
         }
     }
     for template in &task.templates {
-        said.file(&template.embedded);
+        configuration.file(&template.embedded);
     }
-    said.0.ingress()
+    configuration.0.ingress()
 }
 
 fn strings(value: Option<&Value>) -> Vec<&str> {
     match value {
         Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
-        // Some drivers take all arguments as one text.
+        // Some drivers take all arguments as one string.
         Some(Value::String(text)) => text.split_whitespace().collect(),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => Vec::new(),
     }
 }
 
-/// What was said about the providers, so far.
+/// The configuration of the providers that was read so far.
 #[derive(Default)]
-struct Said(Traefik);
+struct Configuration(Traefik);
 
-impl Said {
+impl Configuration {
     /// One argument, such as `--providers.consulCatalog.watch=true`.
     fn argument(&mut self, text: &str) {
         let Some(text) = text.strip_prefix("--") else { return };
         let (key, value) = text.split_once('=').unwrap_or((text, "true"));
-        self.take(&key.to_ascii_lowercase(), value);
+        self.set(&key.to_ascii_lowercase(), value);
     }
 
-    /// One setting, its key in lower case and with dots.
-    fn take(&mut self, key: &str, value: &str) {
+    /// One setting. Its key is in lower case and has dots.
+    fn set(&mut self, key: &str, value: &str) {
         let value = value.trim().trim_matches(['"', '\'']);
         let Some(rest) = key.strip_prefix("providers.") else { return };
         if rest == "providersthrottleduration" {
@@ -69,7 +69,7 @@ impl Said {
         }
     }
 
-    /// A configuration file in TOML or YAML, read line by line: sections by their headers, or by their indentation.
+    /// A configuration file in TOML or YAML, read line by line. A section is known by its header or its indentation.
     fn file(&mut self, text: &str) {
         let mut path: Vec<(usize, String)> = Vec::new();
         for line in text.lines() {
@@ -77,7 +77,7 @@ impl Said {
             let line = line.split(" #").next().unwrap_or_default().trim();
             if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
                 let header = header.trim_matches(['[', ']']).trim().to_ascii_lowercase();
-                self.take(&header, "true");
+                self.set(&header, "true");
                 path = vec![(0, header)];
                 continue;
             }
@@ -90,10 +90,10 @@ impl Said {
             let whole: Vec<&str> = path.iter().map(|(_, part)| part.as_str()).chain([key.as_str()]).collect();
             let value = value.trim();
             if value.is_empty() || value == "{}" {
-                self.take(&whole.join("."), "true");
+                self.set(&whole.join("."), "true");
                 path.push((indent, key));
             } else {
-                self.take(&whole.join("."), value);
+                self.set(&whole.join("."), value);
             }
         }
     }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn traefik_says_by_its_arguments_how_it_follows_discovery() {
+    fn traefik_is_recognised_by_its_arguments() {
         let cases: &[(&[&str], Option<u64>)] = &[
             (&["--providers.consulcatalog.endpoint.address=127.0.0.1:8500", "--providers.consulcatalog.watch=true"], Some(2)),
             (&["--providers.consulCatalog=true"], Some(17)),
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn traefik_says_it_by_its_environment_as_well() {
+    fn traefik_is_recognised_by_its_environment() {
         let json = serde_json::json!({ "Env": { "TRAEFIK_PROVIDERS_CONSULCATALOG_WATCH": "true", "PATH": "/bin" } });
         let task: wire::Task = serde_json::from_value(json).expect("a task");
         assert_eq!(of(&task).map(|i| i.how), Some("Traefik watches Consul".into()));
     }
 
     #[test]
-    fn traefik_says_it_by_a_file_in_a_template() {
+    fn traefik_is_recognised_by_a_file_in_a_template() {
         let toml = "[entryPoints]\n[providers.consulCatalog]\n  prefix = \"traefik\"\n  refreshInterval = \"20s\" # slow\n\
                     [providers.consulCatalog.endpoint]\n  address = \"127.0.0.1:8500\"\n";
         assert_eq!(seconds(with_file(toml)), Some(22));
@@ -159,8 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_a_template_and_read_before_nomad_has_filled_it_in() {
-        // The quotes within quotes are no TOML, and a line of a template alone is neither TOML nor YAML.
+    fn a_file_may_be_a_template_that_nomad_has_not_rendered() {
+        // Quotes within quotes are not valid TOML, and a template's own lines are neither TOML nor YAML.
         let toml = "{{ range service \"consul\" }}\n[providers.consulCatalog]\n  refreshInterval = \"20s\"\n\
                     [providers.consulCatalog.endpoint]\n  address = \"{{ env \"attr.unique.network.ip-address\" }}:8500\"\n{{ end }}\n";
         assert_eq!(seconds(with_file(toml)), Some(22));

@@ -1,4 +1,4 @@
-//! From the job that Nomad embeds in each allocation to what the rules need of it: how it stops and what it registers.
+//! Reads the facts that the rules need from the job that Nomad embeds in each allocation: how it stops and what it registers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use std::time::Duration;
 use super::{ingress, wire};
 use decamp_core::decide::{JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 
-/// Nomad's own default of `kill_timeout`.
+/// Nomad's default of `kill_timeout`.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For an allocation whose job is not known: what a client allows a task at most, unless it is set otherwise.
+/// For an allocation whose job is unknown: the default of a client's `max_kill_timeout`.
 const UNKNOWN_KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The groups of one answer: allocations of the same version of a group share one.
+/// The groups of one answer. Allocations of the same version of a group share one.
 #[derive(Default)]
 pub(super) struct Groups {
     known: HashMap<(String, String, u64, u64, String), Arc<TaskGroup>>,
 }
 
 impl Groups {
-    /// What the allocation is an instance of.
+    /// The group of an allocation.
     pub(super) fn of(&mut self, allocation: &wire::Allocation) -> Arc<TaskGroup> {
         let (version, index) = allocation.job.as_ref().map_or((u64::MAX, 0), |job| (job.version, job.modify_index));
         let key = (allocation.namespace.clone(), allocation.job_id.clone(), version, index, allocation.task_group.clone());
@@ -35,7 +35,7 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
     let (namespace, job, name) =
         (allocation.namespace.as_str().into(), allocation.job_id.as_str().into(), allocation.task_group.as_str().into());
     let Some(found) = found else {
-        // Nomad has lost its job. It still has to be waited for, for as long as any task may take.
+        // Without the job, decamp waits for the allocation as long as any task may take.
         let name_of_task: Arc<str> = "unknown".into();
         let (shutdown_delay, kill_timeout) = (Duration::ZERO, UNKNOWN_KILL_TIMEOUT);
         return TaskGroup {
@@ -76,7 +76,7 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
     }
 }
 
-/// An unknown type counts as a service: the one kind that nothing is taken for granted of.
+/// An unknown type counts as a service, the kind for which decamp assumes the least.
 fn kind(text: &str) -> JobKind {
     match text {
         "batch" => JobKind::Batch,
@@ -108,15 +108,15 @@ fn role(task: &wire::Task) -> TaskRole {
     }
 }
 
-/// The Consul namespace that the first of these blocks names, else the job (Nomad's `structs/consul.go`, `alloc.go`). What nobody names is
-/// the default one, which a Consul without namespaces has as well.
+/// The Consul namespace that the first of these blocks names, otherwise the job's (Nomad's `structs/consul.go`, `alloc.go`). `None` is the
+/// default namespace, which also stands for a Consul without namespaces.
 fn namespace_of(blocks: &[Option<&wire::ConsulBlock>], of_job: &str) -> Option<Arc<str>> {
     let named = blocks.iter().flatten().map(|block| block.namespace.as_str()).chain([of_job]);
     named.into_iter().find(|name| !name.is_empty()).filter(|name| *name != "default").map(Arc::from)
 }
 
 fn service(service: &wire::Service, consul_namespace: Option<Arc<str>>) -> Service {
-    // Before 1.3 there was no choice and no word for it.
+    // Before 1.3 Consul was the only provider, and the field did not exist.
     let provider = if service.provider == "nomad" { Provider::Nomad } else { Provider::Consul };
     let namespace = consul_namespace.filter(|_| provider == Provider::Consul);
     Service { name: service.name.as_str().into(), provider, namespace }

@@ -1,14 +1,14 @@
-//! What `decamp check` asks of Nomad: which nodes a group's instances are, and which versions the servers run.
+//! Requests that only checks need: the nodes of a group's instances, and the versions of the servers.
 
 use std::sync::Arc;
 
-use super::{AT_ONCE, Client, find, translate, wire};
+use super::{CONCURRENT_REQUESTS, Client, find, translate, wire};
 use decamp_core::decide::{NodeStatus, Unseen};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_net::http::Failure;
 
-/// Instances in one filter: the address of a request has its limits.
-const IN_ONE_FILTER: usize = 25;
+/// The most instances in one filter, because the length of a URL is limited.
+const INSTANCES_PER_FILTER: usize = 25;
 
 /// One instance's node, without its allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub struct Listed {
     pub node: NodeId,
     /// The node's name.
     pub name: Arc<str>,
-    /// Whether Nomad hears from it.
+    /// The node's status.
     pub status: NodeStatus,
-    /// Whether new work may be placed on it.
+    /// Whether Nomad may place new work on it.
     pub eligible: bool,
     /// Its Nomad version.
     pub version: Arc<str>,
@@ -36,19 +36,19 @@ pub struct Server {
     pub name: Arc<str>,
     /// Its version.
     pub version: Arc<str>,
-    /// Whether the others hear from it.
+    /// Whether the other servers can reach it.
     pub alive: bool,
 }
 
 impl Client {
-    /// Which nodes these instances are, by the id that each node found out itself. An instance without a node is not in it.
+    /// The nodes of these instances, by the id in each node's fingerprint. An instance without a node is left out.
     ///
     /// # Errors
     ///
-    /// Why it cannot be seen.
+    /// The nodes cannot be read.
     pub async fn nodes_of(&self, instances: &[InstanceId]) -> Result<Vec<Listed>, Unseen> {
         let mut listed = Vec::new();
-        for some in instances.chunks(IN_ONE_FILTER.max(AT_ONCE)) {
+        for some in instances.chunks(INSTANCES_PER_FILTER.max(CONCURRENT_REQUESTS)) {
             let candidates = self.candidates(&find::by_instance_id(some)).await?;
             for &instance in some {
                 let id = instance.to_string();
@@ -71,7 +71,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Why it cannot be seen.
+    /// The servers cannot be read.
     pub async fn servers(&self) -> Result<Vec<Server>, Unseen> {
         let answer = self.http.get("/v1/agent/members", &[]).await.map_err(Failure::unseen)?;
         let members: wire::Members = answer.json().map_err(Failure::unseen)?;

@@ -1,24 +1,24 @@
-//! What Nomad's own service discovery lists for a node's allocations.
+//! The registrations in Nomad's own service discovery of a node's allocations.
 
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{AT_ONCE, Client, wire};
+use super::{CONCURRENT_REQUESTS, Client, wire};
 use decamp_core::decide::{Allocation, Nomad, Provider, Registration, Registrations, Unseen};
 use decamp_core::ids::NodeId;
 use decamp_net::http::Failure;
 
-/// Ended allocations that are asked for one by one. Where more have ended, their services are asked for by name.
+/// The most ended allocations that are queried one by one. If more have ended, their services are queried by name.
 const ENDED_ONE_BY_ONE: usize = 32;
 
 impl Client {
-    /// What Nomad's own discovery lists for the allocations of an earlier look that declare services there. There is no way to
-    /// ask by node, and lists over all namespaces hide things behind a 200 (facts/nomad.md 9.1), so each allocation is asked for.
+    /// The registrations of those allocations of an earlier look that declare services in Nomad. Nomad cannot list them by node, and a list
+    /// over all namespaces omits entries with a 200 (facts/nomad.md 9.1), so each allocation is queried.
     ///
     /// # Errors
     ///
-    /// Why it cannot be seen.
+    /// They cannot be read.
     pub async fn services(&self, known: &Nomad) -> Result<Registrations, Unseen> {
         let all = known.nodes.iter().flat_map(|node| node.allocations.iter().map(move |a| (node.id, a)));
         let declaring = all.filter(|(_, a)| a.group.services.iter().any(|s| s.provider == Provider::Nomad));
@@ -30,20 +30,20 @@ impl Client {
             (running.into_iter().map(|(_, a)| a).chain(unnamed).collect::<Vec<_>>(), named)
         };
         let of_allocations = one_by_one.into_iter().map(|allocation| self.services_of(allocation));
-        let mut listed: Vec<Vec<Registration>> = stream::iter(of_allocations).buffered(AT_ONCE).try_collect().await?;
+        let mut listed: Vec<Vec<Registration>> = stream::iter(of_allocations).buffered(CONCURRENT_REQUESTS).try_collect().await?;
         let is_known = |one: &Registration| ended.iter().any(|(_, a)| a.id == one.allocation);
         let of_names = named.into_iter().map(|(node, namespace, name)| self.services_named(node, namespace, name));
-        let of_names: Vec<Vec<Registration>> = stream::iter(of_names).buffered(AT_ONCE).try_collect().await?;
+        let of_names: Vec<Vec<Registration>> = stream::iter(of_names).buffered(CONCURRENT_REQUESTS).try_collect().await?;
         listed.extend(of_names.into_iter().map(|found| found.into_iter().filter(is_known).collect()));
         Ok(Registrations { whole: true, agent_dead: false, services: listed.into_iter().flatten().collect(), by_hand: [].into() })
     }
 
-    /// What one allocation has registered.
+    /// The registrations of one allocation.
     async fn services_of(&self, allocation: &Allocation) -> Result<Vec<Registration>, Unseen> {
         let path = format!("/v1/allocation/{}/services", allocation.id);
         let listed: Vec<wire::Registration> = match self.http.get(&path, &[("namespace", &allocation.group.namespace)]).await {
             Ok(answer) => answer.json().map_err(Failure::unseen)?,
-            // Collected since: nothing of it is left.
+            // Nomad has garbage-collected the allocation, so it has no registrations.
             Err(Failure::Status { status: 404, text }) if text.contains("not found") => Vec::new(),
             Err(failure) => return Err(failure.unseen()),
         };
@@ -52,7 +52,7 @@ impl Client {
         Ok(listed.into_iter().map(registration).collect())
     }
 
-    /// What a node has registered under one name.
+    /// The registrations of a node with one name.
     async fn services_named(&self, node: NodeId, namespace: &str, name: &str) -> Result<Vec<Registration>, Unseen> {
         let filter = format!("NodeID == \"{node}\"");
         let query = [("namespace", namespace), ("filter", filter.as_str())];
@@ -65,8 +65,8 @@ impl Client {
     }
 }
 
-/// The names that these declare, by node and namespace, and those allocations of which a name is not known: it is filled in when
-/// the service is registered, or would not be one segment of a path.
+/// The names of the services that these allocations declare, by node and namespace; and the allocations with a name that is unknown before
+/// the service is registered, or that is not one segment of a path.
 fn by_name<'a>(ended: &[(NodeId, &'a Allocation)]) -> (Vec<&'a Allocation>, BTreeSet<(NodeId, &'a str, &'a str)>) {
     let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     let (mut unnamed, mut names) = (Vec::new(), BTreeSet::new());

@@ -1,4 +1,4 @@
-//! From Nomad's words for a node and its allocations to ours. A word that is not known never means "over".
+//! Translates Nomad's nodes and allocations. An unknown status never means that an allocation has ended.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -6,33 +6,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::jobs::Groups;
-use super::{marks, wire};
+use super::{drain_meta, wire};
 use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 use decamp_net::http::Failure;
 
-/// By how much the server's clock must differ before its times are corrected: its `Date` header knows whole seconds only.
+/// The least difference of clocks, in milliseconds, for which times are corrected. The server's `Date` header has whole seconds only.
 const CLOCKS_AGREE: u64 = 2_000;
 
 /// Nomad keeps some times in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How far our clock is ahead of the server's that answered just now, in milliseconds. `held` is what was last found: it is kept
-/// as long as it is about right, so that a deadline does not seem to move from one answer to the next.
-pub(super) fn ahead(date: Option<Time>, now: Time, held: i64) -> i64 {
-    let Some(date) = date else { return held };
+/// How far decamp's clock is ahead of the answering server's, in milliseconds. The last difference (`last`) is kept while it is about
+/// right, so that a deadline does not seem to move from one answer to the next.
+pub(super) fn ahead(date: Option<Time>, now: Time, last: i64) -> i64 {
+    let Some(date) = date else { return last };
     let signed = |time: Time| i64::try_from(time.0).unwrap_or(i64::MAX);
-    // The header leaves out half a second on average.
+    // The header omits half a second on average.
     let found = signed(now).saturating_sub(signed(date)).saturating_sub(500);
-    if found.abs_diff(held) <= CLOCKS_AGREE { held } else { found }
+    if found.abs_diff(last) <= CLOCKS_AGREE { last } else { found }
 }
 
-/// A node with its allocations. `ahead` is by how much our clock is ahead of the server's.
+/// A node with its allocations. `ahead` is how far decamp's clock is ahead of the server's.
 ///
 /// # Errors
 ///
-/// If an allocation has no id: then the answer is no list of allocations.
+/// An allocation has no id, so the answer is not a list of allocations.
 pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocation], ahead: i64) -> Result<Node, Failure> {
     let mut groups = Groups::default();
     let by_our_clock = |time: Time| Time(time.0.saturating_add_signed(ahead));
@@ -40,7 +40,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
     let allocations: Arc<[Allocation]> = (allocations.iter())
         .map(|one| {
             allocation(one, &mut groups).map(|read| Allocation {
-                told: told(one, &read).map(by_our_clock),
+                told: stop_requested(one, &read).map(by_our_clock),
                 ended: ended(one, read.client).map(by_our_clock),
                 started: started(one).map(by_our_clock),
                 ..read
@@ -48,7 +48,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         })
         .collect::<Result<_, _>>()?;
     let drain = node.strategy.as_ref().map(|strategy| Drain {
-        // A deadline of zero is never; a negative one has passed, and Nomad writes no time for it.
+        // A deadline of zero never comes. A negative one has passed, and Nomad stores no time for it.
         force_deadline: match strategy.deadline {
             ..0 => Some(Time(0)),
             0 => None,
@@ -65,12 +65,13 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         drain,
         last_drain: node.last_drain.as_ref().map(|last| LastDrain {
             status: drain_status(&last.status),
+            started: ours(&last.started),
             updated: ours(&last.updated).map(|at| at + SECOND),
-            meta: marks::read(&last.meta),
+            meta: drain_meta::read(&last.meta),
         }),
         addresses: addresses(node),
         consul_name: node.attribute("unique.consul.name").map(Arc::from),
-        notes: marks::notes(&node.meta),
+        notes: drain_meta::notes(&node.meta),
         version: node.attribute("nomad.version").unwrap_or_default().into(),
         allocations,
     })
@@ -94,26 +95,26 @@ fn drain_status(text: &str) -> DrainStatus {
     }
 }
 
-/// The network that an allocation has for itself. Nomad tells an address only of those; what is not known to be reachable counts as
+/// An allocation's own network. Nomad reports an address only for such allocations. A network that is not known to be reachable counts as
 /// behind a bridge.
 fn own_network(from: &wire::Allocation) -> Option<OwnNetwork> {
-    let told = [&from.network.address, &from.network.address_v6];
-    let address = told.into_iter().find_map(|text| text.parse().ok())?;
+    let addresses = [&from.network.address, &from.network.address_v6];
+    let address = addresses.into_iter().find_map(|text| text.parse().ok())?;
     let reachable = from.resources.shared.networks.iter().any(|network| network.mode.starts_with("cni/"));
     let shared = &from.resources.shared;
     let of_networks = shared.networks.iter().flat_map(|network| network.reserved.iter().chain(&network.dynamic));
-    // Without a mapping the port is the same inside.
+    // Without a mapping the port is the same inside the network.
     let inside = shared.ports.iter().chain(of_networks).map(|port| if port.to == 0 { port.value } else { port.to });
     let ports = inside.filter(|&port| port != 0).collect::<BTreeSet<u16>>();
     Some(OwnNetwork { address, bridge: !reachable, ports: ports.into_iter().collect() })
 }
 
-/// What the node advertises, its private addresses, and those of the interfaces that Nomad fingerprinted.
+/// The node's advertised address, its private addresses, and those of the interfaces in its fingerprint.
 pub(super) fn addresses(node: &wire::Node) -> Vec<IpAddr> {
     let advertised = node.http_address.parse::<SocketAddr>().ok().map(|address| address.ip());
     let names = ["unique.platform.aws.local-ipv4", "unique.platform.aws.public-ipv6", "unique.network.ip-address"];
     let attributes = names.iter().filter_map(|name| node.attribute(name)?.parse().ok());
-    // A bridge of the node has the same address on every node.
+    // Bridges have the same address on every node.
     let bridges = ["docker", "nomad", "cni", "podman", "br-", "virbr"];
     let is_own =
         |network: &&wire::NodeNetwork| network.mode == "host" && !bridges.iter().any(|bridge| network.device.starts_with(bridge));
@@ -144,21 +145,21 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
     })
 }
 
-/// A time in whole seconds, never too early: it may have been at any moment of its second. `None` where it was never set.
+/// A time from whole seconds, rounded up so that it is never too early; `None` if it was never set.
 fn whole_seconds(seconds: i64) -> Option<Time> {
     let seconds = u64::try_from(seconds).ok().filter(|&seconds| 0 < seconds)?;
     Some(Time(seconds.saturating_mul(1_000)) + SECOND)
 }
 
-/// When the last of the running tasks of an allocation began, if all of them tell.
+/// When the last of the running tasks of an allocation started, if all of them have a start time.
 fn started(from: &wire::Allocation) -> Option<Time> {
     let running = from.states.values().filter(|task| task.state == "running");
     running.map(|task| Time::read(&task.started)).collect::<Option<Vec<Time>>>()?.into_iter().max()
 }
 
-/// When an allocation that is over was told to stop, or earlier. Nomad notes `Killing` when a task's turn has come, and that is after the
-/// group's `shutdown_delay` (recorded: task-ignores-its-signal).
-fn told(from: &wire::Allocation, read: &Allocation) -> Option<Time> {
+/// A time at or before which an ended allocation was told to stop. Nomad records `Killing` when it begins to stop a task, which is after
+/// the group's `shutdown_delay` (recorded: task-ignores-its-signal).
+fn stop_requested(from: &wire::Allocation, read: &Allocation) -> Option<Time> {
     let signals = from.states.iter().filter_map(|(name, task)| {
         let signal = task.events.iter().find(|event| event.kind == "Killing")?;
         let delay = read.group.tasks.iter().find(|task| *task.name == **name).map_or(Duration::ZERO, |task| task.shutdown_delay);
@@ -167,13 +168,13 @@ fn told(from: &wire::Allocation, read: &Allocation) -> Option<Time> {
     signals.min().filter(|_| read.client.is_over())
 }
 
-/// When the last task of an allocation ended, if all of its tasks tell.
+/// When the last task of an allocation ended, if all of its tasks have ended.
 fn ended(from: &wire::Allocation, client: ClientStatus) -> Option<Time> {
     if !client.is_over() || from.states.values().any(|task| task.state != "dead") {
         return None;
     }
     let ends = from.states.values().map(|task| Time::read(&task.finished));
-    // A task that never started has no end of its own.
+    // A task that never started has no end time.
     ends.flatten().max()
 }
 
@@ -188,7 +189,7 @@ pub(super) fn client_status(text: &str) -> ClientStatus {
     }
 }
 
-/// All host ports: of the group, and of tasks as older jobs have them.
+/// All host ports: of the group, and of its tasks in older jobs.
 fn ports(from: &wire::AllocatedResources) -> Arc<[u16]> {
     let resources = std::iter::once(&from.shared).chain(from.tasks.values());
     let ports = resources.flat_map(|r| {

@@ -1,4 +1,4 @@
-//! Waits for news of a node's allocations by blocking queries, or by asking every few seconds where those are too many.
+//! Waits for changes of a node's allocations by blocking queries, or by polling every few seconds if there are too many of them.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use decamp_core::decide::{Node, Nomad, Unseen};
 use decamp_core::ids::NodeId;
 use decamp_net::http::{Failure, may_block};
 
-/// The longest blocking query. Nomad goes on blocking after we hang up, so it is short; and a change of the node itself
-/// (a cancelled drain) does not wake it, so it is how late such a change is noticed at most.
+/// The longest blocking query. It is short, because Nomad continues to block after the client has disconnected. A change of the node itself
+/// (a cancelled drain) does not wake it, so this is also the longest time until such a change is noticed.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// No node is asked more often than this, however fast its allocations change.
-const PACE: Duration = Duration::from_millis(250);
+/// The least time between two requests about a node, however fast its allocations change.
+const LEAST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long to leave a server alone that could not answer.
+/// The pause after a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// Waits until one of these nodes shows something else than in `known`, and answers all of them; `None` when the time is up.
-    /// A node that cannot be seen is no news.
+    /// Waits until one of these nodes differs from `known`, and returns all of them; `None` when the time is up. A failed request does not
+    /// end the wait.
     pub async fn watch(&self, known: &Nomad, until: Instant) -> Option<Nomad> {
         if known.nodes.is_empty() {
             sleep_until(until).await;
@@ -41,7 +41,7 @@ impl Client {
         Some(nomad)
     }
 
-    /// Waits until the node shows something else, for ever if need be.
+    /// Waits until the node changes, without a time limit.
     async fn watch_node(&self, known: &Node) -> Node {
         loop {
             let began = Instant::now();
@@ -50,11 +50,11 @@ impl Client {
                 Ok(Some(_) | None) => {}
                 Err(_) => sleep(AFTER_FAILURE).await,
             }
-            sleep_until(began + PACE).await;
+            sleep_until(began + LEAST_INTERVAL).await;
         }
     }
 
-    /// One turn: the node as it is after something may have changed; `None` if it is not there.
+    /// One request of a watch: the node after a possible change; `None` if it does not exist.
     async fn newer(&self, known: &Node) -> Result<Option<Node>, Unseen> {
         let allocations = self.newer_allocations(known).await?;
         let Some((node, answer)) = self.node(known.id).await? else { return Ok(None) };
@@ -63,16 +63,17 @@ impl Client {
     }
 
     async fn newer_allocations(&self, known: &Node) -> Result<Vec<wire::Allocation>, Unseen> {
-        // What is read as stubs cannot be waited for: their index is that of all allocations in the cluster.
+        // A list of stubs cannot be watched, because its index is that of all allocations in the cluster.
         if self.lists.is_long(known.id) {
             sleep(pause(known.id, 0)).await;
             return self.list(known.id, &known.version).await;
         }
         let Some(index) = self.allocations_index.take(&known.id).filter(|&index| index != 0) else {
-            // Nothing to go on from: this answer is compared with what is known, and the next one goes on from it.
+            // Without an index the list is read at once. The next request waits for a change after this answer.
             return self.list(known.id, &known.version).await;
         };
-        // Without allocations the index is that of all allocations in the cluster, which changes all the time (facts/nomad.md 6.2).
+        // For a node without allocations the index is that of all allocations in the cluster, which changes constantly
+        // (facts/nomad.md 6.2).
         let permit = if known.allocations.is_empty() { None } else { may_block() };
         match permit {
             Some(_held) => self.list_newer(known.id, &known.version, index, WAIT).await,
@@ -84,7 +85,7 @@ impl Client {
     }
 }
 
-/// Two to three seconds, different for each node, so that not all ask at the same time.
+/// Two to three seconds, different for each node, so that not all are polled at the same time.
 fn pause(id: NodeId, index: u64) -> Duration {
     let spread = (id.0 ^ id.0 >> 64 ^ u128::from(index)) % 1_000;
     Duration::from_millis(2_000 + u64::try_from(spread).unwrap_or(0))
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_not_block_asks_every_two_to_three_seconds() {
+    fn without_blocking_queries_a_node_is_polled_every_two_to_three_seconds() {
         let pauses: Vec<u128> = (0..100).map(|i| pause(NodeId(i * 0x1234_5678_9abc_def1), 7).as_millis()).collect();
         assert!(pauses.iter().all(|p| (2_000..3_000).contains(p)));
         assert!(pauses.iter().any(|p| p != &pauses[0]), "all at the same time");

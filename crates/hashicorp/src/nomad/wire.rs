@@ -1,11 +1,11 @@
-//! What Nomad's API sends, as far as it is read. Every field may be missing or null: releases differ, and Go leaves out what is empty.
+//! The parts of Nomad's answers that decamp reads. Every field may be missing or null: releases differ, and Go omits empty values.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-/// A field that is missing, null or there.
+/// A field that may be missing or null.
 fn lenient<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
@@ -69,6 +69,7 @@ wire! {
     }
     LastDrain {
         status: String = "Status",
+        started: String = "StartedAt",
         updated: String = "UpdatedAt",
         meta: HashMap<String, String> = "Meta",
     }
@@ -145,7 +146,7 @@ wire! {
     Group {
         name: String = "Name",
         count: u32 = "Count",
-        /// Nanoseconds, as all spans in Nomad.
+        /// In nanoseconds, like all durations in Nomad.
         shutdown_delay: u64 = "ShutdownDelay",
         migrate: Option<Migrate> = "Migrate",
         disk: Option<EphemeralDisk> = "EphemeralDisk",
@@ -188,11 +189,11 @@ wire! {
         service: String = "ServiceName",
         allocation: String = "AllocID",
     }
-    /// What `POST /v1/client/metadata` answers.
+    /// The answer to `POST /v1/client/metadata`.
     Metadata {
         meta: HashMap<String, String> = "Meta",
     }
-    /// What a write answers.
+    /// The answer to a write.
     Written {
         index: u64 = "Index",
         node_modify_index: u64 = "NodeModifyIndex",
@@ -233,8 +234,8 @@ wire! {
 }
 
 impl Job {
-    /// The same without its tasks' configuration, which is most of a job and says how it serves.
-    pub(super) fn without_insides(&self) -> Self {
+    /// The job without its tasks' configuration, which is most of its size and matters only while it runs.
+    pub(super) fn without_configuration(&self) -> Self {
         let mut job = self.clone();
         for task in job.groups.iter_mut().flat_map(|group| &mut group.tasks) {
             (task.config, task.env, task.templates) = Default::default();
@@ -244,20 +245,20 @@ impl Job {
 }
 
 impl Node {
-    /// An attribute that is there and says something.
+    /// An attribute that is not empty.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// What is needed to tell which instance it is: thousands of nodes may be kept.
-    pub(super) fn for_keeps(&self) -> Self {
-        let mut kept = self.clone();
+    /// The node with only the attributes that identify its instance, because thousands of nodes may be cached.
+    pub(super) fn for_cache(&self) -> Self {
+        let mut reduced = self.clone();
         let needed = |name: &str| {
             name.starts_with("unique.platform.aws.")
                 || ["unique.network.ip-address", "unique.consul.name", "unique.hostname", "nomad.version"].contains(&name)
         };
-        kept.attributes.retain(|name, _| needed(name));
-        kept.attributes.shrink_to_fit();
-        kept
+        reduced.attributes.retain(|name, _| needed(name));
+        reduced.attributes.shrink_to_fit();
+        reduced
     }
 }

@@ -1,4 +1,4 @@
-//! The Consul adapter: what counts as seen whole, whose registrations count, and when they are not routable.
+//! The Consul adapter: when a list counts as whole, whose registrations count, and when they are critical.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn of(service: &str, more: &str) -> Value {
     json!({ "ID": format!("_nomad-task-{ALLOCATION}-group-web-{service}-http{more}"), "Service": format!("{service}{more}") })
 }
 
-/// A Consul that knows one node with these services and checks.
+/// A Consul with one node that has these services and checks.
 fn consul(services: Value, checks: Value, version: &'static str) -> impl Fn(&Request) -> Reply + Send {
     let meta = if version.is_empty() { json!({}) } else { json!({ "consul-version": version }) };
     let body = json!({ "Node": { "Node": NODE, "Meta": meta }, "Services": services }).to_string();
@@ -30,7 +30,7 @@ fn consul(services: Value, checks: Value, version: &'static str) -> impl Fn(&Req
 }
 
 #[tokio::test]
-async fn only_registrations_of_allocations_count_their_sidecars_included() {
+async fn only_registrations_of_allocations_and_their_sidecars_count() {
     let services = json!([
         of("web", ""), of("web", "-sidecar-proxy"),
         { "ID": "_nomad-client-evzrdhvjjplgsnbvmawc", "Service": "nomad-client" },
@@ -42,11 +42,11 @@ async fn only_registrations_of_allocations_count_their_sidecars_included() {
     assert_eq!(names, ["web", "web-sidecar-proxy"]);
     assert!(seen.services.iter().all(|s| s.allocation.to_string() == ALLOCATION && !s.critical));
     assert!(seen.whole && !seen.agent_dead);
-    assert!(server.heard().iter().all(|r| r.path.contains("consistent")));
+    assert!(server.requests().iter().all(|r| r.path.contains("consistent")));
 }
 
 #[tokio::test]
-async fn what_neither_nomad_nor_consul_registered_was_registered_by_hand() {
+async fn services_that_neither_nomad_nor_consul_registered_were_registered_by_hand() {
     let services = json!([
         of("web", ""), { "ID": "_nomad-client-evzrdhvjjplgsnbvmawc", "Service": "nomad-client" },
         { "ID": "consul", "Service": "consul" }, { "ID": "edge-1", "Service": "edge" }, { "ID": "exporter", "Service": "exporter" },
@@ -64,7 +64,7 @@ async fn what_neither_nomad_nor_consul_registered_was_registered_by_hand() {
     assert_eq!(named(&seen(maintenance).await), [("edge".to_owned(), true), ("exporter".to_owned(), true)]);
 }
 
-/// Consul Enterprise: the service of one namespace is shown to nobody who asks another one.
+/// Consul Enterprise: a request for one namespace does not list the services of another.
 fn enterprise(request: &Request) -> Reply {
     let in_team = request.path.contains("ns=team");
     let path = request.path.split('?').next().unwrap_or_default();
@@ -86,21 +86,21 @@ fn enterprise(request: &Request) -> Reply {
 }
 
 #[tokio::test]
-async fn each_namespace_that_is_declared_is_asked_and_none_else() {
+async fn only_declared_namespaces_are_queried() {
     let server = Server::start(enterprise).await;
     let client = server::consul(&[&server.address], Some("t"));
     let seen = client.look(NODE).await.expect("it is there");
     assert_eq!(seen.services.iter().map(|s| &*s.service).collect::<Vec<_>>(), ["web"]);
-    assert!(server.heard().iter().all(|request| !request.path.contains("ns=")), "the community edition refuses it");
+    assert!(server.requests().iter().all(|request| !request.path.contains("ns=")), "the community edition rejects it");
     let seen = client.look_in(NODE, &["team".into()]).await.expect("it is there");
     let names: Vec<_> = seen.services.iter().map(|s| (&*s.service, s.critical)).collect();
-    assert_eq!(names, [("web", true), ("api", true)], "a check of the node holds for all namespaces");
+    assert_eq!(names, [("web", true), ("api", true)], "a check of the node applies to all namespaces");
     assert_eq!(seen.by_hand.iter().map(|one| (&*one.service, one.critical)).collect::<Vec<_>>(), [("edge", true)]);
     assert!(seen.whole && seen.agent_dead);
 }
 
 #[tokio::test]
-async fn a_consul_without_namespaces_has_nothing_in_one() {
+async fn for_a_consul_without_namespaces_a_namespace_is_empty() {
     let plain = consul(json!([of("web", "")]), json!([]), "1.19.2");
     let server = Server::start(move |request: &Request| match request.path.contains("ns=") {
         true => Reply::text(400, "Invalid query parameter: \"ns\" - Namespaces are a Consul Enterprise feature"),
@@ -113,7 +113,7 @@ async fn a_consul_without_namespaces_has_nothing_in_one() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_cannot_be_seen_is_not_an_empty_one() {
+async fn a_namespace_that_may_not_be_read_is_not_empty() {
     let plain = consul(json!([of("web", "")]), json!([]), "1.19.2");
     let server = Server::start(move |request: &Request| match request.path.contains("ns=") {
         true => Reply::text(403, "Permission denied"),
@@ -125,7 +125,7 @@ async fn a_namespace_that_cannot_be_seen_is_not_an_empty_one() {
 }
 
 #[tokio::test]
-async fn an_answer_is_whole_only_if_consul_would_have_said_otherwise() {
+async fn an_answer_is_whole_only_if_consul_would_report_filtering() {
     let filtered = |services: Value| {
         let answer = consul(services, json!([]), "1.19.2");
         move |r: &Request| answer(r).with("X-Consul-Results-Filtered-By-ACLs", "true")
@@ -135,18 +135,18 @@ async fn an_answer_is_whole_only_if_consul_would_have_said_otherwise() {
     };
     let new = Server::start(consul(json!([]), json!([]), "1.19.2")).await;
     assert!(whole(new.address.clone(), Some("t")).await);
-    assert!(!whole(new.address.clone(), None).await, "nothing is said about the anonymous token");
-    assert!(!whole(new.address.clone(), Some(" ")).await, "nor about a blank one");
+    assert!(!whole(new.address.clone(), None).await, "filtering for the anonymous token is not reported");
+    assert!(!whole(new.address.clone(), Some(" ")).await, "nor for a blank token");
     let old = Server::start(consul(json!([]), json!([]), "")).await;
-    assert!(!whole(old.address.clone(), Some("t")).await, "before 1.11 nothing is said at all");
+    assert!(!whole(old.address.clone(), Some("t")).await, "before 1.11 filtering is never reported");
     let narrow = Server::start(filtered(json!([of("web", "")]))).await;
     assert!(!whole(narrow.address.clone(), Some("t")).await);
     let odd = Server::start(consul(json!([{ "ID": "_nomad-task-whose", "Service": "web" }]), json!([]), "1.19.2")).await;
-    assert!(!whole(odd.address.clone(), Some("t")).await, "an allocation's, but nobody can say whose");
+    assert!(!whole(odd.address.clone(), Some("t")).await, "it belongs to an unknown allocation");
 }
 
 #[tokio::test]
-async fn an_answer_is_whole_where_acls_are_off_whatever_the_version_and_without_a_token() {
+async fn without_acls_an_answer_is_whole_whatever_the_version_and_the_token() {
     for (version, status, text, whole) in [
         ("", 401, "ACL support disabled", true),
         ("1.19.2", 401, "ACL support disabled", true),
@@ -162,13 +162,13 @@ async fn an_answer_is_whole_where_acls_are_off_whatever_the_version_and_without_
         for _ in 0..3 {
             assert_eq!(client.look(NODE).await.expect("it is there").whole, whole, "{version} {text}");
         }
-        let asked = server.heard().iter().filter(|r| r.path.starts_with("/v1/acl/token/self")).count();
-        assert_eq!(asked, 1, "it is remembered for a while");
+        let asked = server.requests().iter().filter(|r| r.path.starts_with("/v1/acl/token/self")).count();
+        assert_eq!(asked, 1, "the answer is cached for a while");
     }
 }
 
 #[tokio::test]
-async fn a_node_that_is_not_listed_is_no_proof() {
+async fn the_answer_about_an_unlisted_node_is_not_whole() {
     let server = Server::start(|r| {
         let body = if r.path.contains("node-services") { r#"{"Node":null,"Services":null}"# } else { "[]" };
         Reply::json(body).with("X-Consul-Query-Backend", "blocking-query")
@@ -179,13 +179,13 @@ async fn a_node_that_is_not_listed_is_no_proof() {
 }
 
 #[tokio::test]
-async fn another_node_is_not_ours() {
+async fn an_answer_about_another_node_is_an_error() {
     let server = Server::start(|_| Reply::json(r#"{"Node":{"Node":"else"},"Services":[]}"#)).await;
     assert!(matches!(server::consul(&[&server.address], Some("t")).look(NODE).await, Err(Unseen::Away(_))));
 }
 
 #[tokio::test]
-async fn a_version_that_the_agent_tells_is_enough() {
+async fn the_version_of_the_agent_proves_that_filtering_is_reported() {
     let server = Server::start(|r| {
         if r.path.starts_with("/v1/agent/self") {
             return Reply::json(r#"{"Config":{"Version":"1.12.0"}}"#);
@@ -197,12 +197,12 @@ async fn a_version_that_the_agent_tells_is_enough() {
     for _ in 0..3 {
         assert!(client.look(NODE).await.expect("it is there").whole);
     }
-    let asked = server.heard().iter().filter(|r| r.path.starts_with("/v1/agent/self")).count();
+    let asked = server.requests().iter().filter(|r| r.path.starts_with("/v1/agent/self")).count();
     assert_eq!(asked, 1, "its version does not change");
 }
 
 #[tokio::test]
-async fn a_critical_check_takes_a_service_out_and_one_of_the_node_all_of_them() {
+async fn a_critical_check_applies_to_its_service_and_one_of_the_node_to_all_services() {
     let id = |service: &str| format!("_nomad-task-{ALLOCATION}-group-web-{service}-http");
     let critical = |check: &str, service: String| json!({ "CheckID": check, "ServiceID": service, "Status": "critical" });
     let cases = [
@@ -239,7 +239,7 @@ async fn a_watch_wakes_when_a_registration_goes() {
         .expect("it went")
         .expect("it is seen");
     assert!(news.services.is_empty());
-    let blocking: Vec<String> = server.heard().iter().filter(|r| r.path.contains("index=")).map(|r| r.path.clone()).collect();
+    let blocking: Vec<String> = server.requests().iter().filter(|r| r.path.contains("index=")).map(|r| r.path.clone()).collect();
     assert_eq!(blocking.len(), 1);
     assert!(blocking[0].contains("index=7&wait=20000ms"), "{blocking:?}");
 }

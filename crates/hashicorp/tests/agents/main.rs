@@ -1,4 +1,4 @@
-//! The adapters for Nomad and Consul against servers: hostile ones, recorded ones, and real agents where there are any.
+//! The adapters for Nomad and Consul against servers: broken ones, recorded ones, and real agents if they are installed.
 mod consul;
 mod nomad;
 mod process;

@@ -1,4 +1,4 @@
-//! The Nomad adapter: how nodes are found, when an answer is too old, what is written, how it watches.
+//! The Nomad adapter: how nodes are found, when an answer is stale, the writes, and the watch.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ fn allocation(number: u128, client: &str) -> Value {
             "DesiredStatus": "run", "ClientStatus": client })
 }
 
-/// A Nomad that ignores filters, as one before 1.3 does.
+/// A Nomad that ignores filters, like releases before 1.3.
 fn old_nomad(nodes: Vec<Value>) -> impl FnMut(&Request) -> Reply + Send {
     move |request| {
         let path = request.path.as_str();
@@ -59,30 +59,30 @@ async fn a_server_that_ignores_the_filter_does_not_make_another_node_ours() {
     let client = server::nomad(&[&server.address], None);
     let look = client.look(instance(), None).await.expect("it is there");
     assert_eq!(look.nodes.iter().map(|n| n.id).collect::<Vec<_>>(), [NodeId(17)]);
-    let asked = server.heard().len();
+    let before = server.requests().len();
     let again = client.look(instance(), None).await.expect("it is there");
     assert_eq!(again, look);
-    assert_eq!(server.heard().len() - asked, 3, "the list, the node and its allocations: nothing else has changed");
-    let filter = &server.heard()[0].path;
+    assert_eq!(server.requests().len() - before, 3, "the list, the node and its allocations: nothing else has changed");
+    let filter = &server.requests()[0].path;
     assert!(filter.contains("\"unique.platform.aws.instance-id\" in Attributes and"), "{filter}");
 }
 
 #[tokio::test]
-async fn a_known_node_is_read_without_being_looked_for_until_it_goes_quiet_or_away() {
-    for (status, purged, lookups) in [("ready", false, 0), ("down", false, 1), ("ready", true, 1)] {
+async fn a_known_node_is_read_without_a_search_until_it_is_lost_or_purged() {
+    for (status, purged, searches) in [("ready", false, 0), ("down", false, 1), ("ready", true, 1)] {
         let server = Server::start(old_nomad(vec![node(1, OURS, "ready")])).await;
         let known = server::nomad(&[&server.address], None).look(instance(), None).await.expect("it is there");
         let nodes = if purged { vec![node(2, OURS, "ready")] } else { vec![node(1, OURS, status)] };
         let server = Server::start(old_nomad(nodes)).await;
         let look = server::nomad(&[&server.address], None).look(instance(), Some(&known)).await.expect("it is there");
         assert_eq!(look.nodes.len(), 1);
-        let searched = server.heard().iter().filter(|r| r.path.starts_with("/v1/nodes")).count();
-        assert_eq!(searched, lookups, "{status} {purged}");
+        let searched = server.requests().iter().filter(|r| r.path.starts_with("/v1/nodes")).count();
+        assert_eq!(searched, searches, "{status} {purged}");
     }
 }
 
 #[tokio::test]
-async fn a_down_node_is_ours_unless_a_ready_one_is() {
+async fn a_down_node_is_the_instance_unless_a_ready_one_is() {
     let server = Server::start(old_nomad(vec![node(1, OURS, "down")])).await;
     let look = server::nomad(&[&server.address], None).look(instance(), None).await.expect("it is there");
     assert_eq!(look.nodes.iter().map(|n| n.status).collect::<Vec<_>>(), [NodeStatus::Down]);
@@ -92,19 +92,19 @@ async fn a_down_node_is_ours_unless_a_ready_one_is() {
 }
 
 #[tokio::test]
-async fn a_node_without_the_attribute_is_found_by_the_id_that_it_carries() {
-    let mut mute = node(4, OURS, "ready");
-    mute["Attributes"] = json!({});
-    let found = async |mute: &Value| {
-        let server = Server::start(old_nomad(vec![mute.clone(), node(5, OTHER, "ready")])).await;
+async fn a_node_without_the_attribute_is_found_by_the_id_in_its_name_or_meta() {
+    let mut unknown = node(4, OURS, "ready");
+    unknown["Attributes"] = json!({});
+    let found = async |unknown: &Value| {
+        let server = Server::start(old_nomad(vec![unknown.clone(), node(5, OTHER, "ready")])).await;
         server::nomad(&[&server.address], None).look(instance(), None).await.map(|nomad| nomad.nodes.len())
     };
-    assert_eq!(found(&mute).await, Ok(0));
-    mute["Meta"] = json!({ "ec2": OURS });
-    assert_eq!(found(&mute).await, Ok(1));
-    mute["Meta"] = json!({});
-    mute["Name"] = format!("{OURS}.eu-west-1.compute.internal").into();
-    assert_eq!(found(&mute).await, Ok(1));
+    assert_eq!(found(&unknown).await, Ok(0));
+    unknown["Meta"] = json!({ "ec2": OURS });
+    assert_eq!(found(&unknown).await, Ok(1));
+    unknown["Meta"] = json!({});
+    unknown["Name"] = format!("{OURS}.eu-west-1.compute.internal").into();
+    assert_eq!(found(&unknown).await, Ok(1));
 }
 
 #[tokio::test]
@@ -130,13 +130,13 @@ async fn an_answer_older_than_our_last_write_is_stale() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_leader_is_not_believed() {
+async fn the_answer_of_a_server_without_a_leader_is_stale() {
     let server = Server::start(|r| old_nomad(vec![node(1, OURS, "ready")])(r).with("X-Nomad-Knownleader", "false")).await;
     assert_eq!(server::nomad(&[&server.address], None).look(instance(), None).await, Err(Unseen::Stale));
 }
 
 #[tokio::test]
-async fn a_drain_always_carries_its_spec_with_whole_nanoseconds_and_its_mark() {
+async fn a_drain_has_its_spec_in_whole_nanoseconds_and_its_metadata() {
     let server = Server::start(|_| Reply::json(r#"{"Index":12,"NodeModifyIndex":12}"#)).await;
     let client = server::nomad(&[&server.address], None);
     let meta = DrainMeta {
@@ -150,7 +150,7 @@ async fn a_drain_always_carries_its_spec_with_whole_nanoseconds_and_its_mark() {
     };
     let deadline = WholeSeconds::at_most(Duration::from_millis(600_900));
     client.drain(NodeId(1), deadline, true, &meta).await.expect("it was accepted");
-    let sent = &server.heard()[0];
+    let sent = &server.requests()[0];
     assert_eq!((sent.method.as_str(), sent.path.as_str()), ("PUT", format!("/v1/node/{}/drain", id(1)).as_str()));
     let body: Value = serde_json::from_str(&sent.body).expect("JSON");
     assert!(sent.body.contains("\"Deadline\":600000000000,"), "an integer, without an exponent: {}", sent.body);
@@ -160,20 +160,20 @@ async fn a_drain_always_carries_its_spec_with_whole_nanoseconds_and_its_mark() {
 }
 
 #[tokio::test]
-async fn a_write_to_a_node_that_is_gone_says_so() {
+async fn a_write_to_a_purged_node_is_missing() {
     let server = Server::start(|_| Reply::text(500, "node not found")).await;
     assert_eq!(server::nomad(&[&server.address], None).make_ineligible(NodeId(1)).await, Err(Refusal::Missing));
 }
 
 #[tokio::test]
-async fn a_watch_wakes_on_a_change_and_never_asks_with_index_zero() {
+async fn a_watch_ends_with_a_change_and_never_sends_index_zero() {
     let turn = Arc::new(AtomicU64::new(0));
     let at = Arc::clone(&turn);
     let server = Server::start(move |request| {
         if request.path.contains("/allocations") {
             let blocking = request.path.contains("index=");
             let turn = if blocking { at.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
-            // The first wake shows nothing new, the second shows that it is over, with an index that went backwards.
+            // The first answer shows no change. The second shows that the allocation has ended, with an index that went backwards.
             let client = if turn < 2 { "running" } else { "complete" };
             let index = [40, 41, 3][usize::try_from(turn.min(2)).expect("it is small")];
             return Reply::json(json!([allocation(1, client)]).to_string()).with("X-Nomad-Index", index);
@@ -187,12 +187,12 @@ async fn a_watch_wakes_on_a_change_and_never_asks_with_index_zero() {
     let news = client.watch(&known, Instant::now() + Duration::from_secs(5)).await.expect("it changed");
     assert_eq!(news.nodes[0].allocations[0].client, ClientStatus::Complete);
     assert!(Duration::from_millis(250) <= began.elapsed(), "it asked again at once");
-    let blocking: Vec<String> = server.heard().iter().filter(|r| r.path.contains("index=")).map(|r| r.path.clone()).collect();
+    let blocking: Vec<String> = server.requests().iter().filter(|r| r.path.contains("index=")).map(|r| r.path.clone()).collect();
     assert!(blocking[0].contains("index=40&wait=20000ms") && blocking[1].contains("index=41"), "{blocking:?}");
 }
 
 #[tokio::test]
-async fn a_watch_that_cannot_see_is_no_news() {
+async fn failed_requests_do_not_end_a_watch() {
     let server = Server::start(old_nomad(vec![node(1, OURS, "ready")])).await;
     let known = server::nomad(&[&server.address], None).look(instance(), None).await.expect("it is there");
     for wrong in [
@@ -204,19 +204,19 @@ async fn a_watch_that_cannot_see_is_no_news() {
         let server = Server::start(move |_| wrong()).await;
         let client = server::nomad(&[&server.address], None);
         assert_eq!(client.watch(&known, Instant::now() + Duration::from_millis(400)).await, None);
-        assert!(server.heard().len() <= 4, "it asked {} times", server.heard().len());
+        assert!(server.requests().len() <= 4, "it asked {} times", server.requests().len());
     }
 }
 
 #[tokio::test]
-async fn services_of_many_that_have_ended_are_asked_for_by_name() {
+async fn the_services_of_many_ended_allocations_are_queried_by_name() {
     let service = |name: &str| json!([{ "Name": name, "Provider": "nomad" }]);
     let job =
         |name: &str| json!({ "Type": "service", "TaskGroups": [{ "Name": "web", "Services": service(name), "Tasks": [] }] });
     let list: Vec<Value> = (1..=200_u128)
         .map(|n| {
             let mut one = allocation(n, if n == 1 { "running" } else { "failed" });
-            // The name of the last is filled in by Nomad.
+            // Nomad fills in the name of the last one.
             one["Job"] = job(if n == 200 { "${NOMAD_JOB_NAME}-web" } else { "flaps" });
             one["Job"]["Version"] = json!(if n == 200 { 1 } else { 0 });
             one
@@ -232,16 +232,16 @@ async fn services_of_many_that_have_ended_are_asked_for_by_name() {
     .await;
     let client = server::nomad(&[&server.address], None);
     let known = client.look(instance(), None).await.expect("it is there");
-    let before = server.heard().len();
+    let before = server.requests().len();
     let services = client.services(&known).await.expect("it answers");
     let of: Vec<u128> = services.services.iter().map(|one| one.allocation.0).collect();
     assert_eq!(of, [1, 200, 7]);
-    assert_eq!(server.heard().len() - before, 3, "the one that runs, the one without a name, and one name for all others");
-    assert!(server.heard().iter().any(|r| r.path.contains("filter=NodeID ==")));
+    assert_eq!(server.requests().len() - before, 3, "the running one, the one with an unknown name, and one name for all others");
+    assert!(server.requests().iter().any(|r| r.path.contains("filter=NodeID ==")));
 }
 
 #[tokio::test]
-async fn no_more_than_32_watches_hold_a_connection_open() {
+async fn at_most_32_watches_hold_a_connection_open() {
     let held = Arc::new(AtomicU64::new(0));
     let now = Arc::clone(&held);
     let server = Server::start(move |request| {
@@ -267,7 +267,7 @@ async fn no_more_than_32_watches_hold_a_connection_open() {
 }
 
 #[tokio::test]
-async fn sight_is_what_the_tokens_policies_come_to() {
+async fn the_capabilities_of_a_token_follow_from_its_policies() {
     use decamp_core::decide::NomadSight;
     let policy = |rules: serde_json::Value| json!({ "Name": "p", "Rules": "as it was written", "RulesJSON": rules }).to_string();
     let full = policy(json!({
@@ -304,8 +304,8 @@ async fn sight_is_what_the_tokens_policies_come_to() {
         (one(), policy(serde_json::Value::Null)),
         (Reply::json(r#"[{"Name":"../x"}]"#), full.clone()),
     ] {
-        let sight = answer(client(), policies, one_policy).await;
-        assert!(matches!(sight, Ok(NomadSight::Short(_))), "{sight:?}");
+        let capability = answer(client(), policies, one_policy).await;
+        assert!(matches!(capability, Ok(NomadSight::Short(_))), "{capability:?}");
     }
     let expired = answer(Reply::text(500, "ACL token expired"), one(), full.clone()).await;
     assert_eq!(expired, Err(Unseen::Denied("ACL token expired".into())));

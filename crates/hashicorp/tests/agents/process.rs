@@ -1,11 +1,11 @@
-//! Real agents as child processes, found on the PATH, and gone with the test.
+//! Real agents from the PATH as child processes, which end with the test.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The program of this name on the PATH; without one the test says that it is skipped.
+/// The program with this name on the PATH. Without one it prints that the test is skipped.
 pub(crate) fn on_the_path(name: &str) -> Option<PathBuf> {
     let output = Command::new("sh").args(["-c", &format!("command -v {name}")]).output().ok()?;
     let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
@@ -25,15 +25,13 @@ impl Agent {
         Self(quiet.spawn().expect("it can be started"))
     }
 
-    /// Kills it at once, so that it cannot say good-bye.
+    /// Kills it at once, so that it cannot leave the cluster in order.
     pub(crate) fn kill(&mut self) {
         self.0.kill().expect("it is ours");
         self.0.wait().expect("it is ours");
     }
-}
 
-impl Agent {
-    /// Asks it to end, and waits a while: Nomad then stops its tasks and takes its mounts away.
+    /// Sends SIGTERM and waits for the end: Nomad then stops its tasks and removes its mounts.
     pub(crate) fn stop(mut self) {
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let began = Instant::now();
@@ -50,27 +48,27 @@ impl Drop for Agent {
     }
 }
 
-/// Ports on this address that are free right now.
+/// Free ports on this address.
 pub(crate) fn free_ports<const N: usize>(address: &str) -> [u16; N] {
     let taken: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind((address, 0)).expect("a port"));
     taken.map(|listener| listener.local_addr().expect("it is bound").port())
 }
 
-/// Waits until `is` answers something, and fails the test with `what` if it never does.
-pub(crate) async fn until<T>(what: &str, patience: Duration, mut is: impl AsyncFnMut() -> Option<T>) -> T {
+/// Waits until `poll` returns a value, and fails the test with `what` after the time limit.
+pub(crate) async fn until<T>(what: &str, time_limit: Duration, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
-        if let Some(answer) = is().await {
+        if let Some(answer) = poll().await {
             return answer;
         }
-        assert!(began.elapsed() < patience, "{what}: not within {patience:?}");
+        assert!(began.elapsed() < time_limit, "{what}: not within {time_limit:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// A client for what tests ask of real agents.
+/// An HTTP client for the tests' own requests to real agents.
 pub(crate) fn http() -> reqwest::Client {
-    // It fails if another test was first.
+    // Fails if another test has installed it, which is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }

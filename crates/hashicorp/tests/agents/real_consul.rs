@@ -1,4 +1,4 @@
-//! The Consul adapter with a real server and agent: gone, not allowed to see, and dead are told apart.
+//! The Consul adapter with a real server and agent: it distinguishes deregistered services, missing permissions and a dead agent.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ const ROOT: &str = "00000000-0000-0000-0000-0000000000aa";
 const ALLOCATION: &str = "15e52398-8b67-143d-4ae7-7107d64e0001";
 const OTHER: &str = "15e52398-8b67-143d-4ae7-7107d64e0002";
 
-/// A server, and an agent whose node the tests look at. Each has an address of its own, so that gossip ports do not meet.
+/// A server, and an agent whose node the tests read. Each has its own address, so that gossip ports do not conflict.
 struct Cluster {
     http: reqwest::Client,
     server: String,
@@ -53,7 +53,7 @@ impl Cluster {
         let mut command = Command::new(consul);
         command.arg("agent").arg("-config-file").arg(&file);
         if acls {
-            // Its name changed in 1.11; both are understood where they are known, and an unknown one is refused.
+            // The name of the key changed in 1.11, and Consul rejects an unknown key.
             let old = version(consul) < (1, 11);
             let key = if old { "master" } else { "initial_management" };
             let text = std::fs::read_to_string(&file).expect("it was written");
@@ -73,7 +73,7 @@ impl Cluster {
         cluster
     }
 
-    /// What the agent or server answers; `None` if it does not, or refuses.
+    /// The answer of the agent or server; `None` if there is none, or if it is an error.
     async fn call(&self, method: &str, url: &str, body: Value) -> Option<Value> {
         let method = method.parse().expect("a method");
         let mut request = self.http.request(method, url).header("x-consul-token", ROOT);
@@ -120,7 +120,7 @@ fn version(consul: &Path) -> (u32, u32) {
 }
 
 #[tokio::test]
-async fn registrations_are_seen_to_go_and_a_dead_agents_are_seen_to_be_dead() {
+async fn a_watch_shows_a_deregistration_and_a_look_shows_a_dead_agent() {
     let Some(consul) = on_the_path("consul") else { return };
     let mut cluster = Cluster::start(&consul, false).await;
     cluster.register(ALLOCATION, "web").await;
@@ -143,31 +143,31 @@ async fn registrations_are_seen_to_go_and_a_dead_agents_are_seen_to_be_dead() {
     assert_eq!(news.services.iter().map(|s| &*s.service).collect::<Vec<_>>(), ["api"]);
 
     cluster.dying.kill();
-    let dead = until("its death is noticed", Duration::from_secs(40), async || {
+    let dead = until("Consul notices the dead agent", Duration::from_secs(40), async || {
         client.look(NODE).await.ok().filter(|seen| seen.agent_dead)
     })
     .await;
-    assert!(dead.services.len() == 1 && dead.services[0].critical, "it stays listed, and is not routable: {dead:?}");
+    assert!(dead.services.len() == 1 && dead.services[0].critical, "it stays listed, and is critical: {dead:?}");
 }
 
 #[tokio::test]
-async fn gone_and_not_allowed_to_see_and_down_are_three_things() {
+async fn deregistered_not_permitted_and_unreachable_differ() {
     let Some(consul) = on_the_path("consul") else { return };
     let cluster = Cluster::start(&consul, true).await;
-    // The agent's own token does not register services of others in time on every release: the catalog is written directly.
+    // Not every release registers a service in time by the agent's own token, so the test writes to the catalog.
     let body = json!({ "Node": NODE, "Address": "127.9.1.2", "SkipNodeUpdate": true,
         "Service": { "ID": format!("_nomad-task-{ALLOCATION}-group-web-web-http"), "Service": "web", "Port": 8080 } });
     cluster.call("PUT", &format!("{}/v1/catalog/register", cluster.server), body).await.expect("it is registered");
     let reads_all = include_str!("../../../../infra/policies/consul.hcl");
     let reader = cluster.token("reader", reads_all).await;
     let narrow = cluster.token("narrow", "node_prefix \"\" { policy = \"read\" }").await;
-    let says_so = (1, 11) <= version(&consul);
+    let reports_filtering = (1, 11) <= version(&consul);
 
     let seen = cluster.client(Some(&reader)).look(NODE).await.expect("it may read");
-    assert_eq!((seen.services.len(), seen.whole), (1, says_so));
+    assert_eq!((seen.services.len(), seen.whole), (1, reports_filtering));
     for (who, token) in [("nodes only", Some(narrow.as_str())), ("anonymous", None)] {
         let seen = cluster.client(token).look(NODE).await.expect("it is answered 200");
-        assert_eq!((seen.services.len(), seen.whole), (0, false), "{who}: nothing to see is not nothing there");
+        assert_eq!((seen.services.len(), seen.whole), (0, false), "{who}: a filtered list is not whole");
     }
     let unknown = cluster.client(Some("00000000-0000-0000-0000-0000000000bb")).look(NODE).await;
     assert!(matches!(&unknown, Err(Unseen::Denied(why)) if why.contains("ACL")), "{unknown:?}");
@@ -176,7 +176,7 @@ async fn gone_and_not_allowed_to_see_and_down_are_three_things() {
     let body = json!({ "Node": NODE, "ServiceID": id });
     cluster.call("PUT", &format!("{}/v1/catalog/deregister", cluster.server), body).await.expect("it is deregistered");
     let gone = cluster.client(Some(&reader)).look(NODE).await.expect("it may read");
-    assert_eq!((gone.services.len(), gone.whole), (0, says_so));
+    assert_eq!((gone.services.len(), gone.whole), (0, reports_filtering));
 
     let client = cluster.client(Some(&reader));
     drop(cluster);
@@ -184,7 +184,7 @@ async fn gone_and_not_allowed_to_see_and_down_are_three_things() {
 }
 
 #[tokio::test]
-async fn tls_believes_one_authority_and_one_name_and_shows_a_certificate() {
+async fn tls_trusts_one_authority_and_one_name_and_presents_a_certificate() {
     let Some(consul) = on_the_path("consul") else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let tls = |arguments: &[&str]| {
@@ -220,13 +220,13 @@ async fn tls_believes_one_authority_and_one_name_and_shows_a_certificate() {
     nameless.tls.server_name = None;
     let mut misnamed = connection.clone();
     misnamed.tls.server_name = Some("server.dc2.consul".to_owned());
-    let mut unshown = connection.clone();
-    (unshown.tls.certificate, unshown.tls.key) = (None, None);
-    let mut unbelieved = connection.clone();
-    // A certificate, but no authority of this server's.
-    unbelieved.tls.ca = Some(file("dc1-client-consul-0.pem"));
+    let mut without_certificate = connection.clone();
+    (without_certificate.tls.certificate, without_certificate.tls.key) = (None, None);
+    let mut untrusted = connection.clone();
+    // A certificate, but not that of the server's authority.
+    untrusted.tls.ca = Some(file("dc1-client-consul-0.pem"));
     for (what, connection) in
-        [("no name", nameless), ("another name", misnamed), ("no certificate", unshown), ("no authority", unbelieved)]
+        [("no name", nameless), ("another name", misnamed), ("no certificate", without_certificate), ("no authority", untrusted)]
     {
         let look = client(connection).look(NODE).await;
         assert!(server::is_away(&look), "{what}: {look:?}");

@@ -1,4 +1,4 @@
-//! The Nomad adapter with a real agent, ACLs on: found, seen by what the token may see, drained, watched until it is over.
+//! The Nomad adapter with a real agent and ACLs: a node is found, read by what the token may read, drained and watched until it is empty.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,10 +15,10 @@ use super::process::{Agent, free_ports, http, on_the_path, until};
 use super::server::{self, Reply, Server};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
-/// The policy that users are told to give decamp.
+/// The policy that the documentation recommends for decamp.
 const ALL: &str = include_str!("../../../../infra/policies/nomad.hcl");
 
-/// One agent that is server and client, with ACLs on, on a machine that says it is an instance.
+/// One agent that is server and client, with ACLs, on a machine that seems to be an EC2 instance.
 struct Cluster {
     http: reqwest::Client,
     address: String,
@@ -42,7 +42,7 @@ impl Cluster {
         })
         .await;
         let [port, rpc, serf] = free_ports("127.0.0.1");
-        // `-dev` gives the instance metadata a millisecond to answer, unless it is told not to.
+        // `-dev` gives the instance metadata service only a millisecond to answer, unless this option is set.
         let config = format!(
             "acl {{\n enabled = true\n}}\nports {{\n http = {port}\n rpc = {rpc}\n serf = {serf}\n}}\nlog_level = \"ERROR\"\n\
              disable_update_check = true\nconsul {{\n auto_advertise = false\n client_auto_join = false\n address = \"127.0.0.1:1\"\n}}\n\
@@ -53,7 +53,7 @@ impl Cluster {
         std::fs::write(&file, config).expect("it is ours");
         let mut command = Command::new(nomad);
         command.args(["agent", "-dev", "-config"]).arg(&file).env_remove("AWS_CA_BUNDLE");
-        // What it keeps for its tasks goes with the folder.
+        // Its tasks' files are removed with the folder.
         command.env("TMPDIR", folder.path());
         command.env("AWS_ENV_URL", format!("{}/latest/meta-data/", metadata.address));
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &metadata.address);
@@ -103,7 +103,7 @@ impl Drop for Cluster {
 
 fn job(id: &str, namespace: &str, kind: &str, more: Value, arguments: &[&str]) -> Value {
     let second = 1_000_000_000_u64;
-    // It takes a second to stop.
+    // The task takes a second to stop.
     let mut args = vec!["-c", "trap 'sleep 1; exit 0' TERM; n=0; while [ $n -lt 1200 ]; do sleep 0.1; n=$((n+1)); done"];
     args.extend(arguments);
     let mut group = json!({
@@ -123,7 +123,7 @@ fn running(nomad: &Nomad) -> usize {
     nomad.nodes.iter().flat_map(|n| n.allocations.iter()).filter(|a| a.client == ClientStatus::Running).count()
 }
 
-/// Two copies of a service, one of another namespace's, and a system job that looks like Traefik.
+/// Two copies of a service, a service in another namespace, and a system job that looks like Traefik.
 async fn with_jobs(cluster: &Cluster, discovery: bool) {
     cluster.call("POST", "/v1/namespace/other", json!({ "Name": "other" })).await.expect("a namespace");
     let services = if discovery { json!([{ "Name": "app", "Provider": "nomad" }]) } else { Value::Null };
@@ -134,7 +134,7 @@ async fn with_jobs(cluster: &Cluster, discovery: bool) {
 }
 
 #[tokio::test]
-async fn a_node_is_found_seen_drained_and_watched_until_nothing_is_left() {
+async fn a_node_is_found_drained_and_watched_until_it_is_empty() {
     let Some(nomad) = on_the_path("nomad") else { return };
     let cluster = Cluster::start(&nomad).await;
     let client = cluster.with_policy("full", ALL).await;
@@ -163,7 +163,7 @@ async fn a_node_is_found_seen_drained_and_watched_until_nothing_is_left() {
     assert_eq!(listed.iter().map(|l| (l.instance, l.node)).collect::<Vec<_>>(), [(instance(), node)]);
 
     assert_eq!(client.make_ineligible(node).await, Ok(()));
-    let seen = client.look(instance(), Some(&seen)).await.expect("it is as new as our write");
+    let seen = client.look(instance(), Some(&seen)).await.expect("it is as new as the write");
     assert!(!seen.nodes[0].eligible && seen.nodes[0].drain.is_none());
 
     let now = server::clock()();
@@ -177,27 +177,27 @@ async fn a_node_is_found_seen_drained_and_watched_until_nothing_is_left() {
         unproved: false,
     };
     client.drain(node, WholeSeconds::at_most(Duration::from_secs(60)), false, &meta).await.expect("it is accepted");
-    let mut last = client.look(instance(), Some(&seen)).await.expect("it is as new as our write");
-    let drain = last.nodes[0].drain.clone().expect("it is under way");
+    let mut last = client.look(instance(), Some(&seen)).await.expect("it is as new as the write");
+    let drain = last.nodes[0].drain.clone().expect("it is in progress");
     let off = drain.force_deadline.expect("it has an end").0.abs_diff(meta.until.0);
     assert!(off < 2_000, "the deadline is {off} ms off");
     assert_eq!(last.nodes[0].last_drain.as_ref().and_then(|l| l.meta.clone()), Some(meta));
     let end = tokio::time::Instant::now() + Duration::from_secs(45);
     let mut wakes = 0;
     while running(&last) != 0 || !last.nodes[0].allocations.iter().all(|a| a.client.is_over()) {
-        last = client.watch(&last, end).await.expect("it is over in time");
+        last = client.watch(&last, end).await.expect("it ends in time");
         wakes += 1;
     }
     assert!((2..40).contains(&wakes), "it woke {wakes} times");
     assert!(client.services(&last).await.expect("it may be asked").services.is_empty());
     assert!(client.look(instance(), Some(&last)).await.expect("it is there").nodes[0].drain.is_none());
-    let mark = last.nodes[0].last_drain.as_ref().and_then(|l| l.meta.clone()).expect("it stays on the node");
-    let missing = client.drain(NodeId(1), WholeSeconds::ONE, false, &mark);
+    let meta = last.nodes[0].last_drain.as_ref().and_then(|l| l.meta.clone()).expect("it stays on the node");
+    let missing = client.drain(NodeId(1), WholeSeconds::ONE, false, &meta);
     assert_eq!(missing.await, Err(Refusal::Missing));
 }
 
 #[tokio::test]
-async fn a_token_that_sees_less_is_known_to_see_less_although_nomad_answers_200() {
+async fn a_token_that_may_read_less_is_recognised_although_nomad_answers_200() {
     let Some(nomad) = on_the_path("nomad") else { return };
     let cluster = Cluster::start(&nomad).await;
     let root = server::nomad(&[&cluster.address], Some(&cluster.root));
@@ -237,7 +237,7 @@ async fn a_token_that_sees_less_is_known_to_see_less_although_nomad_answers_200(
         match (client.sight().await, missing) {
             (Ok(NomadSight::Full), None) => {}
             (Ok(NomadSight::Short(why)), Some(what)) if why.contains(what) => {}
-            (sight, _) => panic!("{name}: {sight:?}"),
+            (capability, _) => panic!("{name}: {capability:?}"),
         }
     }
     let reader = cluster.with_policy("reader", "node { policy = \"read\" }").await;
@@ -247,13 +247,13 @@ async fn a_token_that_sees_less_is_known_to_see_less_although_nomad_answers_200(
         let client = server::nomad(&[&cluster.address], token);
         let look = client.look(instance(), None).await;
         assert!(matches!(look, Err(Unseen::Denied(_) | Unseen::Away(_))), "{token:?}: {look:?}");
-        let sight = client.sight().await;
-        assert!(!matches!(sight, Ok(NomadSight::Full)), "{token:?}: {sight:?}");
+        let capability = client.sight().await;
+        assert!(!matches!(capability, Ok(NomadSight::Full)), "{token:?}: {capability:?}");
     }
 }
 
 #[tokio::test]
-async fn the_job_file_of_the_service_is_one_that_nomad_takes() {
+async fn nomad_accepts_the_job_file_of_the_service() {
     let Some(nomad) = on_the_path("nomad") else { return };
     let cluster = Cluster::start(&nomad).await;
     let output = Command::new(&nomad)

@@ -1,4 +1,4 @@
-//! What real agents answered, read by the adapters. `tests/recordings/` says on which release each file was recorded.
+//! Recorded answers of real agents, read by the adapters. `tests/recordings/` says on which release each file was recorded.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ fn reply(line: &Value) -> Reply {
     }
 }
 
-/// All states that a look would have shown during a recorded drain, in order.
+/// All states that looks would have shown during a recorded drain, in order.
 async fn replay(file: &str, instance: &str) -> Vec<Node> {
     let instance: InstanceId = instance.parse().expect("it fits");
     let now: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
@@ -60,7 +60,7 @@ async fn replay(file: &str, instance: &str) -> Vec<Node> {
 }
 
 #[tokio::test]
-async fn a_recorded_drain_is_complete_before_its_last_task_is_over() {
+async fn a_recorded_drain_is_complete_before_its_last_task_has_ended() {
     for (file, instance, version) in
         [("nomad-2.0.5-drain.jsonl", "i-00000000000abc002", "2.0.5"), ("nomad-1.1.2-drain.jsonl", "i-00000000000abc001", "1.1.2")]
     {
@@ -70,16 +70,16 @@ async fn a_recorded_drain_is_complete_before_its_last_task_is_over() {
         assert!(last.allocations.iter().all(|a| a.client.is_over()), "{file}");
         let complete = |n: &Node| n.last_drain.as_ref().is_some_and(|l| l.status == DrainStatus::Complete);
         let early = states.iter().filter(|n| !n.eligible && complete(n) && n.allocations.iter().any(|a| !a.client.is_over()));
-        assert!(0 < early.count(), "{file}: \"complete\" came when all was over");
+        assert!(0 < early.count(), "{file}: \"complete\" came only after the last allocation had ended");
         assert!(states.iter().any(|n| n.drain.as_ref().is_some_and(|d| d.force_deadline.is_some())), "{file}");
-        assert!(states.iter().all(|n| n.last_drain.as_ref().is_none_or(|l| l.meta.is_none())), "the mark was not ours");
+        assert!(states.iter().all(|n| n.last_drain.as_ref().is_none_or(|l| l.meta.is_none())), "the drain is not decamp's");
         let kinds = |kind| last.allocations.iter().filter(|a| a.group.kind == kind).count();
         assert!(kinds(JobKind::System) == 1 && 1 <= kinds(JobKind::Service), "{file}");
     }
 }
 
 #[tokio::test]
-async fn an_allocation_inside_its_delay_is_pending_and_not_over() {
+async fn an_allocation_within_its_shutdown_delay_is_pending_and_has_not_ended() {
     let states = replay("nomad-2.0.5-drain.jsonl", "i-00000000000abc002").await;
     let waiting =
         states.iter().flat_map(|n| n.allocations.iter()).find(|a| a.client == ClientStatus::Pending).expect("it was recorded");
@@ -98,7 +98,7 @@ async fn an_allocation_inside_its_delay_is_pending_and_not_over() {
 }
 
 #[tokio::test]
-async fn each_recorded_token_is_known_for_what_it_sees() {
+async fn the_capabilities_of_each_recorded_nomad_token_are_recognised() {
     let all = lines("nomad-2.0.5-who-sees-what.jsonl");
     let of = |token: &str| all.iter().filter(|l| text(l, "token") == token).cloned().collect::<Vec<_>>();
     for (token, expected) in
@@ -114,14 +114,14 @@ async fn each_recorded_token_is_known_for_what_it_sees() {
             recorded.iter().find(|l| text(l, "path") == request.path).map_or(Reply::text(403, "Permission denied"), reply)
         })
         .await;
-        let sight = server::nomad(&[&server.address], Some("t")).sight().await;
-        match (expected, sight) {
-            ("full", sight) => assert_eq!(sight, Ok(NomadSight::Full), "{token}"),
+        let capability = server::nomad(&[&server.address], Some("t")).sight().await;
+        match (expected, capability) {
+            ("full", capability) => assert_eq!(capability, Ok(NomadSight::Full), "{token}"),
             (missing, Ok(NomadSight::Short(why))) => assert!(why.contains(missing), "{token}: {why}"),
-            (_, sight) => panic!("{token}: {sight:?}"),
+            (_, capability) => panic!("{token}: {capability:?}"),
         }
     }
-    // The reason for all of it: the narrow ones were answered 200, with fewer rows.
+    // This is why it matters: Nomad answered 200 to the narrow tokens too, with fewer rows.
     let rows = |token: &str| {
         of(token).iter().find_map(|l| Some(l["body"].as_array().filter(|_| text(l, "path").ends_with("/allocations"))?.len()))
     };
@@ -129,19 +129,19 @@ async fn each_recorded_token_is_known_for_what_it_sees() {
 }
 
 #[tokio::test]
-async fn a_recorded_token_that_is_none_is_denied() {
+async fn an_invalid_recorded_token_is_denied() {
     let all = lines("nomad-2.0.5-who-sees-what.jsonl");
     for (token, said) in [("garbage", "parse signed token"), ("unknown", "Permission denied"), ("expired", "ACL token expired")] {
         let refused =
             all.iter().rfind(|l| text(l, "token") == token && text(l, "path") == "/v1/acl/token/self").expect("recorded").clone();
         let server = Server::start(move |_| reply(&refused)).await;
-        let sight = server::nomad(&[&server.address], Some("t")).sight().await;
-        assert!(matches!(&sight, Err(Unseen::Denied(why)) if why.contains(said)), "{token}: {sight:?}");
+        let capability = server::nomad(&[&server.address], Some("t")).sight().await;
+        assert!(matches!(&capability, Err(Unseen::Denied(why)) if why.contains(said)), "{token}: {capability:?}");
     }
 }
 
 #[tokio::test]
-async fn recorded_errors_of_writes_are_told_apart() {
+async fn recorded_errors_of_writes_are_distinguished() {
     for line in lines("nomad-errors.jsonl") {
         if text(&line, "method") == "GET" {
             continue;
@@ -182,9 +182,9 @@ async fn recorded_look(of: Vec<Value>, node: &str, token: Option<&str>) -> Resul
 }
 
 #[tokio::test]
-async fn each_recorded_consul_token_is_known_for_what_it_sees() {
+async fn the_permissions_of_each_recorded_consul_token_are_recognised() {
     let all = lines("consul-1.19.2-who-sees-what.jsonl");
-    // Of three services, one is not an allocation's.
+    // One of the three services does not belong to an allocation.
     for (token, seen) in [
         ("management", Some((true, 2))),
         ("reader", Some((true, 2))),
@@ -205,11 +205,11 @@ async fn each_recorded_consul_token_is_known_for_what_it_sees() {
 }
 
 #[tokio::test]
-async fn services_of_a_dead_consul_agent_stay_listed_and_are_not_routable() {
+async fn services_of_a_dead_consul_agent_stay_listed_and_are_critical() {
     for file in ["consul-1.19.2-agent-dies.jsonl", "consul-1.8.7-agent-dies.jsonl"] {
         let all = lines(file);
         let node = all[0]["path"].as_str().and_then(|p| p.rsplit('/').next()).expect("a node").to_owned();
-        // A later line cleans up; what counts is while the agent is dead.
+        // Later lines of the recording clean up. The test uses the line while the agent is dead.
         let is_dead = |l: &&Value| {
             l["body"].as_array().is_some_and(|c| c.iter().any(|c| c["CheckID"] == "serfHealth" && c["Status"] == "critical"))
         };

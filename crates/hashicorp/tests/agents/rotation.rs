@@ -1,4 +1,4 @@
-//! Certificates that change while a client lives: the next call is made with what the files hold by then.
+//! Certificates that change while a client exists: the next call uses the new contents of the files.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -48,7 +48,7 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// A server that believes this authority alone.
+    /// A server that trusts only this authority.
     fn server(&self) -> Arc<ServerConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certificate = |name| CertificateDer::from_pem_file(self.file(name)).expect("openssl made it");
@@ -61,8 +61,8 @@ impl Authority {
         Arc::new(builder.with_single_cert(vec![certificate("server.pem")], key).expect("they fit"))
     }
 
-    /// Writes the client's files over those at `folder`.
-    fn hand_out(&self, folder: &Path) {
+    /// Copies the client's files to `folder`.
+    fn copy_client_files(&self, folder: &Path) {
         for name in ["ca.pem", "client.pem", "client.key"] {
             std::fs::copy(self.file(name), folder.join(name)).expect("it is ours");
         }
@@ -81,7 +81,7 @@ fn serve(config: Arc<Mutex<Arc<ServerConfig>>>) -> String {
     address
 }
 
-/// One request a connection, so that each has a handshake of its own.
+/// Answers one request per connection, so that each request has its own handshake.
 fn answer(config: Arc<ServerConfig>, stream: TcpStream) -> Option<()> {
     let mut stream = StreamOwned::new(ServerConnection::new(config).ok()?, stream);
     let mut read = Vec::new();
@@ -98,11 +98,11 @@ fn answer(config: Arc<ServerConfig>, stream: TcpStream) -> Option<()> {
 }
 
 #[tokio::test]
-async fn certificates_and_authorities_are_read_again_when_they_change_or_are_refused() {
+async fn certificates_and_authorities_are_read_again_when_they_change_or_are_rejected() {
     let Some(openssl) = on_the_path("openssl") else { return };
     let (old, new) = (Authority::new(&openssl), Authority::new(&openssl));
     let ours = tempfile::tempdir().expect("a folder");
-    old.hand_out(ours.path());
+    old.copy_client_files(ours.path());
     let config = Arc::new(Mutex::new(old.server()));
     let address = serve(Arc::clone(&config));
     let mut settings = connection(&[&address], None);
@@ -116,38 +116,38 @@ async fn certificates_and_authorities_are_read_again_when_they_change_or_are_ref
     let client = nomad::Client::new(&settings, Arc::new(NoStore), clock()).expect("there is nothing wrong with it");
     assert_eq!(client.servers().await, Ok(Vec::new()));
 
-    // The servers are rotated first: nobody is believed, until the files follow.
+    // The servers are rotated first. Until the files follow, no connection is trusted.
     *config.lock().expect("no test panics in it") = new.server();
     assert!(matches!(client.servers().await, Err(Unseen::Away(_))));
-    new.hand_out(ours.path());
+    new.copy_client_files(ours.path());
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(client.servers().await, Ok(Vec::new()), "what the files hold now is used");
+    assert_eq!(client.servers().await, Ok(Vec::new()), "the new files are used");
 
-    // A certificate whose key has not come yet changes nothing.
+    // A certificate without its key changes nothing.
     std::fs::copy(old.file("client.pem"), ours.path().join("client.pem")).expect("it is ours");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(client.servers().await, Ok(Vec::new()), "what was read before stays");
+    assert_eq!(client.servers().await, Ok(Vec::new()), "the earlier certificate stays in use");
     *config.lock().expect("no test panics in it") = old.server();
-    old.hand_out(ours.path());
+    old.copy_client_files(ours.path());
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(client.servers().await, Ok(Vec::new()));
 
-    // Written anew within a clock tick and with the same length, nothing shows but that TLS fails.
+    // The files are written within one clock tick and with the same length, so only the failing TLS handshake shows the change.
     let unchanged = std::fs::metadata(ours.path().join("ca.pem")).and_then(|m| m.modified()).expect("it is there");
-    new.hand_out(ours.path());
+    new.copy_client_files(ours.path());
     for name in ["ca.pem", "client.pem", "client.key"] {
         let file = std::fs::File::options().append(true).open(ours.path().join(name)).expect("it is ours");
         file.set_modified(unchanged).expect("it is ours");
     }
     *config.lock().expect("no test panics in it") = new.server();
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(client.servers().await, Ok(Vec::new()), "a refused handshake has them read");
+    assert_eq!(client.servers().await, Ok(Vec::new()), "a failed handshake makes the client read them");
 }
 
-/// A store whose texts are the files of a folder.
-struct Kept(Mutex<PathBuf>);
+/// A store of secrets whose values are the files of a folder.
+struct FolderStore(Mutex<PathBuf>);
 
-impl Fetch for Kept {
+impl Fetch for FolderStore {
     fn fetch<'a>(&'a self, stored: &'a Stored) -> BoxFuture<'a, Result<Secret, NotFetched>> {
         let (Stored::Ssm(name) | Stored::SecretsManager(name)) = stored;
         let read = std::fs::read_to_string(self.0.lock().expect("no test panics in it").join(name));
@@ -156,10 +156,10 @@ impl Fetch for Kept {
 }
 
 #[tokio::test]
-async fn certificates_that_are_kept_in_aws_are_fetched_when_first_needed_and_again_when_they_are_refused() {
+async fn certificates_in_aws_are_fetched_when_first_needed_and_again_when_they_are_rejected() {
     let Some(openssl) = on_the_path("openssl") else { return };
     let (old, new) = (Authority::new(&openssl), Authority::new(&openssl));
-    let store = Arc::new(Kept(Mutex::new(PathBuf::from("/nowhere"))));
+    let store = Arc::new(FolderStore(Mutex::new(PathBuf::from("/nowhere"))));
     let config = Arc::new(Mutex::new(old.server()));
     let address = serve(Arc::clone(&config));
     let mut settings = connection(&[&address], None);
@@ -169,33 +169,33 @@ async fn certificates_that_are_kept_in_aws_are_fetched_when_first_needed_and_aga
         certificate: Some(Stored::Ssm("client.pem".into())),
         key: Some(Stored::SecretsManager("client.key".into())),
     };
-    let client = nomad::Client::new(&settings, Arc::<Kept>::clone(&store), clock()).expect("nothing is fetched yet");
+    let client = nomad::Client::new(&settings, Arc::<FolderStore>::clone(&store), clock()).expect("nothing is fetched yet");
     let denied = client.servers().await;
     assert!(matches!(&denied, Err(Unseen::Denied(why)) if why.contains("the role may not")), "{denied:?}");
 
-    // What could not be fetched is fetched again a second later.
+    // A failed fetch is repeated after a second.
     store.0.lock().expect("no test panics in it").clone_from(&old.folder.path().to_owned());
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_eq!(client.servers().await, Ok(Vec::new()));
 
-    // Rotated: what was fetched long enough ago is fetched again when TLS fails.
+    // After a rotation a failed handshake makes the client fetch them again, if the last fetch was long enough ago.
     store.0.lock().expect("no test panics in it").clone_from(&new.folder.path().to_owned());
     assert_eq!(client.servers().await, Ok(Vec::new()), "nothing failed, nothing is fetched");
     *config.lock().expect("no test panics in it") = new.server();
     assert!(matches!(client.servers().await, Err(Unseen::Away(_))), "it was fetched a moment ago");
     tokio::time::sleep(Duration::from_secs(31)).await;
-    assert_eq!(client.servers().await, Ok(Vec::new()), "a refused handshake has them fetched");
+    assert_eq!(client.servers().await, Ok(Vec::new()), "a failed handshake makes the client fetch them");
 }
 
 #[tokio::test]
-async fn what_is_kept_in_aws_and_is_no_certificate_is_said_without_repeating_it() {
+async fn the_error_about_an_invalid_certificate_in_aws_does_not_repeat_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Arc::new(Kept(Mutex::new(folder.path().to_owned())));
+    let store = Arc::new(FolderStore(Mutex::new(folder.path().to_owned())));
     let mut settings = connection(&["https://127.0.0.1:1"], None);
     settings.tls.stored.ca = Some(Stored::Ssm("ca.pem".into()));
     for (text, said) in [("canary", "there is no certificate in"), ("", "there is nothing in the parameter ca.pem")] {
         std::fs::write(folder.path().join("ca.pem"), text).expect("it is ours");
-        let client = nomad::Client::new(&settings, Arc::<Kept>::clone(&store), clock()).expect("nothing is fetched yet");
+        let client = nomad::Client::new(&settings, Arc::<FolderStore>::clone(&store), clock()).expect("nothing is fetched yet");
         let unseen = client.servers().await;
         let Err(Unseen::Away(why)) = unseen else { panic!("{unseen:?}") };
         assert!(why.contains(said) && !why.contains("canary"), "{why}");

@@ -1,4 +1,4 @@
-//! A server on loopback that answers, byte for byte, whatever a test wants it to.
+//! A server on loopback whose answers a test defines byte by byte.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use decamp_net::secrets::NoStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a test's server got.
+/// A request to the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -24,17 +24,17 @@ pub(crate) struct Request {
     pub(crate) body: String,
 }
 
-/// What it does about it.
+/// The server's reaction to a request.
 pub(crate) enum Reply {
     /// A status, a content type, more headers and a body.
     Whole(u16, &'static str, Vec<(&'static str, String)>, String),
-    /// These bytes, after which the connection is closed.
+    /// Sends these bytes and closes the connection.
     Bytes(String),
-    /// The connection is reset.
+    /// Resets the connection.
     Reset,
-    /// Nothing, for ever.
+    /// Never answers.
     Silence,
-    /// The head of an answer, then a byte every so often.
+    /// Sends the head of an answer, then one byte at this interval.
     Drip(Duration),
 }
 
@@ -61,26 +61,26 @@ impl Reply {
 /// A running server. It ends with the test's runtime.
 pub(crate) struct Server {
     pub(crate) address: String,
-    heard: Arc<Mutex<Vec<Request>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
     pub(crate) async fn start(answer: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port on loopback");
         let address = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
         let answer = Arc::new(Mutex::new(answer));
-        let log = Arc::clone(&heard);
+        let log = Arc::clone(&requests);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, Arc::clone(&answer), Arc::clone(&log)));
             }
         });
-        Self { address, heard }
+        Self { address, requests }
     }
 
-    pub(crate) fn heard(&self) -> Vec<Request> {
-        self.heard.lock().expect("no test panics in it").clone()
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("no test panics in it").clone()
     }
 }
 
@@ -161,7 +161,7 @@ fn decoded(path: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// How a test reaches its servers: without patience.
+/// A connection with short time-outs.
 pub(crate) fn connection(addresses: &[&str], token: Option<&str>) -> Connection {
     Connection {
         addresses: addresses.iter().map(|a| (*a).to_owned()).collect(),
@@ -186,7 +186,7 @@ pub(crate) fn consul(addresses: &[&str], token: Option<&str>) -> consul::Client 
     consul::Client::new(&connection(addresses, token), Arc::new(NoStore)).expect("there is nothing wrong with it")
 }
 
-/// Whether a look was in vain because the system is away, and not for another reason.
+/// Whether a look failed because the system does not answer, and not for another reason.
 pub(crate) fn is_away<T>(look: &Result<T, Unseen>) -> bool {
     matches!(look, Err(Unseen::Away(_)))
 }

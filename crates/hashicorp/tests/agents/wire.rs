@@ -1,4 +1,4 @@
-//! Whatever a broken network or a wrong server answers, it is never taken for an answer.
+//! The answers of a broken network or a wrong server are never taken for answers of Nomad or Consul.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ fn instance() -> InstanceId {
 
 type Wrong = (&'static str, fn() -> Reply);
 
-/// Each way to go wrong, by name.
+/// Every kind of wrong answer, by name.
 const WRONG: &[Wrong] = &[
     ("reset", || Reply::Reset),
     ("silence", || Reply::Silence),
@@ -48,7 +48,7 @@ const WRONG: &[Wrong] = &[
 ];
 
 #[tokio::test]
-async fn no_wrong_answer_is_a_node_that_is_not_there_or_has_nothing() {
+async fn a_wrong_answer_is_never_a_missing_or_an_empty_node() {
     for (name, wrong) in WRONG {
         let server = Server::start(move |_| wrong()).await;
         let began = Instant::now();
@@ -59,10 +59,10 @@ async fn no_wrong_answer_is_a_node_that_is_not_there_or_has_nothing() {
 }
 
 #[tokio::test]
-async fn no_wrong_answer_is_a_node_without_registrations() {
+async fn a_wrong_answer_is_never_a_node_without_registrations() {
     for (name, wrong) in WRONG {
         if *name == "too large" || *name == "two answers in one" {
-            continue; // As for Nomad: the same client.
+            continue; // The same HTTP client as for Nomad, tested above.
         }
         let server = Server::start(move |_| wrong()).await;
         let look = server::consul(&[&server.address], Some("t")).look("ip-10-0-0-1").await;
@@ -71,7 +71,7 @@ async fn no_wrong_answer_is_a_node_without_registrations() {
 }
 
 #[tokio::test]
-async fn a_wrong_answer_to_a_write_may_have_worked() {
+async fn after_a_wrong_answer_the_write_may_have_succeeded() {
     for (name, wrong) in WRONG {
         if *name == "not found by a proxy" || *name == "null" {
             continue;
@@ -79,7 +79,7 @@ async fn a_wrong_answer_to_a_write_may_have_worked() {
         let server = Server::start(move |_| wrong()).await;
         let answer = server::nomad(&[&server.address], None).make_ineligible(NodeId(1)).await;
         assert!(matches!(answer, Err(Refusal::Away(_))), "{name}: {answer:?}");
-        assert_eq!(server.heard().len(), 1, "{name}: a write that may have worked is not sent twice");
+        assert_eq!(server.requests().len(), 1, "{name}: a write that may have succeeded is not sent twice");
     }
 }
 
@@ -90,8 +90,8 @@ async fn a_redirect_is_not_followed_and_does_not_get_the_token() {
     let server = Server::start(move |_| Reply::text(307, "moved").with("Location", &target)).await;
     let look = server::nomad(&[&server.address], Some("canary")).look(instance(), None).await;
     assert!(is_away(&look), "{look:?}");
-    assert_eq!(thief.heard().len(), 0);
-    assert_eq!(server.heard()[0].headers.get("x-nomad-token").map(String::as_str), Some("canary"));
+    assert_eq!(thief.requests().len(), 0);
+    assert_eq!(server.requests()[0].headers.get("x-nomad-token").map(String::as_str), Some("canary"));
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_token_is_in_no_error() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn refusals_are_distinguished() {
     let cases: &[(u16, &str, Unseen)] = &[
         (403, "Permission denied", Unseen::Denied("Permission denied".into())),
         (429, "Your IP is issuing too many concurrent connections", Unseen::Throttled),
@@ -116,7 +116,7 @@ async fn refusals_are_told_apart() {
 }
 
 #[tokio::test]
-async fn the_second_address_is_asked_when_the_first_is_dead_and_stays_the_one_that_is_asked() {
+async fn the_second_address_is_used_when_the_first_fails_and_stays_in_use() {
     let dead = Server::start(|_| Reply::text(500, "rpc error: EOF")).await;
     let alive = Server::start(|_| Reply::json("[]")).await;
     let client = server::nomad(&["http://127.0.0.1:1", &dead.address, &alive.address], None);
@@ -124,24 +124,24 @@ async fn the_second_address_is_asked_when_the_first_is_dead_and_stays_the_one_th
         let look = client.look(instance(), None).await.expect("one of them is alive");
         assert!(look.nodes.is_empty());
     }
-    assert_eq!(dead.heard().len(), 1);
-    assert_eq!(alive.heard().len(), 6, "each look asks twice: by instance id, then by other means");
+    assert_eq!(dead.requests().len(), 1);
+    assert_eq!(alive.requests().len(), 6, "each look makes two requests: by instance id, then by other means");
 }
 
 #[tokio::test]
-async fn a_write_goes_to_a_second_address_only_if_the_first_cannot_have_got_it() {
+async fn a_write_goes_to_a_second_address_only_if_the_first_cannot_have_received_it() {
     let silent = Server::start(|_| Reply::Silence).await;
     let alive = Server::start(|_| Reply::json(r#"{"Index":7}"#)).await;
     let client = server::nomad(&["http://127.0.0.1:1", &alive.address], None);
     assert_eq!(client.make_ineligible(NodeId(1)).await, Ok(()));
     let client = server::nomad(&[&silent.address, &alive.address], None);
     assert!(matches!(client.make_ineligible(NodeId(1)).await, Err(Refusal::Away(_))));
-    assert_eq!(alive.heard().len(), 1);
-    assert_eq!(client.make_ineligible(NodeId(1)).await, Ok(()), "the next write goes to the one that was not silent");
+    assert_eq!(alive.requests().len(), 1);
+    assert_eq!(client.make_ineligible(NodeId(1)).await, Ok(()), "the next write goes to the address that was not silent");
 }
 
 #[tokio::test]
-async fn a_connection_that_broke_while_it_was_idle_does_not_make_a_look_fail() {
+async fn a_look_does_not_fail_because_an_idle_connection_broke() {
     let mut turn = 0;
     let server = Server::start(move |_| {
         turn += 1;
@@ -153,7 +153,7 @@ async fn a_connection_that_broke_while_it_was_idle_does_not_make_a_look_fail() {
 }
 
 #[tokio::test]
-async fn a_rotated_token_is_read_again_only_after_a_while() {
+async fn a_denied_token_is_read_again_only_after_a_while() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), "old\n").expect("it is ours");
     let server = Server::start(|r| match r.headers.get("x-consul-token").map(String::as_str) {
@@ -171,10 +171,10 @@ async fn a_rotated_token_is_read_again_only_after_a_while() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(30)).await;
     tokio::time::resume();
-    let before = server.heard().len();
+    let before = server.requests().len();
     assert!(client.look("n").await.is_ok_and(|seen| seen.services.is_empty()));
     let refused = |r: &&super::server::Request| r.headers.get("x-consul-token").map(String::as_str) == Some("old");
-    assert!(server.heard()[before..].iter().filter(refused).count() <= 2, "services and checks are asked for at once");
+    assert!(server.requests()[before..].iter().filter(refused).count() <= 2, "services and checks are requested concurrently");
 }
 
 #[tokio::test]
@@ -186,13 +186,13 @@ async fn a_missing_certificate_is_an_error_at_the_start() {
 }
 
 #[tokio::test]
-async fn many_that_ask_at_once_do_so_on_few_connections_and_none_waits_for_ever() {
+async fn many_concurrent_looks_use_few_connections_and_none_waits_forever() {
     let server = Server::start(|_| Reply::Silence).await;
     let nomad = server::nomad(&[&server.address], None);
     let began = Instant::now();
     let looks = futures_util::future::join_all((0..200).map(|_| nomad.look(instance(), None))).await;
     assert!(looks.iter().all(is_away));
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    // Nomad lets 100 connections in from one address, and blocking queries have some of them.
-    assert!(server.heard().len() <= 2 * 32, "{}", server.heard().len());
+    // Nomad accepts 100 connections from one address, and blocking queries use some of them.
+    assert!(server.requests().len() <= 2 * 32, "{}", server.requests().len());
 }

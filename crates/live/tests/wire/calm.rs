@@ -1,4 +1,4 @@
-//! One departure at a time, nothing going wrong: every sort of target group, discovery and token.
+//! One departure at a time without faults: every kind of target group, discovery and token.
 
 use decamp_core::decide::Provider;
 use decamp_sandbox::Options;
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::rig::{Rig, quick};
 
-/// The settings of the cluster, and of decamp beside the usual ones.
+/// A name, the options of the sandbox, and additional settings of decamp.
 type Case = (&'static str, Options, Vec<(&'static str, &'static str)>);
 
 fn cases() -> Vec<Case> {
@@ -34,7 +34,7 @@ async fn every_calm_departure_loses_nothing_and_stays_within_its_calls() {
         let rig = Rig::with(&options, &settings).await;
         let instance = rig.sandbox.instances[0];
         let story = if options.attached + options.named == 0 {
-            // Nobody sends anything then; it still has to depart.
+            // Without target groups no client sends requests. The instance still has to depart.
             let (outcome, story) = rig.depart(instance).await;
             assert_eq!(outcome.word(), "departed", "{what}\n{story}");
             story
@@ -55,7 +55,7 @@ async fn every_calm_departure_loses_nothing_and_stays_within_its_calls() {
 async fn instances_leave_one_after_another_while_replacements_come() {
     let rig = Rig::start(&Options { replacements: true, ..quick() }).await;
     rig.departs_without_loss("the first", rig.sandbox.instances[0]).await;
-    // As an instance refresh would: the next one only when the replacement serves.
+    // As in an instance refresh, the next one leaves when the replacement serves.
     rig.routes_to(3).await;
     rig.departs_without_loss("the second", rig.sandbox.instances[1]).await;
 }

@@ -1,4 +1,4 @@
-//! Departures while something is wrong on the wire to one system: none may lose a request, none may take a lie for an end.
+//! Departures with faults on the wire to one system. None may lose a request or take a wrong answer for the end.
 
 use decamp_core::decide::Outcome;
 use decamp_sandbox::wire::{FaultPlan, Rule, Side, WireFault};
@@ -22,10 +22,10 @@ const FAULTS: [WireFault; 13] = [
     WireFault::Throttled,
 ];
 
-/// How many requests of that side may be met: every wire is well again some time, and pauses after failures grow.
+/// The most requests that meet a fault: every fault ends at some time, and pauses after failures grow.
 const MOST: u32 = 15;
 
-/// Some meet their faults at once, others when the drain or the last looks are under way.
+/// Some departures meet their faults at once, others during the drain or the last looks.
 async fn under(side: Side, fault: WireFault, seed: u64) {
     let what = format!("{fault:?} at {side:?}");
     let rig = Rig::start(&quick()).await;
@@ -33,8 +33,8 @@ async fn under(side: Side, fault: WireFault, seed: u64) {
     let rule = Rule { side: Some(side), skip, one_in: 3, ..Rule::next(MOST, "", fault) };
     rig.sandbox.shared.set_faults(FaultPlan::new(vec![rule], seed));
     let (outcome, story) = rig.leaves_without_loss(&what, rig.sandbox.instances[0]).await;
-    // Where Consul could not be seen while services stopped, the outcome names that time.
-    let named = side == Side::Consul && matches!(outcome, Outcome::Unconfirmed { unseen: Some(_) });
+    // If Consul could not be read while services stopped, the outcome says so.
+    let named = side == Side::Consul && matches!(outcome, Outcome::Unconfirmed { unseen: Some(_), .. });
     assert!(named || outcome == Outcome::Departed { waiting_for: None }, "{what}: {outcome:?}\n{story}");
     println!("{what}: {:?}, {} calls of AWS", story.lasted, rig.calls());
 }

@@ -1,7 +1,8 @@
-//! Whole departures by the real adapters against the simulated world behind HTTP, in real time: calm, under faults, and a hundred at once.
+//! Whole departures with the real adapters against the simulated systems behind HTTP, in real time: calm, with faults, and a
+//! hundred at once.
 
 mod calm;
-mod crowd;
+mod concurrent;
 mod faults;
 mod readers;
 mod rig;

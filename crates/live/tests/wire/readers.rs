@@ -1,11 +1,12 @@
-//! One world read twice, by the live adapters over the wire and by the simulator straight from the models: both must see the same.
+//! Reads one world twice, with the live adapters over the wire and by the simulator directly from the models. Both must see the
+//! same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, Cause, Departure, Group, LifecycleAction, Node, Nomad, Part, Provider, Registration, Registrations, Showing,
-    Snapshot,
+    Allocation, Cause, Departure, Group, GroupToRead, LifecycleAction, Node, Nomad, Part, Provider, Registration, Registrations,
+    Showing, Snapshot,
 };
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -20,9 +21,13 @@ use futures_util::future::{Either, join, select};
 use super::rig::{Rig, quick};
 
 fn parts(rig: &Rig) -> Vec<Part> {
-    let groups = rig.sandbox.shared.look(|stage| stage.aws().1.arns().map(|arn| (arn.clone(), arn_is_attached(arn))).collect());
+    let groups = rig.sandbox.shared.look(|stage| stage.aws().1.arns().map(to_read).collect());
     let targets = Part::TargetGroups { groups, attributes_again: true };
     vec![Part::Lifecycle, Part::Group { with_activity: true }, targets, Part::Nomad, Part::Consul, Part::NomadServices]
+}
+
+fn to_read(arn: &TargetGroupArn) -> GroupToRead {
+    GroupToRead { arn: arn.clone(), attached: arn_is_attached(arn) }
 }
 
 /// Attached groups come from the group's own settings, the others from the hook's metadata.
@@ -36,13 +41,14 @@ fn sorted(seen: Registrations) -> Registrations {
     Registrations { services: services.into(), ..seen }
 }
 
-/// AWS tells whole seconds.
+/// AWS has whole seconds.
 fn in_seconds(group: Group) -> Group {
     Group { activity_began: group.activity_began.map(|at| Time(at.0 / 1000 * 1000)), ..group }
 }
 
-/// The adapters keep of what has ended no configuration, by which an ingress is known: thousands of such allocations may be listed.
-fn without_what_has_ended(mut nomad: Nomad) -> Nomad {
+/// The adapters do not keep the configuration of ended allocations, by which an ingress is recognized, because thousands of them
+/// may be listed.
+fn without_ingress_of_ended(mut nomad: Nomad) -> Nomad {
     for node in &mut nomad.nodes {
         let lean = |allocation: &Allocation| {
             let mut lean = allocation.clone();
@@ -56,7 +62,7 @@ fn without_what_has_ended(mut nomad: Nomad) -> Nomad {
     nomad
 }
 
-/// As the simulator's worker reads it.
+/// Reads the world as the simulator's worker does.
 fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     rig.sandbox.shared.look(|stage| {
         let (asg, elb) = stage.aws();
@@ -78,7 +84,7 @@ fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
         let consul = cluster.consul.look(agent, &ConsulToken::Full, consul::Read::Default).expect("there is a leader").body;
         let services =
             cluster.nomad.registrations(ids[0], &Token::AclsOff, nomad::Read::Default).expect("there is a leader").body;
-        seen.push(Showing::Nomad(Ok(without_what_has_ended(Nomad { nodes, set_aside: Vec::new() }))));
+        seen.push(Showing::Nomad(Ok(without_ingress_of_ended(Nomad { nodes, set_aside: Vec::new() }))));
         seen.push(Showing::Consul(Ok(sorted(consul))));
         seen.push(Showing::NomadServices(Ok(sorted(services))));
         seen
@@ -91,7 +97,7 @@ async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     let seen = rig.live.look(&departure, &Snapshot::begin(departure.instance, rig.live.now()), &parts(rig)).await;
     let tidy = |showing| match showing {
         Showing::Group(look) => Showing::Group(look.map(in_seconds)),
-        Showing::Nomad(look) => Showing::Nomad(look.map(without_what_has_ended)),
+        Showing::Nomad(look) => Showing::Nomad(look.map(without_ingress_of_ended)),
         Showing::Consul(look) => Showing::Consul(look.map(sorted)),
         Showing::NomadServices(look) => Showing::NomadServices(look.map(sorted)),
         other => other,
@@ -99,7 +105,7 @@ async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
     seen.into_iter().map(tidy).collect()
 }
 
-/// Reads both ways. Whether nothing changed meanwhile, so that they compare.
+/// Reads both ways and compares. Returns `false` if the world changed meanwhile.
 async fn compare(rig: &Rig, instance: InstanceId) -> bool {
     let before = by_the_simulator(rig, instance);
     let read = over_the_wire(rig, instance).await;
@@ -121,7 +127,7 @@ async fn differ_nowhere(options: Options) {
         loop {
             let round = compare(&rig, instance).await;
             compared.set(compared.get() + u32::from(round));
-            // Not in step with anything that the world does by itself.
+            // An interval that is not in step with the simulated systems.
             tokio::time::sleep(Duration::from_millis(137)).await;
         }
     };

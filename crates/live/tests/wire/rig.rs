@@ -1,4 +1,4 @@
-//! A sandbox with decamp's adapters before it, and one departure out of it from beginning to end.
+//! A sandbox with decamp's adapters, to run departures from beginning to end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,21 @@ use decamp_sandbox::{ASG, Options, Sandbox};
 use decamp_sim::auto_scaling::LifecycleEvent;
 use serde_json::Value;
 
-/// A sandbox and whoever walks instances out of it.
+/// A sandbox and the adapters that run departures in it.
 pub(crate) struct Rig {
     pub(crate) sandbox: Sandbox,
     pub(crate) live: Live,
     pub(crate) settings: Settings,
 }
 
-/// Delays of seconds, so that a whole departure takes some ten of them.
+/// Short delays, so that a whole departure takes about ten seconds.
 pub(crate) fn quick() -> Options {
     Options {
         delay: Duration::from_secs(3),
         lag: Duration::from_secs(1),
         shutdown_delay: Duration::from_secs(3),
         longest_request: Duration::from_millis(700),
-        // The shortest that AWS takes: a departure of more than 10 s must keep it alive.
+        // The shortest time-out that AWS allows. A departure of more than 10 s must send heartbeats.
         heartbeat_timeout: Duration::from_secs(30),
         replacements: false,
         ..Options::default()
@@ -40,7 +40,7 @@ impl Rig {
         Self::with(options, &[]).await
     }
 
-    /// With these settings beside those that point to the sandbox.
+    /// Starts a sandbox, with these settings in addition to those that point to it.
     pub(crate) async fn with(options: &Options, more: &[(&'static str, &str)]) -> Self {
         let sandbox = decamp_sandbox::serve(options).await.expect("loopback is there");
         let mut all = sandbox.variables();
@@ -79,7 +79,7 @@ impl Rig {
         }
     }
 
-    /// Begins a termination and walks the instance out. What came of it, and the lines of what was decided.
+    /// Begins a termination and runs the departure. Returns the outcome and the lines of its decisions.
     pub(crate) async fn depart(&self, instance: InstanceId) -> (Outcome, Story) {
         self.terminate(instance);
         let event = self.event(instance).await;
@@ -98,7 +98,7 @@ impl Rig {
         }
     }
 
-    /// Waits until the machine of this instance is off, and everything that it held with it.
+    /// Waits until the machine of this instance is off.
     pub(crate) async fn machine_is_off(&self, instance: InstanceId) {
         self.sandbox.machine_is_off(instance).await;
     }
@@ -118,7 +118,7 @@ impl Rig {
         }
     }
 
-    /// The requests that were sent and that failed, and why.
+    /// The number of requests that were sent, and the failed ones with their causes.
     pub(crate) fn requests(&self) -> (u64, Value) {
         let more = self.sandbox.shared.look(|stage| stage.more());
         let requests = &more["requests"];
@@ -130,14 +130,14 @@ impl Rig {
         self.live.calls().total() - self.live.calls().of("RecordLifecycleActionHeartbeat")
     }
 
-    /// Departs an instance, and asserts that it went as it should: departed, off, and no request failed.
+    /// Runs a departure and asserts the outcome `departed`, a machine that is off, and no failed request.
     pub(crate) async fn departs_without_loss(&self, what: &str, instance: InstanceId) -> Story {
         let (outcome, story) = self.leaves_without_loss(what, instance).await;
         assert_eq!(outcome, Outcome::Departed { waiting_for: None }, "{what}\n{story}");
         story
     }
 
-    /// The same, whatever the outcome is called.
+    /// Runs a departure and asserts a machine that is off and no failed request, whatever the outcome.
     pub(crate) async fn leaves_without_loss(&self, what: &str, instance: InstanceId) -> (Outcome, Story) {
         let (outcome, story) = self.depart(instance).await;
         self.machine_is_off(instance).await;
@@ -148,7 +148,7 @@ impl Rig {
     }
 }
 
-/// What was decided and done, a line each.
+/// The decisions and writes of a departure, one line each.
 pub(crate) struct Story {
     began: Time,
     /// From the event to the last decision.

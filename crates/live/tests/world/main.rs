@@ -1,4 +1,4 @@
-//! The world as the rules see it: every part is answered for, a pause lasts, and secrets are in no log.
+//! Tests of the real `World`: every look is answered, a pause lasts, and no secret is in a log.
 
 #[expect(dead_code, reason = "the adapters' own tests use the rest")]
 #[path = "../../../aws/src/tests/wire.rs"]
@@ -16,7 +16,7 @@ use self::wire::{Answer, Call, Server, departure, group, instance, row, some_gro
 use decamp_aws::aws;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    ActionRef, Effect, Lifecycle, LifecycleResult, Part, Refusal, Showing, Snapshot, Target, TargetHealth, Unseen,
+    ActionRef, Effect, GroupToRead, Lifecycle, LifecycleResult, Part, Refusal, Showing, Snapshot, Target, TargetHealth, Unseen,
 };
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -25,7 +25,7 @@ use decamp_live::Live;
 
 const TOKEN: &str = "87654321-4321-4321-4321-210987654321";
 
-/// AWS answers; Nomad and Consul are not there.
+/// A world in which AWS answers, and Nomad and Consul are unreachable.
 async fn live(server: &Server) -> Live {
     let get = |name: &str| match name {
         "NOMAD_ADDR" | "CONSUL_HTTP_ADDR" => Some("http://127.0.0.1:9".to_owned()),
@@ -50,10 +50,11 @@ fn answer(call: &Call) -> Answer {
 }
 
 #[tokio::test]
-async fn every_part_that_is_asked_for_is_answered_for() {
+async fn every_requested_part_is_answered() {
     let server = Server::start(answer).await;
     let live = live(&server).await;
-    let groups = vec![(group("web-a"), false), (group("gone"), true)];
+    let to_read = |name, attached| GroupToRead { arn: group(name), attached };
+    let groups = vec![to_read("web-a", false), to_read("gone", true)];
     let parts = [
         Part::Lifecycle,
         Part::TargetGroups { groups, attributes_again: false },
@@ -72,13 +73,13 @@ async fn every_part_that_is_asked_for_is_answered_for() {
             Showing::NomadSight(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Showing::Addresses(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Showing::Consul(look) | Showing::NomadServices(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
-            Showing::Group(_) | Showing::Scan(_) => panic!("nobody asked for it"),
+            Showing::Group(_) | Showing::Scan(_) => panic!("it was not requested"),
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_lasts_until_its_end_where_nothing_can_be_watched() {
+async fn a_pause_lasts_until_its_end_if_nothing_can_be_watched() {
     let live = live(&Server::start(answer).await).await;
     let (began, until) = (Instant::now(), live.now() + Duration::from_secs(300));
     let watch = [Part::Lifecycle, Part::Nomad, Part::Consul];
@@ -87,7 +88,7 @@ async fn a_pause_lasts_until_its_end_where_nothing_can_be_watched() {
     let lasted = began.elapsed();
     assert!(Duration::from_secs(300) <= lasted && lasted < Duration::from_secs(301), "{lasted:?}");
     live.pause(&departure(1), &Snapshot::begin(instance(1), live.now()), Time(0), &watch).await;
-    assert!(began.elapsed() < Duration::from_secs(301), "what has passed is not waited for");
+    assert!(began.elapsed() < Duration::from_secs(301), "a time that has passed is not waited for");
 }
 
 /// Keeps every line that any crate writes, down to DEBUG.

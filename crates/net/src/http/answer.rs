@@ -1,5 +1,5 @@
-//! An answer: its headers, and its body whole or passed on as it arrives. One that is cut short or not JSON is a failure, never an
-//! empty answer.
+//! An answer: its headers, and its body, kept whole or passed on as it arrives. A body that is cut short or not JSON is a failure,
+//! never an empty answer.
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde::de::DeserializeOwned;
@@ -8,7 +8,7 @@ use super::failure::{Failure, plain_text};
 use decamp_config::Secret;
 use decamp_core::time::Time;
 
-/// What is read of a refusal: servers say what is wrong in a line.
+/// How much of a refusal is read. Servers say what is wrong in a line.
 const LARGEST_REFUSAL: usize = 64 * 1024;
 
 /// A successful answer.
@@ -19,36 +19,36 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads a response to its end, and refuses what is not a successful answer of an API, or longer than `largest` bytes.
+    /// Reads a response to its end. Refuses one that is not a successful answer of an API, or longer than `largest` bytes.
     ///
     /// # Errors
     ///
-    /// Why it is no answer.
+    /// Returns why it is not a valid answer.
     pub async fn read(response: reqwest::Response, largest: usize, token: Option<&Secret>) -> Result<Self, Failure> {
         let mut body = Whole { largest, body: Vec::new() };
-        let headers = pour(response, &mut body, token).await?;
+        let headers = stream_body(response, &mut body, token).await?;
         Ok(Self { headers, body: body.body })
     }
 
-    /// As `read`, but the body goes to `sink` piece by piece: what it makes of it is all that is held.
+    /// As `read`, but the body goes to `sink` piece by piece and is not kept.
     ///
     /// # Errors
     ///
-    /// Why it is no answer, or what the sink refused.
+    /// Returns why it is not a valid answer, or the sink's error.
     pub(super) async fn pass_on(
         response: reqwest::Response,
         sink: &mut dyn Sink,
         token: Option<&Secret>,
     ) -> Result<Self, Failure> {
-        let headers = pour(response, sink, token).await?;
+        let headers = stream_body(response, sink, token).await?;
         Ok(Self { headers, body: Vec::new() })
     }
 
-    /// The body.
+    /// Parses the body.
     ///
     /// # Errors
     ///
-    /// If it is not what was expected. `null` is only what was expected where `T` says so.
+    /// Returns an error if the body is not a `T`. `null` is accepted only if `T` allows it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         read_json(&self.body)
     }
@@ -59,7 +59,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A header that is a number.
+    /// A header as a number.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u64> {
         self.header(name)?.parse().ok()
@@ -74,27 +74,27 @@ impl Answer {
     }
 }
 
-/// What takes a body in as it arrives.
+/// Receives a body as it arrives.
 pub trait Sink: Send {
-    /// A body begins, perhaps anew: a request that failed on its way is sent to another address.
+    /// A body begins, or begins again after a request failed halfway and was sent to another address.
     fn begin(&mut self);
 
-    /// The next bytes of it.
+    /// Receives the next bytes.
     ///
     /// # Errors
     ///
-    /// If no more of it is wanted.
+    /// Returns an error if the rest is not needed.
     fn take(&mut self, piece: &[u8]) -> Result<(), Failure>;
 
-    /// It is over.
+    /// The body has ended.
     ///
     /// # Errors
     ///
-    /// If it is not whole.
+    /// Returns an error if the body is incomplete.
     fn end(&mut self) -> Result<(), Failure>;
 }
 
-/// Keeps all of a body, up to a bound.
+/// Keeps a whole body, up to a limit.
 struct Whole {
     largest: usize,
     body: Vec<u8>,
@@ -118,12 +118,12 @@ impl Sink for Whole {
     }
 }
 
-/// Passes a successful answer's body on, and reads the text of any other.
-async fn pour(mut response: reqwest::Response, sink: &mut dyn Sink, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
+/// Passes a successful answer's body on, and reads the text of any other answer.
+async fn stream_body(mut response: reqwest::Response, sink: &mut dyn Sink, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
     let status = response.status();
     if !status.is_success() {
         let mut text = Vec::new();
-        // A refusal is a refusal, whether or not all of its text arrived.
+        // A refusal counts even if its text did not arrive completely.
         while let Ok(Some(chunk)) = response.chunk().await {
             text.extend_from_slice(&chunk[..chunk.len().min(LARGEST_REFUSAL - text.len())]);
             if LARGEST_REFUSAL <= text.len() {
@@ -145,11 +145,11 @@ async fn pour(mut response: reqwest::Response, sink: &mut dyn Sink, token: Optio
     Ok(headers)
 }
 
-/// Reads JSON. What is refused is named by its place, never by its content: an answer may hold anything, of any length.
+/// Parses JSON. An error names the place, never the content, which may be anything of any length.
 ///
 /// # Errors
 ///
-/// If it is not what was expected.
+/// Returns an error if it is not a `T`.
 pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|why| {
         let (what, line, column) = (why.classify(), why.line(), why.column());

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, in the words of the rules: unseen for a look, a refusal for a write.
+//! The ways in which a request can fail, and what they mean for the rules: `Unseen` for a look, `Refusal` for a write.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,51 +7,51 @@ use reqwest::Method;
 
 use decamp_core::decide::{Refusal, Unseen};
 
-/// How much of a server's text is repeated: enough for a sentence.
+/// The longest text of a server that is shown: enough for a sentence.
 const LONGEST_TEXT: usize = 200;
 
-/// No token is shorter than this; Nomad's and Consul's are UUIDs or longer.
+/// The shortest token. Nomad's and Consul's are UUIDs or longer.
 const SHORTEST_TOKEN: usize = 8;
 
-/// Why a request has no answer.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// There is no token, or no certificate, to send it with.
     NoToken(Unseen),
-    /// No connection was made: the server certainly did not get it.
+    /// No connection was made. The server certainly did not receive the request.
     NotSent(Arc<str>),
-    /// The connection broke, or the time was up: whether the server got it is not known.
+    /// The connection broke, or the time was up. The server may have received the request.
     NoAnswer(Arc<str>),
-    /// It was answered with something that no Nomad or Consul answers.
+    /// The answer is not one that Nomad or Consul give.
     Nonsense(Arc<str>),
-    /// The answer is longer than what is read of one.
+    /// The answer is too long.
     TooLarge(Arc<str>),
-    /// It was refused.
+    /// The server refused the request.
     Status {
         /// The HTTP status.
         status: u16,
-        /// What the server says, trimmed.
+        /// The server's text, trimmed.
         text: Arc<str>,
     },
 }
 
-/// What a request that was not answered in time is called.
+/// The text for a request that was not answered in time.
 const LATE: &str = "no answer in time";
 
 impl Failure {
-    /// An answer of more than so many bytes.
+    /// An answer of more than this many bytes.
     #[must_use]
     pub fn too_large(largest: usize) -> Self {
         Self::TooLarge(format!("an answer of more than {largest} bytes").into())
     }
 
-    /// Whether the time was up before all of the answer was there.
+    /// Whether the time was up before the whole answer had arrived.
     #[must_use]
     pub fn is_late(&self) -> bool {
         matches!(self, Self::NoAnswer(why) if why.ends_with(LATE))
     }
 
-    /// Asks an error of the HTTP library whether the request left us.
+    /// Converts an error of the HTTP library, by whether the request may have reached the server.
     pub fn of(why: reqwest::Error) -> Self {
         let why = why.without_url();
         let mut cause: &dyn Error = &why;
@@ -62,22 +62,22 @@ impl Failure {
         if why.is_connect() || why.is_builder() { Self::NotSent(text) } else { Self::NoAnswer(text) }
     }
 
-    /// Says which request it was, except where the server's own words say it all.
+    /// Adds the method and the address, except to a server's own message.
     pub fn at(self, method: &Method, address: &str, path: &str) -> Self {
-        let told = |why: Arc<str>| format!("{method} {address}{path}: {why}").into();
+        let with_request = |why: Arc<str>| format!("{method} {address}{path}: {why}").into();
         match self {
-            Self::NotSent(why) => Self::NotSent(told(why)),
-            Self::NoAnswer(why) => Self::NoAnswer(told(why)),
-            Self::Nonsense(why) => Self::Nonsense(told(why)),
-            Self::TooLarge(why) => Self::TooLarge(told(why)),
+            Self::NotSent(why) => Self::NotSent(with_request(why)),
+            Self::NoAnswer(why) => Self::NoAnswer(with_request(why)),
+            Self::Nonsense(why) => Self::Nonsense(with_request(why)),
+            Self::TooLarge(why) => Self::TooLarge(with_request(why)),
             Self::NoToken(_) | Self::Status { .. } => self,
         }
     }
 
-    /// Whether TLS is what failed: a certificate that one side does not believe (any more).
+    /// Whether TLS failed, because one side does not accept the other's certificate (any more).
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        // An alert about a certificate comes before a request is taken; other alerts may come at any time.
+        // An alert about a certificate comes before the server processes a request. Other alerts may come at any time.
         let about = ["BadCertificate", "Certificate", "UnknownCA", "UnsupportedCertificate", "AccessDenied", "HandshakeFailure"];
         let refused = |why: &str| {
             let (_, alert) = why.split_once("received fatal alert: ")?;
@@ -89,17 +89,17 @@ impl Failure {
         }
     }
 
-    /// Whether another address may fare better.
+    /// Whether another address may succeed.
     pub fn is_address(&self) -> bool {
         match self {
-            // The others hold as much.
+            // The other addresses would answer the same.
             Self::NoToken(_) | Self::TooLarge(_) => false,
             Self::NotSent(_) | Self::NoAnswer(_) | Self::Nonsense(_) => true,
             Self::Status { status, .. } => !self.is_denial() && (*status == 429 || 500 <= *status),
         }
     }
 
-    /// Whether the token is what is wrong. Nomad answers 500 to a token that has expired or is not one (facts/nomad.md 11.5).
+    /// Whether the token was refused. Nomad answers 500 to a token that has expired or is not one (facts/nomad.md 11.5).
     #[must_use]
     pub fn is_denial(&self) -> bool {
         match self {
@@ -114,13 +114,13 @@ impl Failure {
         }
     }
 
-    /// Whether the server says that what was asked for is not there: its words, not the status alone, which any proxy can give.
+    /// Whether the server says that the node does not exist. Its text decides, because any proxy can answer with the same status.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 500, text } if text.contains("node not found"))
     }
 
-    /// For a look.
+    /// The failure of a look.
     #[must_use]
     pub fn unseen(self) -> Unseen {
         match self {
@@ -133,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// For a write.
+    /// The failure of a write.
     #[must_use]
     pub fn refusal(self) -> Refusal {
         if self.is_missing() {
@@ -153,12 +153,12 @@ impl Failure {
     }
 }
 
-/// A server's text as it may be shown: short, on one line, without control characters, and without the secrets if it repeats them.
+/// A server's text, safe to show: short, on one line, without control characters, and without the secrets in case it repeats them.
 pub fn plain_text<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> Arc<str> {
-    // A token may straddle the end of what is kept: it is taken out before the text is cut.
+    // A token may extend over the end of the text, so it is removed before the text is cut.
     let far = &body[..body.len().min(LONGEST_TEXT * 8)];
     let mut text = String::from_utf8_lossy(far).into_owned();
-    // What is shorter is no token, and might stand in any word.
+    // Shorter texts are no tokens and might be part of any word.
     for secret in secrets.into_iter().filter(|secret| SHORTEST_TOKEN <= secret.len()) {
         text = text.replace(secret, "***");
     }

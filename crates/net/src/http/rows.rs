@@ -1,4 +1,4 @@
-//! A JSON list that is read row by row while it arrives, so that its length costs no memory.
+//! Reads a JSON list row by row while it arrives, so that a long list needs no memory.
 
 use std::marker::PhantomData;
 
@@ -7,19 +7,19 @@ use serde::de::DeserializeOwned;
 use super::answer::{Sink, read_json};
 use super::failure::Failure;
 
-/// No row is longer: Nomad itself refuses jobs of more than a few megabytes.
+/// The longest row. Nomad itself refuses jobs of more than a few megabytes.
 const LONGEST_ROW: usize = 8 * 1024 * 1024;
 
-/// Where in the list the reading stands.
+/// The position of the reader in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum Position {
     /// Before its `[`.
     Start,
     /// Before a row, or the end if there is none.
     First,
     /// Before a row.
     Row,
-    /// In a row, so many brackets deep.
+    /// In a row, at this depth of brackets.
     In(usize),
     /// After a row.
     Between,
@@ -27,10 +27,10 @@ enum At {
     End,
 }
 
-/// Reads a list of objects, and hands over each.
+/// Reads a list of objects, and passes each to a function.
 pub struct Rows<T, F> {
-    at: At,
-    /// In a string; and the last byte was a backslash there.
+    at: Position,
+    /// Whether the position is in a string, and whether the last byte there was a backslash.
     text: bool,
     escaped: bool,
     row: Vec<u8>,
@@ -41,16 +41,16 @@ pub struct Rows<T, F> {
 }
 
 impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Rows<T, F> {
-    /// Hands over each row of a list of at most `largest` bytes. `None` says that a list begins, perhaps anew.
+    /// Passes each row of a list of at most `largest` bytes to `each`. `None` says that a list begins, or begins again.
     pub fn new(largest: usize, each: F) -> Self {
-        Self { at: At::Start, text: false, escaped: false, row: Vec::new(), bytes: 0, largest, each, of: PhantomData }
+        Self { at: Position::Start, text: false, escaped: false, row: Vec::new(), bytes: 0, largest, each, of: PhantomData }
     }
 
-    fn nonsense(&self) -> Failure {
+    fn malformed(&self) -> Failure {
         Failure::Nonsense(format!("answered something that is no list of objects, after {} bytes", self.bytes).into())
     }
 
-    /// How many of these bytes belong to the row that was begun, and whether it ends with them.
+    /// How many of these bytes belong to the current row, and whether the row ends with them.
     fn rest_of_row(&mut self, piece: &[u8], mut depth: usize) -> (usize, bool) {
         for (place, byte) in piece.iter().enumerate() {
             if self.text {
@@ -72,16 +72,16 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Row
                 return (place + 1, true);
             }
         }
-        self.at = At::In(depth);
+        self.at = Position::In(depth);
         (piece.len(), false)
     }
 }
 
 impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sink for Rows<T, F> {
     fn begin(&mut self) {
-        (self.at, self.text, self.escaped, self.bytes) = (At::Start, false, false, 0);
+        (self.at, self.text, self.escaped, self.bytes) = (Position::Start, false, false, 0);
         self.row.clear();
-        // It only forgets what it took in of an answer that broke off.
+        // The function only discards the rows of an answer that broke off.
         let _ = (self.each)(None);
     }
 
@@ -91,7 +91,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
             return Err(Failure::too_large(self.largest));
         }
         while let Some(&byte) = piece.first() {
-            if let At::In(depth) = self.at {
+            if let Position::In(depth) = self.at {
                 let (length, ends) = self.rest_of_row(piece, depth);
                 if LONGEST_ROW < self.row.len() + length {
                     return Err(Failure::Nonsense(format!("listed a row of more than {LONGEST_ROW} bytes").into()));
@@ -99,7 +99,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
                 self.row.extend_from_slice(&piece[..length]);
                 piece = &piece[length..];
                 if ends {
-                    self.at = At::Between;
+                    self.at = Position::Between;
                     let row = read_json(&self.row)?;
                     self.row.clear();
                     (self.each)(Some(row))?;
@@ -108,15 +108,15 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
             }
             match (self.at, byte) {
                 (_, b' ' | b'\n' | b'\r' | b'\t') => {}
-                (At::Start, b'[') => self.at = At::First,
-                // The row's own bracket is read with it.
-                (At::First | At::Row, b'{') => {
-                    self.at = At::In(0);
+                (Position::Start, b'[') => self.at = Position::First,
+                // The row's opening bracket is read as part of the row.
+                (Position::First | Position::Row, b'{') => {
+                    self.at = Position::In(0);
                     continue;
                 }
-                (At::First | At::Between, b']') => self.at = At::End,
-                (At::Between, b',') => self.at = At::Row,
-                _ => return Err(self.nonsense()),
+                (Position::First | Position::Between, b']') => self.at = Position::End,
+                (Position::Between, b',') => self.at = Position::Row,
+                _ => return Err(self.malformed()),
             }
             piece = &piece[1..];
         }
@@ -124,7 +124,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
     }
 
     fn end(&mut self) -> Result<(), Failure> {
-        if self.at == At::End { Ok(()) } else { Err(self.nonsense()) }
+        if self.at == Position::End { Ok(()) } else { Err(self.malformed()) }
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// The rows of a text that arrives in pieces of so many bytes.
+    /// The rows of a text that arrives in pieces of `size` bytes.
     fn rows(text: &[u8], size: usize, largest: usize) -> Result<Vec<Value>, Failure> {
         let mut all = Vec::new();
         let mut reader = Rows::new(largest, |row: Option<Value>| {
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_list_is_none() {
+    fn an_incomplete_or_malformed_list_is_refused() {
         for text in ["", "null", "{}", "[", "[{}", "[{},", "[{},]", "[1]", "[{}]]", "[{}] {}", "[{\"a\"}]", "[{]}", "[,{}]"] {
             assert!(matches!(rows(text.as_bytes(), 3, 1_000), Err(Failure::Nonsense(_))), "{text}");
         }
     }
 
     #[test]
-    fn a_list_that_is_too_long_is_given_up() {
+    fn a_list_that_is_too_long_is_refused() {
         let list = Value::from(vec![json!({ "a": 1 }); 100]).to_string();
         assert!(matches!(rows(list.as_bytes(), 16, list.len() - 1), Err(Failure::TooLarge(_))));
         assert_eq!(rows(list.as_bytes(), 16, list.len()).map(|rows| rows.len()), Ok(100));

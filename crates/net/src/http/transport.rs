@@ -1,5 +1,5 @@
-//! The HTTP client of one system, made anew when its certificates change: rotated hourly or daily, they must not need a restart. They are in
-//! files, or kept in AWS and fetched with the first request.
+//! The HTTP client of one system. It is made again when its certificates change, because certificates that rotate hourly or daily
+//! must not need a restart. They are in files, or kept in AWS and fetched with the first request.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,30 +15,30 @@ use crate::tls::{self, Fetched};
 use decamp_config::{Connection, Proxy, Secret, Stored, StoredTls, Tls, TokenSource};
 use decamp_core::decide::Unseen;
 
-/// The files are looked at no more often than this.
-const LOOKED_AT: Duration = Duration::from_secs(1);
+/// The shortest time between two checks of the files.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// An idle connection is dropped after this: load balancers in between forget theirs after a minute.
+/// How long an idle connection is kept. Load balancers in between drop theirs after a minute.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Idle connections that are kept: enough for what departures ask between two blocking queries, while a thousand that have just ended
-/// one give theirs back.
+/// The most idle connections: enough for the requests between two blocking queries. A thousand departures that have just ended one
+/// close the rest.
 const MOST_IDLE: usize = 16;
 
-/// What tells whether a file has changed: its time and its length; `None` if it is not there.
+/// Shows whether a file has changed: its time and its length; `None` if it does not exist.
 type Stamp = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
 
-/// An HTTP client and the files that it was made of.
+/// An HTTP client, and the files that it was made from.
 #[derive(Debug)]
 pub(super) struct Transport {
     tls: Tls,
-    /// Whether any address is `https`: else no file is read at all.
+    /// Whether any address is `https`. If not, no file is read.
     secure: bool,
     proxy: Option<Proxy>,
     connect_timeout: Duration,
-    /// What is kept in AWS; `None` if nothing is.
+    /// The parts that are kept in AWS; `None` if there are none.
     kept: Option<Kept>,
-    /// `None` until what is kept in AWS was fetched.
+    /// `None` until the parts in AWS have been fetched.
     held: Mutex<Option<Held>>,
 }
 
@@ -47,12 +47,12 @@ struct Held {
     client: reqwest::Client,
     fetched: Fetched,
     stamp: Stamp,
-    looked: Instant,
-    /// When all was read again because TLS failed. A look at the files, which nearly every request makes, does not count.
+    checked: Instant,
+    /// When everything was last read again because TLS failed. The regular check of the files does not count.
     renewed: Option<Instant>,
 }
 
-/// The parts that are kept in AWS, each fetched and fetched again as a token is.
+/// The parts that are kept in AWS. Each is fetched, and fetched again, like a token.
 #[derive(Debug)]
 struct Kept {
     ca: Option<(Stored, Token)>,
@@ -73,7 +73,7 @@ impl Kept {
         Ok(Fetched { ca: part(&self.ca).await?, certificate: part(&self.certificate).await?, key: part(&self.key).await? })
     }
 
-    /// What is kept by now, where it is other than what was fetched before.
+    /// The current parts, fetched again where they may have changed.
     async fn instead_of(&self, before: &Fetched) -> Fetched {
         Fetched {
             ca: newer(&self.ca, &before.ca).await,
@@ -97,7 +97,7 @@ async fn newer(part: &Option<(Stored, Token)>, before: &Option<Secret>) -> Optio
 }
 
 impl Transport {
-    /// A client by these settings.
+    /// A client with these settings.
     ///
     /// # Errors
     ///
@@ -114,15 +114,15 @@ impl Transport {
         Ok(made)
     }
 
-    /// The client of now.
+    /// The current client.
     ///
     /// # Errors
     ///
-    /// If a certificate or key that is kept in AWS cannot be fetched or used.
+    /// Returns an error if a certificate or key that is kept in AWS cannot be fetched or used.
     pub(super) async fn client(&self) -> Result<reqwest::Client, Unseen> {
         if let Some(held) = self.lock().as_mut() {
-            if self.secure && LOOKED_AT <= held.looked.elapsed() {
-                self.look(held, false);
+            if self.secure && CHECK_EVERY <= held.checked.elapsed() {
+                self.check_files(held, false);
             }
             return Ok(held.client.clone());
         }
@@ -133,17 +133,17 @@ impl Transport {
         self.hold(fetched).map_err(|why| Unseen::Away(format!("the certificates cannot be used: {why:#}").into()))
     }
 
-    /// Reads the files again because TLS failed, whether or not they look different, and fetches what is kept in AWS. Answers whether there
-    /// is a new client to try with.
+    /// Reads the files again because TLS failed, even if they look unchanged, and fetches the parts in AWS. Returns whether there
+    /// is a new client to try.
     pub(super) async fn renew(&self) -> bool {
         let before = {
             let mut held = self.lock();
-            // Many requests fail at the same time: the first has them read.
-            let is_due = |held: &&mut Held| self.secure && held.renewed.is_none_or(|at| LOOKED_AT <= at.elapsed());
+            // Many requests fail at the same time. The first one triggers the read.
+            let is_due = |held: &&mut Held| self.secure && held.renewed.is_none_or(|at| CHECK_EVERY <= at.elapsed());
             let Some(held) = held.as_mut().filter(is_due) else { return false };
             held.renewed = Some(Instant::now());
             if self.kept.is_none() {
-                return self.look(held, true);
+                return self.check_files(held, true);
             }
             held.fetched.clone()
         };
@@ -153,7 +153,7 @@ impl Transport {
         let mut held = self.lock();
         let Some(held) = held.as_mut() else { return false };
         held.fetched = fetched;
-        let renewed = self.look(held, true);
+        let renewed = self.check_files(held, true);
         if !renewed {
             held.fetched = before;
         } else if changed {
@@ -162,18 +162,18 @@ impl Transport {
         renewed
     }
 
-    /// Makes a client, and keeps it.
+    /// Makes a client and keeps it.
     fn hold(&self, fetched: Fetched) -> Result<reqwest::Client> {
         let stamp = if self.secure { stamp(&self.tls) } else { Stamp::new() };
         let client = make(&self.tls, &fetched, self.secure, self.proxy.as_ref(), self.connect_timeout)?;
-        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, looked: Instant::now(), renewed: None });
+        *self.lock() = Some(Held { client: client.clone(), fetched, stamp, checked: Instant::now(), renewed: None });
         Ok(client)
     }
 
-    fn look(&self, held: &mut Held, at_any_rate: bool) -> bool {
-        held.looked = Instant::now();
+    fn check_files(&self, held: &mut Held, even_if_unchanged: bool) -> bool {
+        held.checked = Instant::now();
         let stamp = stamp(&self.tls);
-        if stamp == held.stamp && !at_any_rate {
+        if stamp == held.stamp && !even_if_unchanged {
             return false;
         }
         let changed = stamp != held.stamp;
@@ -187,7 +187,7 @@ impl Transport {
                 true
             }
             Err(why) => {
-                // The certificate may be there before its key is: until both fit, what was read before stays.
+                // The certificate may be written before its key. Until both match, the previous ones stay.
                 warn!("certificates have changed and cannot be used yet: {why:#}");
                 false
             }
@@ -203,7 +203,7 @@ fn make(tls: &Tls, fetched: &Fetched, secure: bool, proxy: Option<&Proxy>, conne
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls::config_with(tls, fetched, secure)?)
         .user_agent(concat!("decamp/", env!("CARGO_PKG_VERSION")))
-        // Neither Nomad nor Consul redirects; whoever does would get our token.
+        // Neither Nomad nor Consul redirects. Another server that does would get our token.
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(IDLE)
@@ -215,7 +215,7 @@ fn make(tls: &Tls, fetched: &Fetched, secure: bool, proxy: Option<&Proxy>, conne
     builder.build().context("make an HTTP client")
 }
 
-/// The files that are named, a folder's included.
+/// The stamps of the files in the settings, including those in a folder.
 fn stamp(tls: &Tls) -> Stamp {
     let mut files: Vec<PathBuf> = [&tls.ca, &tls.certificate, &tls.key].into_iter().flatten().cloned().collect();
     if let Some(folder) = &tls.ca_path {

@@ -1,4 +1,4 @@
-//! Health checks: real requests to every registered target; the model is told when what listens there begins or ceases to pass.
+//! Health checks: real requests to every registered target. The model is updated when a target begins or ceases to pass.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,25 +15,26 @@ use crate::server::full;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_sandbox::wire::Shared;
 
-/// Checks every registered target of a group for ever. The model counts: two results in a row decide.
+/// Checks every registered target of a group until the task is aborted. The model counts the results: two in a row decide.
 pub(super) async fn check(shared: Arc<Shared>, arn: TargetGroupArn, port: u16) {
     let pool = proxy::pool(Plan::CHECK_EVERY, false);
     let mut ticks = interval(Plan::CHECK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told: HashMap<InstanceId, bool> = HashMap::new();
+    let mut reported: HashMap<InstanceId, bool> = HashMap::new();
     loop {
         ticks.tick().await;
         let targets = registered(&shared, &arn);
         let answers = join_all(targets.iter().map(|(_, address)| passes(&pool, SocketAddr::new(*address, port)))).await;
         for ((instance, _), passes) in targets.iter().zip(answers) {
-            if told.insert(*instance, passes) != Some(passes) {
+            if reported.insert(*instance, passes) != Some(passes) {
                 shared.with(|stage| stage.aws().1.set_answers(&arn, &TargetId::Instance(*instance), port, passes));
             }
         }
     }
 }
 
-/// The instances that the group lists, draining ones left out, and their addresses as far as their nodes have joined.
+/// The instances that are registered in the group and not draining, with the addresses of their nodes. Instances whose nodes have not
+/// joined yet are left out.
 fn registered(shared: &Shared, arn: &TargetGroupArn) -> Vec<(InstanceId, IpAddr)> {
     shared.look(|stage| {
         let instances: Vec<InstanceId> = {

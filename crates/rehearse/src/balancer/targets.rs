@@ -1,4 +1,4 @@
-//! The targets of one group as the load balancer knows them: where it sends, and until when what it sent may last.
+//! The targets of one group as the load balancer knows them: where it sends requests, and when it has to cut them.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -47,7 +47,7 @@ impl Targets {
         Some(Arc::clone(&routed[place]))
     }
 
-    /// Does as the model does, whenever that changes.
+    /// Follows every change of the model.
     pub(super) async fn follow(&self, shared: &Shared) {
         let mut changes = shared.watch();
         while changes.changed().await.is_ok() {
@@ -55,7 +55,7 @@ impl Targets {
         }
     }
 
-    /// Takes over what the model holds now.
+    /// Reads the model's current state.
     pub(super) fn look(&self, shared: &Shared) {
         let (routes, registered) = shared.look(|stage| {
             let (_, elb) = stage.aws();
@@ -78,11 +78,11 @@ impl Targets {
             }
         }
         for target in known.values() {
-            let stays = registered.contains(&target.instance);
+            let is_registered = registered.contains(&target.instance);
             target.left.send_if_modified(|left| {
-                let changes = left.is_none() != stays;
+                let changes = left.is_none() != is_registered;
                 if changes {
-                    *left = (!stays).then(Instant::now);
+                    *left = (!is_registered).then(Instant::now);
                 }
                 changes
             });
@@ -97,22 +97,22 @@ impl Target {
         Some(Self { instance, address, left: watch::Sender::new(None) })
     }
 
-    /// Ends when a request that is sent now has to end: one that was under way at the deregistration has the whole delay, and
-    /// so has one that was sent after it because routing lags.
+    /// Resolves when a request that is sent now must be cut. A request in progress at the deregistration has the whole delay. So has one
+    /// that is sent later because routing lags.
     pub(super) fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
         let (sent, mut left) = (Instant::now(), self.left.subscribe());
         async move {
             loop {
                 let at = *left.borrow_and_update();
                 let until = at.map(|at| at.max(sent) + Plan::DELAY);
-                let over = async {
+                let cut = async {
                     match until {
                         Some(until) => sleep_until(until).await,
                         None => std::future::pending().await,
                     }
                 };
                 tokio::select! {
-                    () = over => return,
+                    () = cut => return,
                     changed = left.changed() => if changed.is_err() { std::future::pending::<()>().await },
                 }
             }

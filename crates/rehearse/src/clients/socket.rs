@@ -1,4 +1,4 @@
-//! A WebSocket that a client keeps: whatever it says comes back, and when it is closed in order it comes back as well.
+//! A WebSocket that a client keeps open: it sends messages and expects each one back. When it is closed in order, it is opened again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,41 +18,41 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::request::refused;
 use super::{BALANCER, Clients, PATIENCE};
-use crate::ledger::{Class, Failed, Fared};
+use crate::ledger::{Class, FailureKind, RequestOutcome};
 use crate::proxy::{self, NUMBER};
 use crate::server::full;
 
-/// How often something is said.
-const SAYS_EVERY: Duration = Duration::from_millis(200);
-/// One that was closed must be back within this (ADR 0024).
-const BACK_WITHIN: Duration = Duration::from_secs(1);
+/// How often a message is sent.
+const SEND_EVERY: Duration = Duration::from_millis(200);
+/// How soon a closed WebSocket must be open again (ADR 0024).
+const REOPENED_WITHIN: Duration = Duration::from_secs(1);
 
 type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// How a WebSocket ended.
-enum Ended {
-    /// We closed it, because the run is over.
-    ByUs,
-    /// It was closed in order.
+enum SocketEnd {
+    /// The client closed it, because the run is over.
+    ByClient,
+    /// The server closed it in order.
     Closed,
-    /// It ended without a close.
+    /// It ended without a close frame.
     Broke(String),
 }
 
-/// Keeps one open until told to stop. Each that was opened counts as one request, when it ends.
+/// Keeps a WebSocket open until `stop` is set. Each WebSocket counts as one request when it ends.
 pub(super) async fn keep(clients: Arc<Clients>, front: SocketAddr, service: Arc<str>, mut stop: watch::Receiver<bool>) {
     let mut due = Instant::now();
     let mut opened = open(&clients, front, &service).await;
     loop {
-        clients.ledger.leaves(due);
+        clients.ledger.sent(due);
         let (socket, number) = match opened {
             Ok(socket) => socket,
             Err((how, cause)) => {
-                clients.ledger.over(Class::Socket, &service, due, Fared::Failed(how, cause));
+                clients.ledger.ended(Class::Socket, &service, due, RequestOutcome::Failed(how, cause));
                 if *stop.borrow() {
                     return;
                 }
-                sleep(BACK_WITHIN).await;
+                sleep(REOPENED_WITHIN).await;
                 due = Instant::now();
                 opened = open(&clients, front, &service).await;
                 continue;
@@ -60,35 +60,35 @@ pub(super) async fn keep(clients: Arc<Clients>, front: SocketAddr, service: Arc<
         };
         let ended = talk(socket, &mut stop).await;
         let began = std::mem::replace(&mut due, Instant::now());
-        let fared = match ended {
-            Ended::ByUs => {
-                clients.ledger.over(Class::Socket, &service, began, Fared::Well);
+        let outcome = match ended {
+            SocketEnd::ByClient => {
+                clients.ledger.ended(Class::Socket, &service, began, RequestOutcome::Succeeded);
                 return;
             }
-            Ended::Broke(why) if !clients.was_cut(number) => {
+            SocketEnd::Broke(why) if !clients.was_cut(number) => {
                 opened = open(&clients, front, &service).await;
-                Fared::Failed(Failed::Cut, why)
+                RequestOutcome::Failed(FailureKind::Cut, why)
             }
-            Ended::Closed | Ended::Broke(_) => match timeout(BACK_WITHIN, open(&clients, front, &service)).await {
+            SocketEnd::Closed | SocketEnd::Broke(_) => match timeout(REOPENED_WITHIN, open(&clients, front, &service)).await {
                 Ok(again) => {
-                    // If it could not be opened again, that attempt is a request of its own, and a failed one.
+                    // If it cannot be opened again, that attempt counts as a failed request of its own.
                     let moved = again.is_ok();
                     opened = again;
-                    if moved { Fared::Moved } else { Fared::Well }
+                    if moved { RequestOutcome::Moved } else { RequestOutcome::Succeeded }
                 }
                 Err(_) => {
                     opened = open(&clients, front, &service).await;
-                    Fared::Failed(Failed::Cut, "closed, and not back within a second".to_owned())
+                    RequestOutcome::Failed(FailureKind::Cut, "closed, and not open again within a second".to_owned())
                 }
             },
         };
-        clients.ledger.over(Class::Socket, &service, began, fared);
+        clients.ledger.ended(Class::Socket, &service, began, outcome);
     }
 }
 
-async fn open(clients: &Clients, front: SocketAddr, service: &str) -> Result<(Socket, u64), (Failed, String)> {
+async fn open(clients: &Clients, front: SocketAddr, service: &str) -> Result<(Socket, u64), (FailureKind, String)> {
     let number = clients.number();
-    let impossible = |why: String| (Failed::Connection, why);
+    let impossible = |why: String| (FailureKind::Connection, why);
     let request = Request::get(format!("http://{front}/{service}/socket"))
         .header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
         .header(header::UPGRADE, HeaderValue::from_static("websocket"))
@@ -98,7 +98,7 @@ async fn open(clients: &Clients, front: SocketAddr, service: &str) -> Result<(So
         .body(full(""))
         .map_err(|why| impossible(why.to_string()))?;
     let answer = timeout(PATIENCE, clients.pool.request(request)).await;
-    let answer = answer.map_err(|_| (Failed::TimedOut, "no answer".to_owned()))?;
+    let answer = answer.map_err(|_| (FailureKind::TimedOut, "no answer".to_owned()))?;
     let answer = answer.map_err(|why| impossible(format!("{BALANCER}{}", proxy::why(&why))))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(&answer));
@@ -107,37 +107,37 @@ async fn open(clients: &Clients, front: SocketAddr, service: &str) -> Result<(So
     Ok((WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await, number))
 }
 
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    // Whoever could tell is gone: then it is over too.
+async fn stop_requested(stop: &mut watch::Receiver<bool>) {
+    // If the sender is gone, the run is over as well.
     stop.wait_for(|stop| *stop).await.ok();
 }
 
-/// Says something now and then, which must come back.
-async fn talk(mut socket: Socket, stop: &mut watch::Receiver<bool>) -> Ended {
-    let mut said: Option<Instant> = None;
+/// Sends a message now and then, and expects it back.
+async fn talk(mut socket: Socket, stop: &mut watch::Receiver<bool>) -> SocketEnd {
+    let mut unanswered: Option<Instant> = None;
     loop {
         select! {
-            () = told_to_stop(stop) => {
-                // Whether the other side still answers is of no matter now.
-                timeout(BACK_WITHIN, socket.close(None)).await.ok();
-                return Ended::ByUs;
+            () = stop_requested(stop) => {
+                // It does not matter whether the server still answers.
+                timeout(REOPENED_WITHIN, socket.close(None)).await.ok();
+                return SocketEnd::ByClient;
             }
-            heard = socket.next() => match heard {
+            message = socket.next() => match message {
                 Some(Ok(Message::Close(_))) => {
-                    timeout(BACK_WITHIN, socket.close(None)).await.ok();
-                    return Ended::Closed;
+                    timeout(REOPENED_WITHIN, socket.close(None)).await.ok();
+                    return SocketEnd::Closed;
                 }
-                Some(Ok(_)) => said = None,
-                Some(Err(why)) => return Ended::Broke(why.to_string()),
-                None => return Ended::Broke("it ended without a close".to_owned()),
+                Some(Ok(_)) => unanswered = None,
+                Some(Err(why)) => return SocketEnd::Broke(why.to_string()),
+                None => return SocketEnd::Broke("it ended without a close frame".to_owned()),
             },
-            () = sleep(SAYS_EVERY) => {
-                let waits = said.get_or_insert_with(Instant::now).elapsed();
+            () = sleep(SEND_EVERY) => {
+                let waits = unanswered.get_or_insert_with(Instant::now).elapsed();
                 if PATIENCE < waits {
-                    return Ended::Broke(format!("nothing came back for {} s", PATIENCE.as_secs()));
+                    return SocketEnd::Broke(format!("no message came back for {} s", PATIENCE.as_secs()));
                 }
                 if let Err(why) = socket.send(Message::Text(Utf8Bytes::from_static("still there?"))).await {
-                    return Ended::Broke(why.to_string());
+                    return SocketEnd::Broke(why.to_string());
                 }
             }
         }

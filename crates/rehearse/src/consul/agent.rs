@@ -1,4 +1,4 @@
-//! One real agent's API, as Nomad's client uses it: a service, then its check; gone again; and a good-bye.
+//! The API of a real agent, as Nomad's client uses it: register a service and its check, deregister it, leave.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use serde_json::json;
 
 use crate::api::Api;
 
-/// An agent tells its neighbours that it leaves, and waits a moment until they know.
+/// How long a leave may take. The agent waits until its neighbours know about it.
 const LEAVES_IN: Duration = Duration::from_secs(15);
 
-/// A service that is to be registered.
+/// A service to register.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Service {
+pub(super) struct AgentService {
     pub(super) name: String,
     pub(super) address: SocketAddr,
-    /// What its check asks for; without one it has none.
+    /// The path of its check. `None` if it has no check.
     pub(super) path: Option<String>,
 }
 
-/// An agent's API.
+/// The API of an agent.
 #[derive(Debug, Clone)]
 pub(super) struct Agent(pub(super) Api);
 
 impl Agent {
-    /// Registers a service, and then its check, which does not pass before the agent has made it once.
+    /// Registers a service, and then its check. The check does not pass until the agent has made it once.
     ///
     /// # Errors
-    /// The agent does not take it.
-    pub(super) async fn register(&self, id: &str, service: &Service) -> Result<()> {
-        let Service { name, address, path } = service;
+    /// The agent does not accept it.
+    pub(super) async fn register(&self, id: &str, service: &AgentService) -> Result<()> {
+        let AgentService { name, address, path } = service;
         let body = json!({
             "ID": id, "Name": name, "Address": address.ip(), "Port": address.port(), "Meta": { "external-source": "nomad" },
         });
@@ -43,18 +43,18 @@ impl Agent {
         self.0.put("/v1/agent/check/register", Some(body)).await
     }
 
-    /// Deregisters a service, and its check with it.
+    /// Deregisters a service and its check.
     ///
     /// # Errors
-    /// The agent does not take it.
+    /// The agent does not accept it.
     pub(super) async fn deregister(&self, id: &str) -> Result<()> {
         self.0.put(&format!("/v1/agent/service/deregister/{id}"), None).await
     }
 
-    /// Lets it leave: it takes its node out of the catalog.
+    /// Makes the agent leave, which removes its node from the catalog.
     ///
     /// # Errors
-    /// It does not answer.
+    /// The agent does not answer.
     pub(super) async fn leave(&self) -> Result<()> {
         self.0.put_within(LEAVES_IN, "/v1/agent/leave", None).await
     }

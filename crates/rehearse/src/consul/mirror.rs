@@ -1,4 +1,4 @@
-//! Keeps real agents in step with the model: what the pretended Nomad registers on a node stands in that node's own agent.
+//! Mirrors the model in real agents: a service that the simulated Nomad registers on a node is registered with that node's agent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -11,54 +11,54 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::Inner;
-use super::agent::{Agent, Service};
+use super::agent::{Agent, AgentService};
 use crate::ingress::PING;
 use crate::plan::INGRESS;
 use decamp_sandbox::wire::{Shared, Stage, consul};
 
-/// After a call that failed, as Nomad's clients do.
+/// The pause after a call that failed, as in Nomad's clients.
 const AGAIN: Duration = Duration::from_secs(1);
-/// An agent that takes nothing for so many times is broken.
-const TIMES: u32 = 20;
+/// After this many failed calls in a row an agent counts as broken.
+const MOST_FAILURES: u32 = 20;
 
-/// What is to stand in an agent: services by id.
-type Services = BTreeMap<String, Service>;
+/// The services of an agent, by id.
+type Services = BTreeMap<String, AgentService>;
 
-/// A node as the model has it.
+/// A node in the model.
 struct Node {
     name: Arc<str>,
     address: IpAddr,
-    /// `None`: its machine was stopped, and the agent left before.
+    /// `None` if its agent has left because the machine was stopped.
     services: Option<Services>,
 }
 
-/// Keeps all agents in step, for ever.
+/// Mirrors all nodes, until the models end.
 pub(super) async fn follow(inner: Arc<Inner>, shared: Arc<Shared>) -> Result<()> {
     let mut changes = shared.watch();
-    let mut told: HashMap<Arc<str>, watch::Sender<Option<Services>>> = HashMap::new();
+    let mut known: HashMap<Arc<str>, watch::Sender<Option<Services>>> = HashMap::new();
     let mut agents = JoinSet::new();
     loop {
         for node in shared.look(look) {
-            match told.get(&node.name) {
-                Some(tell) => {
-                    tell.send_if_modified(|services| {
+            match known.get(&node.name) {
+                Some(wanted) => {
+                    wanted.send_if_modified(|services| {
                         let differ = *services != node.services;
                         services.clone_from(&node.services);
                         differ
                     });
                 }
                 None if node.services.is_some() => {
-                    let (tell, heard) = watch::channel(node.services);
-                    told.insert(Arc::clone(&node.name), tell);
-                    agents.spawn(keep(Arc::clone(&inner), node.name, node.address, heard));
+                    let (send_wanted, wanted) = watch::channel(node.services);
+                    known.insert(Arc::clone(&node.name), send_wanted);
+                    agents.spawn(run_agent(Arc::clone(&inner), node.name, node.address, wanted));
                 }
                 None => {}
             }
         }
         tokio::select! {
-            // Nobody moves the model any more.
+            // The models have ended.
             changed = changes.changed() => if changed.is_err() { return Ok(()) },
-            Some(ended) = agents.join_next() => ended.context("a Consul agent's keeper broke")??,
+            Some(ended) = agents.join_next() => ended.context("the task of a Consul agent panicked")??,
         }
     }
 }
@@ -73,11 +73,11 @@ fn look(stage: &mut dyn Stage) -> Vec<Node> {
             let port = cluster.nomad.allocation(entry.allocation).ports.first().copied().unwrap_or(0);
             let name = entry.name.to_string();
             let path = if name == INGRESS { PING.to_owned() } else { format!("/{name}/work") };
-            let service = Service { name, address: SocketAddr::new(address, port), path: Some(path) };
+            let service = AgentService { name, address: SocketAddr::new(address, port), path: Some(path) };
             (consul::service_id(&cluster, entry), service)
         });
         let other = state.others.iter().map(|other| {
-            let service = Service { name: other.to_string(), address: SocketAddr::new(address, 4646), path: None };
+            let service = AgentService { name: other.to_string(), address: SocketAddr::new(address, 4646), path: None };
             (format!("_{other}-{name}"), service)
         });
         let services = cluster.consul.agent_lives(*number).then(|| own.chain(other).collect());
@@ -86,22 +86,27 @@ fn look(stage: &mut dyn Stage) -> Vec<Node> {
     cluster.nomad.nodes().filter_map(|(_, state)| node(&state.spec)).collect()
 }
 
-/// The life of one agent.
-async fn keep(inner: Arc<Inner>, name: Arc<str>, address: IpAddr, mut wanted: watch::Receiver<Option<Services>>) -> Result<()> {
-    let agent = inner.beside(&name, address).await?;
-    let mut stands = Services::new();
+/// Runs one agent from its start until it leaves.
+async fn run_agent(
+    inner: Arc<Inner>,
+    name: Arc<str>,
+    address: IpAddr,
+    mut wanted: watch::Receiver<Option<Services>>,
+) -> Result<()> {
+    let agent = inner.start_for_node(&name, address).await?;
+    let mut registered = Services::new();
     let mut failed = 0;
     loop {
         let now = wanted.borrow_and_update().clone();
         let Some(now) = now else {
-            // One that cannot say good-bye is taken for failed by the others, as on a real machine.
+            // An agent that cannot leave counts as failed for the others, as on a real machine.
             agent.leave().await.ok();
             inner.programs.end(&name);
             return Ok(());
         };
-        match step(&agent, &mut stands, &now).await {
+        match register(&agent, &mut registered, &now).await {
             Ok(()) => failed = 0,
-            Err(_) if failed < TIMES => {
+            Err(_) if failed < MOST_FAILURES => {
                 failed += 1;
                 sleep(AGAIN).await;
                 continue;
@@ -116,17 +121,17 @@ async fn keep(inner: Arc<Inner>, name: Arc<str>, address: IpAddr, mut wanted: wa
     }
 }
 
-/// Brings an agent in step. What goes goes first.
-async fn step(agent: &Agent, stands: &mut Services, wanted: &Services) -> Result<()> {
-    let surplus: Vec<String> = stands.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+/// Registers the wanted services with an agent. It deregisters the others first.
+async fn register(agent: &Agent, registered: &mut Services, wanted: &Services) -> Result<()> {
+    let surplus: Vec<String> = registered.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
     for id in surplus {
         agent.deregister(&id).await?;
-        stands.remove(&id);
+        registered.remove(&id);
     }
     for (id, service) in wanted {
-        if stands.get(id) != Some(service) {
+        if registered.get(id) != Some(service) {
             agent.register(id, service).await?;
-            stands.insert(id.clone(), service.clone());
+            registered.insert(id.clone(), service.clone());
         }
     }
     Ok(())

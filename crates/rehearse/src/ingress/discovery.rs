@@ -1,4 +1,4 @@
-//! What an ingress knows of service discovery: it watches Consul's catalog, or polls it, and applies changes at most every two seconds.
+//! Service discovery of an ingress: it watches or polls Consul's catalog, and applies changes at most every two seconds.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,34 +19,34 @@ use crate::server::full;
 /// The copies of each service that pass their checks.
 type Backends = BTreeMap<String, Vec<SocketAddr>>;
 
-/// What an ingress knows.
+/// The catalog as an ingress knows it.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     pub(crate) backends: Backends,
-    /// Consul could not be asked when it last was: what is known may be old.
+    /// The last query of Consul failed, so the catalog may be outdated.
     pub(crate) away: bool,
 }
 
-/// What is watched, as Traefik does: the names of services, and every check. Only the second changes when one passes.
+/// The paths that are watched, as Traefik does: the names of services, and every check. Only the second one changes when a check passes.
 const WATCHED: [&str; 2] = ["/v1/catalog/services", "/v1/health/state/any"];
 /// How long one blocking query waits.
 const WAIT: &str = "60s";
-/// A query that is not answered within this is given up.
+/// The time-out of a query.
 const PATIENCE: Duration = Duration::from_secs(75);
-/// After a query that failed.
+/// The pause after a query that failed.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Consul, and how it is followed.
+/// How an ingress follows Consul.
 #[derive(Clone)]
 pub(crate) struct Discovery {
     /// Its address as a URL.
     consul: Arc<str>,
-    /// Ask this often; `None` watches.
+    /// The polling interval. `None` watches.
     poll: Option<Duration>,
     pool: Pool,
 }
 
-/// Puts new backends in force. Whether they differ from those that were.
+/// Applies new backends. Says whether they differ from the old ones.
 fn apply(catalog: &RwLock<Catalog>, backends: Backends) -> bool {
     let mut catalog = catalog.write().unwrap_or_else(PoisonError::into_inner);
     let differ = catalog.backends != backends;
@@ -54,7 +54,7 @@ fn apply(catalog: &RwLock<Catalog>, backends: Backends) -> bool {
     differ
 }
 
-/// What is known stays in force while Consul cannot be asked, as with Traefik.
+/// Keeps the last backends while Consul is unreachable, as Traefik does.
 async fn away(catalog: &RwLock<Catalog>) {
     catalog.write().unwrap_or_else(PoisonError::into_inner).away = true;
     sleep(AGAIN).await;
@@ -78,7 +78,7 @@ impl Discovery {
         Self { consul: consul.into(), poll, pool: proxy::pool(Duration::from_secs(2), true) }
     }
 
-    /// Keeps the catalog as Consul has it, as late as Traefik would.
+    /// Keeps the catalog up to date, with the same delays as Traefik.
     pub(super) async fn follow(self, catalog: Arc<RwLock<Catalog>>) {
         let mut indices = [0; WATCHED.len()];
         let mut applied: Option<Instant> = None;
@@ -104,7 +104,7 @@ impl Discovery {
         }
     }
 
-    /// Ends when there may be something newer than these indices, with the new ones. Polling asks at once, whatever there is.
+    /// Waits until something may have changed since these indices, and returns the new ones. Polling does not wait here.
     async fn changed(&self, mut indices: [u64; WATCHED.len()]) -> Result<[u64; WATCHED.len()]> {
         if self.poll.is_some() {
             return Ok(indices);
@@ -114,7 +114,7 @@ impl Discovery {
             newer = self.newer(WATCHED[0], names) => (0, newer?),
             newer = self.newer(WATCHED[1], checks) => (1, newer?),
         };
-        // An index that went back is that of restored servers.
+        // An index that went backwards comes from restored servers.
         indices[place] = if newer < indices[place] { 0 } else { newer };
         Ok(indices)
     }
@@ -122,7 +122,7 @@ impl Discovery {
     async fn newer(&self, path: &str, index: u64) -> Result<u64> {
         let answer = self.get(&format!("{path}?index={index}&wait={WAIT}")).await?;
         let newer = answer.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
-        newer.context("Consul gave no index")
+        newer.context("Consul's answer has no index")
     }
 
     async fn backends(&self) -> Result<Backends> {

@@ -1,4 +1,4 @@
-//! One execution environment: a runtime API on loopback, and the function's process under it.
+//! One execution environment of Lambda: a runtime API on loopback, and the function's process that calls it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -22,14 +22,14 @@ use tokio::time::Instant;
 use crate::plan::REGION;
 use decamp_sandbox::wire::listen;
 
-/// What the function said to one event.
+/// The function's answer to one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// `POST …/response`.
     Response(String),
     /// `POST …/error`.
     Error(String),
-    /// It had not answered by its deadline, or its process ended.
+    /// It did not answer by its deadline, or its process ended.
     Gone,
 }
 
@@ -39,14 +39,14 @@ struct Event {
     deadline: SystemTime,
 }
 
-struct Api {
+struct RuntimeApi {
     events: Turn<mpsc::UnboundedReceiver<Event>>,
     answer: Mutex<Option<(String, oneshot::Sender<Answer>)>>,
 }
 
-/// A process under its runtime API. Both end when this is dropped.
+/// A process and its runtime API. Both end when this is dropped.
 pub(super) struct Environment {
-    api: Arc<Api>,
+    api: Arc<RuntimeApi>,
     send: mpsc::UnboundedSender<Event>,
     child: Child,
     printed: Arc<Mutex<Vec<(Instant, String)>>>,
@@ -56,19 +56,19 @@ pub(super) struct Environment {
 
 impl Drop for Environment {
     fn drop(&mut self) {
-        // The process is killed with its handle.
+        // The process is killed when its handle is dropped.
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Environment {
-    /// Starts the binary with nothing in its environment but what Lambda sets, and `variables`.
+    /// Starts the binary. Its environment has only what Lambda sets, and `variables`.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// The binary cannot be started.
     pub(super) async fn start(binary: &Path, variables: &[(&'static str, String)]) -> Result<Self> {
         let (send, events) = mpsc::unbounded_channel();
-        let api = Arc::new(Api { events: Turn::new(events), answer: Mutex::default() });
+        let api = Arc::new(RuntimeApi { events: Turn::new(events), answer: Mutex::default() });
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
@@ -77,7 +77,7 @@ impl Environment {
         let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).context("serve a runtime API")?;
         let address = listener.local_addr().context("serve a runtime API")?;
         let serving = tokio::spawn(async move {
-            // It only ends with its task.
+            // It ends when its task is aborted.
             axum::serve(listener, routes).await.ok();
         });
         let mut child = Command::new(binary)
@@ -110,7 +110,7 @@ impl Environment {
         Ok(Self { api, send, child, printed, tasks, count: 0 })
     }
 
-    /// Invokes it with one event, which it must answer within `time`.
+    /// Invokes the function with one event, which it must answer within `time`.
     pub(super) async fn invoke(&mut self, payload: &str, time: Duration) -> Answer {
         self.count += 1;
         let id = format!("00000000-0000-0000-0000-{:012}", self.count);
@@ -127,13 +127,13 @@ impl Environment {
         }
     }
 
-    /// What it printed since this was last asked, and when.
+    /// The lines that it printed since the last call, with their times.
     pub(super) fn printed(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut *self.printed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-async fn next(State(api): State<Arc<Api>>) -> Response {
+async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     let Some(event) = api.events.lock().await.recv().await else { return StatusCode::GONE.into_response() };
     let deadline = event.deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
     let headers = [
@@ -145,18 +145,18 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
     (headers, event.payload).into_response()
 }
 
-async fn response(State(api): State<Arc<Api>>, InPath(id): InPath<String>, body: Bytes) -> StatusCode {
+async fn response(State(api): State<Arc<RuntimeApi>>, InPath(id): InPath<String>, body: Bytes) -> StatusCode {
     answered(&api, &id, Answer::Response(String::from_utf8_lossy(&body).into_owned()))
 }
 
-async fn error(State(api): State<Arc<Api>>, InPath(id): InPath<String>, body: Bytes) -> StatusCode {
+async fn error(State(api): State<Arc<RuntimeApi>>, InPath(id): InPath<String>, body: Bytes) -> StatusCode {
     answered(&api, &id, Answer::Error(String::from_utf8_lossy(&body).into_owned()))
 }
 
-fn answered(api: &Api, id: &str, answer: Answer) -> StatusCode {
+fn answered(api: &RuntimeApi, id: &str, answer: Answer) -> StatusCode {
     let waiting = api.answer.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(open, _)| open == id);
     match waiting {
-        // Nobody may wait for it any more.
+        // The caller may have stopped waiting.
         Some((_, waiting)) => waiting.send(answer).map_or(StatusCode::ACCEPTED, |()| StatusCode::ACCEPTED),
         None => StatusCode::BAD_REQUEST,
     }

@@ -1,4 +1,4 @@
-//! An instance's metadata, as EC2 serves it to whoever runs on the instance: enough of it for Nomad's client to know which it is.
+//! The instance metadata service of EC2, as far as Nomad's client needs it to know its instance.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,20 +11,20 @@ use crate::cluster;
 use crate::plan::Plan;
 use crate::server::{Body, Server, full, plain};
 
-/// How long a session's token lasts, as the second version of the service tells it.
+/// How long a session token lasts. Version 2 of the service returns it in this header.
 const TOKEN_LASTS: (&str, HeaderValue) = ("x-aws-ec2-metadata-token-ttl-seconds", HeaderValue::from_static("21600"));
 
-/// Serves the metadata of the instance with this number, until it is dropped.
+/// Serves the metadata of the instance with this number, until the server is dropped.
 ///
 /// # Errors
-/// There is no free port.
+/// No port is free.
 pub(super) async fn serve(number: u32) -> io::Result<Server> {
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     Server::start(free, move |request, _| async move { answer(number, &request) }).await
 }
 
-/// What tells Nomad's client where it is: up to Nomad 1.9 the first, which has the path in it; from 1.10 on the second, which its AWS SDK
-/// reads.
+/// The variables that tell Nomad's client the address of the service. Nomad up to 1.9 uses the first one, which includes the path. From
+/// 1.10 on its AWS SDK reads the second one.
 pub(super) fn variables(address: SocketAddr) -> Vec<(&'static str, String)> {
     vec![
         ("AWS_ENV_URL", format!("http://{address}/latest/meta-data/")),
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_instance_knows_who_and_where_it_is_and_nothing_that_nobody_said() {
+    fn the_metadata_has_the_id_address_and_zone_and_nothing_unknown() {
         assert_eq!(value(3, "instance-id"), Some(cluster::instance(3).to_string()));
         assert_eq!(value(3, "local-ipv4").as_deref(), Some("127.0.0.13"));
         assert_eq!(value(3, "placement/availability-zone/").as_deref(), Some("eu-west-1a"));

@@ -1,52 +1,52 @@
-//! A file that gets its name only when it is whole.
+//! A file that appears under its name only when it is complete.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A file under a temporary name beside the one that it is to have. Dropped before it is whole, it vanishes.
+/// A file that is written under a temporary name in the same folder. If this is dropped before it is finished, the file is removed.
 #[derive(Debug)]
 pub struct Pending {
     path: PathBuf,
-    part: PathBuf,
+    temporary: PathBuf,
     file: Option<File>,
 }
 
 impl Pending {
-    /// Makes it, so that a folder that cannot be written to is noticed at once.
+    /// Creates the temporary file, so that an unwritable folder is reported before the work begins.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The file cannot be created.
     pub fn begin(path: &Path) -> io::Result<Self> {
-        let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+        let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"))?;
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
         }
-        let mut part = std::ffi::OsString::from(".");
-        part.push(name);
-        part.push(format!(".{}.part", std::process::id()));
-        let part = path.with_file_name(part);
-        let file = File::create(&part)?;
-        Ok(Self { path: path.to_owned(), part, file: Some(file) })
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}.part", std::process::id()));
+        let temporary = path.with_file_name(temporary);
+        let file = File::create(&temporary)?;
+        Ok(Self { path: path.to_owned(), temporary, file: Some(file) })
     }
 
-    /// Writes it whole, and gives it its name.
+    /// Writes the text and renames the file to its final name.
     ///
     /// # Errors
-    /// The disk is full, or the name cannot be taken. Then nothing is left.
+    /// The disk is full, or the file cannot be renamed. No file is left behind.
     pub fn finish(mut self, text: &str) -> io::Result<()> {
         if let Some(mut file) = self.file.take() {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
         }
-        fs::rename(&self.part, &self.path)
+        fs::rename(&self.temporary, &self.path)
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // After it got its name there is nothing under the other one.
-        fs::remove_file(&self.part).ok();
+        // After `finish` no file has the temporary name.
+        fs::remove_file(&self.temporary).ok();
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_not_finished_leaves_nothing_and_an_older_one_as_it_was() {
+    fn an_unfinished_file_leaves_nothing_behind_and_does_not_change_an_older_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.html");
         fs::write(&path, "old").unwrap();
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_full_disk_it_says_so_and_an_older_one_stays_as_it_was() {
+    fn a_full_disk_is_reported_and_does_not_change_an_older_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.html");
         fs::write(&path, "old").unwrap();
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_noticed_before_anything_is_rehearsed() {
+    fn a_missing_folder_is_reported_at_the_beginning() {
         assert!(Pending::begin(Path::new("/nowhere/at/all/report.html")).is_err());
         assert!(Pending::begin(Path::new("/")).is_err());
     }

@@ -1,4 +1,4 @@
-//! The pretend AWS on one port: the query protocol of Auto Scaling and Elastic Load Balancing, and the few JSON calls that decamp needs.
+//! The simulated AWS on one port: the query protocol of Auto Scaling and Elastic Load Balancing, and the JSON calls that decamp makes.
 
 mod auto_scaling;
 mod balancers;
@@ -24,43 +24,43 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use self::query::Params;
-pub use self::queues::{Queue, Queues};
+pub use self::queues::{Queues, SqsQueue};
 use self::xml::Xml;
 use super::Shared;
-use super::gate::Kind;
+use super::fault_layer::RefusalKind;
 use decamp_sim::api_error::ApiError;
 use decamp_sim::auto_scaling::group_arn;
 use decamp_sim::luck::Luck;
 
-/// What the account and the Region are called.
+/// The account and the Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Twelve digits.
+    /// The account id, twelve digits.
     pub id: String,
-    /// Such as `eu-west-1`.
+    /// The Region, such as `eu-west-1`.
     pub region: String,
 }
 
-/// What the JSON APIs hold.
+/// The contents of the JSON APIs.
 #[derive(Debug)]
 pub struct Stores {
     /// SSM parameters, by name.
     pub parameters: BTreeMap<String, String>,
     /// Secrets, by name or ARN.
     pub secrets: BTreeMap<String, String>,
-    /// Those of them that are marked for deletion.
+    /// The secrets that are marked for deletion.
     pub marked_for_deletion: BTreeSet<String>,
-    /// The queues of SQS, by name. One is made by the first message that is sent to it, or by whoever puts it here.
+    /// The queues of SQS, by name. The first message to a queue creates it, and a test may add one.
     pub queues: Queues,
     /// The certificate that signs SNS's messages, as PEM.
     pub signing_certificate: Option<String>,
-    /// The names under which that was asked for.
+    /// The file names under which the certificate was requested.
     pub certificates_asked: Vec<String>,
     /// Every confirmed subscription: the topic and the token.
     pub confirmations: Vec<(String, String)>,
     /// Every accepted ChangeMessageVisibility: the receipt handle and the seconds.
     pub visibilities: Vec<(String, u64)>,
-    luck: Luck,
+    rng: Luck,
 }
 
 impl Default for Stores {
@@ -74,7 +74,7 @@ impl Default for Stores {
             certificates_asked: Vec::new(),
             confirmations: Vec::new(),
             visibilities: Vec::new(),
-            luck: Luck::new(0x2b),
+            rng: Luck::new(0x2b),
         }
     }
 }
@@ -85,9 +85,9 @@ impl Account {
     }
 }
 
-/// The services that speak the query protocol, told apart by the version that a client names.
+/// The services of the query protocol. The version in a request says which one it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Service {
+enum QueryService {
     AutoScaling,
     LoadBalancers,
     ClassicLoadBalancers,
@@ -95,7 +95,7 @@ enum Service {
     Sns,
 }
 
-impl Service {
+impl QueryService {
     fn of(params: &Params) -> Option<Self> {
         match params.text("Version") {
             Some("2011-01-01") => Some(Self::AutoScaling),
@@ -117,7 +117,7 @@ impl Service {
         }
     }
 
-    /// The name that a signature's scope carries.
+    /// The service name in the scope of a signature.
     fn signed_as(self) -> &'static str {
         match self {
             Self::AutoScaling => "autoscaling",
@@ -128,20 +128,20 @@ impl Service {
     }
 }
 
-/// How a query call is refused.
-struct Refused {
+/// The error of a query call.
+struct QueryError {
     status: u16,
     code: &'static str,
     message: String,
 }
 
-impl From<ApiError> for Refused {
+impl From<ApiError> for QueryError {
     fn from(error: ApiError) -> Self {
         Self { status: error.status(), code: error.code(), message: error.to_string() }
     }
 }
 
-impl Refused {
+impl QueryError {
     fn invalid(message: impl Into<String>) -> Self {
         Self { status: 400, code: "ValidationError", message: message.into() }
     }
@@ -152,7 +152,7 @@ pub fn router(shared: &Arc<Shared>) -> Router {
     Router::new().route("/", post(answer)).route("/{certificate}", get(topics::certificate)).with_state(Arc::clone(shared))
 }
 
-/// What a request asks for, as the fault plan names it: the action in its header, or in its form.
+/// The operation of a request, as the fault plan names it: the action from its header or its form.
 #[must_use]
 pub fn operation(headers: &HeaderMap, body: &[u8]) -> String {
     match target(headers) {
@@ -171,11 +171,11 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         return json::answer(&shared, service, operation, &headers, &body).await;
     }
     let params = Params::read(&body);
-    let Some(service) = Service::of(&params) else {
+    let Some(service) = QueryService::of(&params) else {
         return refuse(
             &shared,
-            Service::AutoScaling,
-            Refused { status: 400, code: "NoSuchVersion", message: "no such version".into() },
+            QueryService::AutoScaling,
+            QueryError { status: 400, code: "NoSuchVersion", message: "no such version".into() },
         );
     };
     if let Err(refused) = check_signature(&headers, service.signed_as()) {
@@ -183,11 +183,11 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     }
     let action = params.text("Action").unwrap_or_default();
     let result = match service {
-        Service::AutoScaling => auto_scaling::answer(&shared, action, &params),
-        Service::LoadBalancers => load_balancers::answer(&shared, action, &params),
-        Service::ClassicLoadBalancers => classic::answer(&shared, action, &params),
-        Service::Sts => identity(&shared, action),
-        Service::Sns => topics::answer(&shared, action, &params),
+        QueryService::AutoScaling => auto_scaling::answer(&shared, action, &params),
+        QueryService::LoadBalancers => load_balancers::answer(&shared, action, &params),
+        QueryService::ClassicLoadBalancers => classic::answer(&shared, action, &params),
+        QueryService::Sts => identity(&shared, action),
+        QueryService::Sns => topics::answer(&shared, action, &params),
     };
     match result {
         Ok(result) => {
@@ -202,9 +202,9 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     }
 }
 
-/// Whoever forgets to sign, or signs for another service, is found out here; the signature itself is taken on trust.
-fn check_signature(headers: &HeaderMap, service: &str) -> Result<(), Refused> {
-    let refused = |code, message: &str| Err(Refused { status: 403, code, message: message.to_owned() });
+/// Refuses a request that is not signed, or is signed for another service. The signature itself is not checked.
+fn check_signature(headers: &HeaderMap, service: &str) -> Result<(), QueryError> {
+    let refused = |code, message: &str| Err(QueryError { status: 403, code, message: message.to_owned() });
     let Some(given) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
         return refused("MissingAuthenticationToken", "Missing Authentication Token");
     };
@@ -215,7 +215,7 @@ fn check_signature(headers: &HeaderMap, service: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-fn identity(shared: &Shared, action: &str) -> Result<Xml, Refused> {
+fn identity(shared: &Shared, action: &str) -> Result<Xml, QueryError> {
     if action != "GetCallerIdentity" {
         return Err(unknown(action));
     }
@@ -227,18 +227,18 @@ fn identity(shared: &Shared, action: &str) -> Result<Xml, Refused> {
     Ok(xml)
 }
 
-fn unknown(action: &str) -> Refused {
-    Refused { status: 400, code: "InvalidAction", message: format!("Could not find operation {action}") }
+fn unknown(action: &str) -> QueryError {
+    QueryError { status: 400, code: "InvalidAction", message: format!("Could not find operation {action}") }
 }
 
 fn request_id(shared: &Shared) -> String {
-    shared.stores().luck.uuid()
+    shared.stores().rng.uuid()
 }
 
-fn refuse(shared: &Shared, service: Service, refused: Refused) -> Response {
-    // The two services name the same refusal differently.
+fn refuse(shared: &Shared, service: QueryService, refused: QueryError) -> Response {
+    // The two services have different codes for the same error.
     let code = match (service, refused.code) {
-        (Service::LoadBalancers, "Throttling") => "ThrottlingException",
+        (QueryService::LoadBalancers, "Throttling") => "ThrottlingException",
         (_, code) => code,
     };
     let mut xml = Xml::default();
@@ -258,23 +258,23 @@ fn send(status: u16, xml: Xml) -> Response {
     (status, [(header::CONTENT_TYPE, "text/xml")], xml.finish()).into_response()
 }
 
-/// A refusal of the fault plan, in the words of whatever service was asked.
-pub(super) fn refused(shared: &Shared, headers: &HeaderMap, body: &Bytes, kind: Kind) -> Response {
+/// An error of the fault plan, in the format of the requested service.
+pub(super) fn refused(shared: &Shared, headers: &HeaderMap, body: &Bytes, kind: RefusalKind) -> Response {
     let (status, code, message) = match kind {
-        Kind::Broken => (500, "InternalFailure", "We encountered an internal error. Please try again."),
-        Kind::Throttled => (400, "Throttling", "Rate exceeded"),
-        Kind::Denied => (403, "AccessDenied", "User is not authorized to perform this operation"),
-        Kind::Expired => (403, "ExpiredToken", "The security token included in the request is expired"),
+        RefusalKind::Broken => (500, "InternalFailure", "We encountered an internal error. Please try again."),
+        RefusalKind::Throttled => (400, "Throttling", "Rate exceeded"),
+        RefusalKind::Denied => (403, "AccessDenied", "User is not authorized to perform this operation"),
+        RefusalKind::Expired => (403, "ExpiredToken", "The security token included in the request is expired"),
     };
     if target(headers).is_some() {
         let code = match kind {
-            Kind::Throttled => "ThrottlingException",
-            Kind::Denied => "AccessDeniedException",
-            Kind::Expired => "ExpiredTokenException",
-            Kind::Broken => "InternalServerError",
+            RefusalKind::Throttled => "ThrottlingException",
+            RefusalKind::Denied => "AccessDeniedException",
+            RefusalKind::Expired => "ExpiredTokenException",
+            RefusalKind::Broken => "InternalServerError",
         };
-        return json::refuse(if kind == Kind::Broken { 500 } else { 400 }, code, message);
+        return json::refuse(if kind == RefusalKind::Broken { 500 } else { 400 }, code, message);
     }
-    let service = Service::of(&Params::read(body)).unwrap_or(Service::AutoScaling);
-    refuse(shared, service, Refused { status, code, message: message.to_owned() })
+    let service = QueryService::of(&Params::read(body)).unwrap_or(QueryService::AutoScaling);
+    refuse(shared, service, QueryError { status, code, message: message.to_owned() })
 }

@@ -1,10 +1,10 @@
-//! The wire's time: real time, or a multiple of it, from a start that the caller chooses.
+//! The clock of the simulated world: real time or a multiple of it, from a start that the caller chooses.
 
 use std::time::{Duration, Instant, SystemTime};
 
 use decamp_core::time::Time;
 
-/// One clock for every model behind one wire.
+/// The clock that all models of a world share.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     start: Time,
@@ -13,26 +13,26 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The machine's own time from now on.
+    /// A clock that shows the machine's time.
     #[must_use]
     pub fn real() -> Self {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self::starting(Time(0) + since, 1)
     }
 
-    /// A clock that shows `start` now and runs `speed` times as fast as ours.
+    /// A clock that shows `start` now and runs at `speed` times real time.
     #[must_use]
     pub fn starting(start: Time, speed: u32) -> Self {
         Self { start, began: Instant::now(), speed }
     }
 
-    /// What it shows.
+    /// The time that it shows.
     #[must_use]
     pub fn now(&self) -> Time {
         self.start + self.began.elapsed() * self.speed
     }
 
-    /// What it shows, as a `Date` header has it.
+    /// The time that it shows, in the format of a `Date` header.
     #[must_use]
     pub fn http_date(&self) -> String {
         let milliseconds = i64::try_from(self.now().0).unwrap_or(i64::MAX);
@@ -40,7 +40,7 @@ impl Clock {
         stamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 
-    /// How long we must wait, in our own time, until it shows `then`.
+    /// How much real time passes until it shows `then`.
     #[must_use]
     pub fn until(&self, then: Time) -> Duration {
         then.since(self.now()) / self.speed
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_header_has_the_one_form_that_clients_read() {
+    fn a_date_header_has_the_format_that_clients_read() {
         let clock = Clock::starting(Time(1_767_225_600_000), 1);
         assert!(clock.http_date().starts_with("Thu, 01 Jan 2026 00:00:0"), "{}", clock.http_date());
     }

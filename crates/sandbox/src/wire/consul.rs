@@ -1,4 +1,4 @@
-//! The pretend Consul's HTTP API: the catalog, health and agents, as decamp and the `consul` command ask for them.
+//! The simulated Consul's HTTP API: catalog, health and agents, as far as decamp and the `consul` command use them.
 
 mod agent;
 mod catalog;
@@ -13,7 +13,7 @@ use axum::routing::{get, put};
 use axum::{Json, Router};
 
 pub use self::shapes::service_id;
-use super::asked::{Asked, Look, Refused};
+use super::query_options::{HttpError, QueryOptions, ReadResult};
 use super::{Cluster, Shared};
 use decamp_sim::consul::{ApiError, Consul, Read, Token, Version};
 
@@ -38,65 +38,65 @@ pub fn router(shared: &Arc<Shared>) -> Router {
         .with_state(Arc::clone(shared))
 }
 
-impl From<ApiError> for Refused {
+impl From<ApiError> for HttpError {
     fn from(error: ApiError) -> Self {
         Self::new(error.status(), error.text())
     }
 }
 
-/// One request: who asks, and what.
+/// A request, with its token.
 #[derive(Debug)]
 struct Request {
-    asked: Asked,
+    options: QueryOptions,
     token: Token,
 }
 
 impl Request {
-    fn of(shared: &Shared, asked: Asked) -> Result<Self, Refused> {
+    fn of(shared: &Shared, options: QueryOptions) -> Result<Self, HttpError> {
         let has_namespaces = shared.look(|stage| stage.cluster().is_some_and(|cluster| cluster.consul.has_namespaces()));
-        // Only Enterprise has them; the model has no partitions.
+        // Only Enterprise has namespaces and partitions. The model has no partitions.
         let missing = if has_namespaces { &["partition"][..] } else { &["ns", "partition"] };
         for &enterprise in missing {
-            // The community edition refuses whatever is asked for, the default one as well.
-            if asked.text(enterprise).is_some_and(|name| !name.is_empty()) {
+            // The community edition refuses the parameter with any value, even `default`.
+            if options.text(enterprise).is_some_and(|name| !name.is_empty()) {
                 let what = if enterprise == "ns" { "Namespaces" } else { "Partitions" };
                 let text = format!("Invalid query parameter: \"{enterprise}\" - {what} are a Consul Enterprise feature");
-                return Err(Refused::new(400, text));
+                return Err(HttpError::new(400, text));
             }
         }
-        if asked.text("dc").is_some_and(|dc| dc != "dc1") {
-            return Err(Refused::new(500, "No path to datacenter"));
+        if options.text("dc").is_some_and(|dc| dc != "dc1") {
+            return Err(HttpError::new(500, "No path to datacenter"));
         }
-        let token = super::lock(&shared.tokens).consul(asked.secret.as_deref());
-        Ok(Self { asked, token })
+        let token = super::lock(&shared.tokens).consul(options.secret.as_deref());
+        Ok(Self { options, token })
     }
 
-    /// The namespace that is asked; `None` is the default one.
+    /// The requested namespace. `None` is the default one.
     fn namespace(&self) -> Option<&str> {
-        self.asked.text("ns").filter(|name| !name.is_empty() && *name != "default")
+        self.options.text("ns").filter(|name| !name.is_empty() && *name != "default")
     }
 
     fn read(&self) -> Read {
-        if self.asked.is_stale() { Read::Stale } else { Read::Default }
+        if self.options.is_stale() { Read::Stale } else { Read::Default }
     }
 }
 
-/// Whether a list over all nodes is answered.
-fn may_read(consul: &Consul, request: &Request) -> Result<(), Refused> {
+/// Checks whether a request may read lists over all nodes.
+fn may_read(consul: &Consul, request: &Request) -> Result<(), HttpError> {
     if request.token == Token::Unknown {
         return Err(ApiError::AclNotFound.into());
     }
     if request.read() == Read::Default && !consul.has_leader() { Err(ApiError::NoLeader.into()) } else { Ok(()) }
 }
 
-/// Answers a read, once there is something newer than the request knows.
+/// Answers a read when there is something newer than the client's index.
 async fn read(
     shared: &Shared,
-    asked: Asked,
-    mut look: impl FnMut(&mut Cluster<'_>, &Request, u64) -> Look + Send,
-) -> Result<Response, Refused> {
-    let request = Request::of(shared, asked)?;
-    let seen = request.asked.wait_for(shared, |cluster, since| look(cluster, &request, since)).await?;
+    options: QueryOptions,
+    mut look: impl FnMut(&mut Cluster<'_>, &Request, u64) -> ReadResult + Send,
+) -> Result<Response, HttpError> {
+    let request = Request::of(shared, options)?;
+    let seen = request.options.wait_for(shared, |cluster, since| look(cluster, &request, since)).await?;
     let version = version(shared);
     let mut response = Json(seen.body).into_response();
     let mut put = |name: &'static str, value: &str| {
@@ -107,9 +107,9 @@ async fn read(
     put("x-consul-index", &seen.index.to_string());
     put("x-consul-knownleader", if seen.known_leader { "true" } else { "false" });
     put("x-consul-lastcontact", "0");
-    // Since 1.11 an answer says that something was left out; the other two are today's.
+    // Consul 1.11 and later say that ACLs left something out. The other two headers are those of current releases.
     if Version::V1_19_2 <= version {
-        let consistent = if request.asked.get("consistent").is_some() { "consistent" } else { "leader" };
+        let consistent = if request.options.get("consistent").is_some() { "consistent" } else { "leader" };
         put("x-consul-effective-consistency", if request.read() == Read::Stale { "stale" } else { consistent });
         put("x-consul-query-backend", "blocking-query");
         if seen.filtered {
@@ -123,7 +123,7 @@ fn version(shared: &Shared) -> Version {
     shared.look(|stage| stage.cluster().map_or(Version::V1_19_2, |cluster| cluster.consul.version()))
 }
 
-/// As the agent and its nodes say it.
+/// The version as the agent and its nodes show it.
 fn version_text(version: Version) -> &'static str {
     match version {
         Version::V1_8_7 => "1.8.7",
@@ -131,5 +131,5 @@ fn version_text(version: Version) -> &'static str {
     }
 }
 
-type Of = State<Arc<Shared>>;
-type Answer = Result<Response, Refused>;
+type AppState = State<Arc<Shared>>;
+type Answer = Result<Response, HttpError>;

@@ -1,4 +1,4 @@
-//! What can go wrong between a client and a healthy server, as data: which request it meets, how often, and what happens to it.
+//! Faults between a client and a healthy server, as data: which requests they affect, how often, and how.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,67 +16,67 @@ pub enum Side {
     Consul,
 }
 
-/// What happens to one request.
+/// A fault of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WireFault {
-    /// The connection is reset without an answer, before the request was carried out.
+    /// The connection is reset without an answer, before the request is carried out.
     ResetBefore,
-    /// The connection is reset without an answer, after the request was carried out.
+    /// The connection is reset without an answer, after the request is carried out.
     ResetAfter,
     /// The connection is reset in the middle of the answer.
     ResetMidway,
     /// The connection ends in the middle of the answer.
     Truncated,
-    /// A proxy answers 502 with a page of HTML; the request was not carried out.
+    /// A proxy answers 502 with an HTML page. The request is not carried out.
     HtmlGateway,
-    /// 200 with a page of HTML; the request was not carried out.
+    /// 200 with an HTML page. The request is not carried out.
     HtmlOk,
-    /// 500, and the request was not carried out.
+    /// 500. The request is not carried out.
     Error500,
-    /// 500, and the request was carried out.
+    /// 500, although the request is carried out.
     AppliedError500,
-    /// The answer trickles in, over so many milliseconds.
+    /// The answer arrives in parts over this many milliseconds.
     SlowBody(
-        /// How many.
+        /// Milliseconds.
         u64,
     ),
-    /// The answer comes late, by so many milliseconds; the request was carried out at once.
+    /// The request is carried out at once, and the answer is sent this many milliseconds later.
     Late(
-        /// How many.
+        /// Milliseconds.
         u64,
     ),
-    /// The right answer with the type `text/plain`.
+    /// The correct answer with the type `text/plain`.
     WrongContentType,
-    /// 302 to a place where nothing is.
+    /// 302 to an address on which nothing listens.
     Redirect,
-    /// Too many requests, as the system says it; the request was not carried out.
+    /// The system's answer to too many requests. The request is not carried out.
     Throttled,
-    /// We may not, as the system says it; the request was not carried out.
+    /// The system's answer to a denied call. The request is not carried out.
     Denied,
-    /// The credentials are out of date, as the system says it; the request was not carried out.
+    /// The system's answer to expired credentials. The request is not carried out.
     Expired,
 }
 
-/// Which requests meet a fault.
+/// Which requests a fault affects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Of which system; `None` means any.
+    /// Only requests for this system. `None` means any.
     #[serde(default)]
     pub side: Option<Side>,
-    /// What the operation's name contains: an AWS action, or a method and path (`GET /v1/nodes`). Empty means any.
+    /// Only operations whose name contains this text. The name is an AWS action, or a method and path (`GET /v1/nodes`). Empty means any.
     #[serde(default)]
     pub operation: String,
-    /// How many such requests pass unharmed first.
+    /// How many such requests pass first.
     #[serde(default)]
     pub skip: u32,
-    /// How many are met after that.
+    /// How many requests the rule considers after that.
     #[serde(default = "always")]
     pub times: u32,
-    /// Of those, one in so many is met.
+    /// One in this many of those is affected.
     #[serde(default = "every")]
     pub one_in: u64,
-    /// What happens.
+    /// The fault.
     pub fault: WireFault,
 }
 
@@ -89,18 +89,18 @@ fn every() -> u64 {
 }
 
 impl Rule {
-    /// The next `times` requests for this operation meet this fault.
+    /// A rule that affects the next `times` requests for this operation.
     #[must_use]
     pub fn next(times: u32, operation: &str, fault: WireFault) -> Self {
         Self { side: None, operation: operation.to_owned(), skip: 0, times, one_in: 1, fault }
     }
 }
 
-/// The rules of one wire. The first that meets a request decides.
+/// The rules of one world. The first rule that affects a request decides.
 #[derive(Debug, Clone)]
 pub struct FaultPlan {
     rules: Vec<Rule>,
-    luck: Luck,
+    rng: Luck,
 }
 
 impl Default for FaultPlan {
@@ -110,17 +110,17 @@ impl Default for FaultPlan {
 }
 
 impl FaultPlan {
-    /// These rules; the seed decides for those that meet one request in many.
+    /// A plan with these rules. The seed is for rules that affect one request in many.
     #[must_use]
     pub fn new(rules: Vec<Rule>, seed: u64) -> Self {
-        Self { rules, luck: Luck::new(seed) }
+        Self { rules, rng: Luck::new(seed) }
     }
 
-    /// What happens to the request that comes now.
-    pub fn meet(&mut self, side: Side, operation: &str) -> Option<WireFault> {
+    /// The fault of the next request, if any.
+    pub fn next_fault(&mut self, side: Side, operation: &str) -> Option<WireFault> {
         for rule in &mut self.rules {
-            let concerns = rule.side.is_none_or(|only| only == side) && operation.contains(&rule.operation);
-            if !concerns || rule.times == 0 {
+            let applies = rule.side.is_none_or(|only| only == side) && operation.contains(&rule.operation);
+            if !applies || rule.times == 0 {
                 continue;
             }
             if rule.skip != 0 {
@@ -130,7 +130,7 @@ impl FaultPlan {
             if rule.times != u32::MAX {
                 rule.times -= 1;
             }
-            if self.luck.one_in(rule.one_in.max(1)) {
+            if self.rng.one_in(rule.one_in.max(1)) {
                 return Some(rule.fault);
             }
         }
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_meets_its_own_operation_as_often_as_it_says() {
+    fn a_rule_affects_its_operation_as_often_as_it_says() {
         let late = Rule { skip: 1, ..Rule::next(2, "DescribeTarget", WireFault::Truncated) };
         let nomad = Rule { side: Some(Side::Nomad), ..Rule::next(9, "", WireFault::Redirect) };
         let mut plan = FaultPlan::new(vec![late, nomad], 1);
-        let met: Vec<bool> = (0..4).map(|_| plan.meet(Side::Aws, "DescribeTargetHealth").is_some()).collect();
+        let met: Vec<bool> = (0..4).map(|_| plan.next_fault(Side::Aws, "DescribeTargetHealth").is_some()).collect();
         assert_eq!(met, [false, true, true, false]);
-        assert_eq!(plan.meet(Side::Aws, "CompleteLifecycleAction"), None);
-        assert_eq!(plan.meet(Side::Nomad, "GET /v1/nodes"), Some(WireFault::Redirect));
+        assert_eq!(plan.next_fault(Side::Aws, "CompleteLifecycleAction"), None);
+        assert_eq!(plan.next_fault(Side::Nomad, "GET /v1/nodes"), Some(WireFault::Redirect));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The `filter` of a list, as Nomad and Consul evaluate it (go-bexpr): selectors, comparisons, `in`, `and`, `or`, `not`.
 //!
-//! A key that is not there is `false` on current releases and fails the whole list on older ones; which, the caller says.
+//! On current releases a missing key is `false`. On older releases it fails the whole list. The caller chooses.
 
 use serde_json::Value;
 
-/// A filter that cannot be read, or cannot be applied.
+/// Why a filter cannot be parsed or applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wrong {
-    /// It does not fit the grammar.
+pub(super) enum FilterError {
+    /// It does not match the grammar.
     Syntax(String),
-    /// A field or key that a row does not have.
+    /// A row does not have this field or key.
     Missing(String),
 }
 
-/// One filter, read.
+/// A parsed filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Filter {
     All(Vec<Filter>),
@@ -22,7 +22,7 @@ pub(super) enum Filter {
     Is { selector: Vec<String>, test: Test },
 }
 
-/// What a selected value is tested for.
+/// The test of a selected value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Test {
     Equals(String),
@@ -33,18 +33,18 @@ pub(super) enum Test {
 }
 
 impl Filter {
-    /// Reads one.
-    pub(super) fn read(text: &str) -> Result<Self, Wrong> {
-        let mut reader = Reader { words: words(text)?, at: 0 };
-        let filter = reader.any()?;
-        match reader.words.get(reader.at) {
+    /// Parses a filter.
+    pub(super) fn read(text: &str) -> Result<Self, FilterError> {
+        let mut parser = Parser { tokens: tokens(text)?, at: 0 };
+        let filter = parser.any()?;
+        match parser.tokens.get(parser.at) {
             None => Ok(filter),
-            Some(word) => Err(Wrong::Syntax(format!("no match found at {word:?}"))),
+            Some(word) => Err(FilterError::Syntax(format!("no match found at {word:?}"))),
         }
     }
 
-    /// Whether a row fits. `lenient`: a key that a row does not have is `false` and not an error.
-    pub(super) fn fits(&self, row: &Value, lenient: bool) -> Result<bool, Wrong> {
+    /// Whether a row matches. With `lenient` a missing key is `false` instead of an error.
+    pub(super) fn fits(&self, row: &Value, lenient: bool) -> Result<bool, FilterError> {
         match self {
             Self::All(filters) => {
                 for filter in filters {
@@ -69,7 +69,7 @@ impl Filter {
                     value = match value.get(key) {
                         Some(value) => value,
                         None if 0 < depth && lenient => return Ok(false),
-                        None => return Err(Wrong::Missing(selector.join("/"))),
+                        None => return Err(FilterError::Missing(selector.join("/"))),
                     };
                 }
                 test.holds(value)
@@ -79,7 +79,7 @@ impl Filter {
 }
 
 impl Test {
-    fn holds(&self, value: &Value) -> Result<bool, Wrong> {
+    fn holds(&self, value: &Value) -> Result<bool, FilterError> {
         let text = match value {
             Value::String(text) => text.clone(),
             Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -102,8 +102,8 @@ impl Test {
     }
 }
 
-/// Regular expressions without operators but `^`, `$` and `.`: all that anybody asks here.
-fn matches(pattern: &str, text: &str) -> Result<bool, Wrong> {
+/// Matches regular expressions whose only operators are `^`, `$` and `.`. Clients here use no others.
+fn matches(pattern: &str, text: &str) -> Result<bool, FilterError> {
     let (from_start, rest) = pattern.strip_prefix('^').map_or((false, pattern), |rest| (true, rest));
     let (to_end, rest) = rest.strip_suffix('$').filter(|r| !r.ends_with('\\')).map_or((false, rest), |rest| (true, rest));
     let mut wanted = Vec::new();
@@ -113,7 +113,7 @@ fn matches(pattern: &str, text: &str) -> Result<bool, Wrong> {
             '\\' => chars.next(),
             '.' => None,
             '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '^' | '$' => {
-                return Err(Wrong::Syntax(format!("the pretend servers know no {c:?} in a regular expression")));
+                return Err(FilterError::Syntax(format!("the simulated servers do not support {c:?} in a regular expression")));
             }
             plain => Some(plain),
         });
@@ -130,33 +130,33 @@ fn matches(pattern: &str, text: &str) -> Result<bool, Wrong> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Word {
+enum Token {
     Plain(String),
     Quoted(String),
     /// `(`, `)`, `[`, `]`, `==`, `!=`.
     Sign(&'static str),
 }
 
-fn words(text: &str) -> Result<Vec<Word>, Wrong> {
+fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let sign = ["(", ")", "[", "]", "==", "!="].into_iter().find(|sign| rest.starts_with(sign));
         if let Some(sign) = sign {
-            found.push(Word::Sign(sign));
+            found.push(Token::Sign(sign));
             rest = &rest[sign.len()..];
         } else if first == '"' || first == '`' {
             let (inside, after) = quoted(&rest[1..], first)?;
-            found.push(Word::Quoted(inside));
+            found.push(Token::Quoted(inside));
             rest = after;
         } else {
             let end = rest.find(|c: char| c.is_whitespace() || "()[]=!\"`".contains(c)).unwrap_or(rest.len());
             let fits = |c: char| c.is_ascii_alphanumeric() || "_./".contains(c);
             // A hyphen ends a selector: `Attributes.a-b` cannot be read (facts/nomad.md 1.4).
             if end == 0 || !rest[..end].chars().all(fits) {
-                return Err(Wrong::Syntax(format!("no match found in {:?}", &rest[..end.max(1).min(rest.len())])));
+                return Err(FilterError::Syntax(format!("no match found in {:?}", &rest[..end.max(1).min(rest.len())])));
             }
-            found.push(Word::Plain(rest[..end].to_owned()));
+            found.push(Token::Plain(rest[..end].to_owned()));
             rest = &rest[end..];
         }
         rest = rest.trim_start();
@@ -164,7 +164,7 @@ fn words(text: &str) -> Result<Vec<Word>, Wrong> {
     Ok(found)
 }
 
-fn quoted(text: &str, quote: char) -> Result<(String, &str), Wrong> {
+fn quoted(text: &str, quote: char) -> Result<(String, &str), FilterError> {
     let mut inside = String::new();
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -174,31 +174,31 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), Wrong> {
                 Some((_, 'n')) => inside.push('\n'),
                 Some((_, 't')) => inside.push('\t'),
                 Some((_, escaped @ ('"' | '\\'))) => inside.push(escaped),
-                _ => return Err(Wrong::Syntax("an escape that is none".to_owned())),
+                _ => return Err(FilterError::Syntax("an unknown escape".to_owned())),
             },
             c => inside.push(c),
         }
     }
-    Err(Wrong::Syntax("a quote is not closed".to_owned()))
+    Err(FilterError::Syntax("a quote is not closed".to_owned()))
 }
 
-struct Reader {
-    words: Vec<Word>,
+struct Parser {
+    tokens: Vec<Token>,
     at: usize,
 }
 
-impl Reader {
-    fn take(&mut self, word: &Word) -> bool {
-        let is_it = self.words.get(self.at) == Some(word);
+impl Parser {
+    fn take(&mut self, word: &Token) -> bool {
+        let is_it = self.tokens.get(self.at) == Some(word);
         self.at += usize::from(is_it);
         is_it
     }
 
     fn keyword(&mut self, text: &str) -> bool {
-        self.take(&Word::Plain(text.to_owned()))
+        self.take(&Token::Plain(text.to_owned()))
     }
 
-    fn any(&mut self) -> Result<Filter, Wrong> {
+    fn any(&mut self) -> Result<Filter, FilterError> {
         let mut filters = vec![self.all()?];
         while self.keyword("or") {
             filters.push(self.all()?);
@@ -206,7 +206,7 @@ impl Reader {
         Ok(if filters.len() == 1 { filters.remove(0) } else { Filter::Any(filters) })
     }
 
-    fn all(&mut self) -> Result<Filter, Wrong> {
+    fn all(&mut self) -> Result<Filter, FilterError> {
         let mut filters = vec![self.one()?];
         while self.keyword("and") {
             filters.push(self.one()?);
@@ -214,17 +214,17 @@ impl Reader {
         Ok(if filters.len() == 1 { filters.remove(0) } else { Filter::All(filters) })
     }
 
-    fn one(&mut self) -> Result<Filter, Wrong> {
+    fn one(&mut self) -> Result<Filter, FilterError> {
         if self.keyword("not") {
             return Ok(Filter::Not(Box::new(self.one()?)));
         }
-        if self.take(&Word::Sign("(")) {
+        if self.take(&Token::Sign("(")) {
             let inside = self.any()?;
-            return if self.take(&Word::Sign(")")) { Ok(inside) } else { Err(Wrong::Syntax("expected \")\"".to_owned())) };
+            return if self.take(&Token::Sign(")")) { Ok(inside) } else { Err(FilterError::Syntax("expected \")\"".to_owned())) };
         }
-        if let Some(Word::Quoted(text)) = self.words.get(self.at).cloned() {
+        if let Some(Token::Quoted(text)) = self.tokens.get(self.at).cloned() {
             self.at += 1;
-            // A quoted text is a value to be looked for, or a selector in the form of a JSON pointer.
+            // A quoted text is a value to search for, or a selector in the form of a JSON pointer.
             return match text.strip_prefix('/') {
                 Some(pointer) => self.test(pointer.split('/').map(str::to_owned).collect()),
                 None => self.inside(text),
@@ -235,54 +235,54 @@ impl Reader {
     }
 
     /// `VALUE in SELECTOR`, after the value.
-    fn inside(&mut self, value: String) -> Result<Filter, Wrong> {
+    fn inside(&mut self, value: String) -> Result<Filter, FilterError> {
         let negated = self.keyword("not");
         if !self.keyword("in") {
-            return Err(Wrong::Syntax("expected \"in\"".to_owned()));
+            return Err(FilterError::Syntax("expected \"in\"".to_owned()));
         }
         let filter = Filter::Is { selector: self.selector()?, test: Test::Contains(value) };
         Ok(if negated { Filter::Not(Box::new(filter)) } else { filter })
     }
 
-    fn selector(&mut self) -> Result<Vec<String>, Wrong> {
-        let Some(Word::Plain(text)) = self.words.get(self.at).cloned() else {
-            return Err(Wrong::Syntax("expected a selector".to_owned()));
+    fn selector(&mut self) -> Result<Vec<String>, FilterError> {
+        let Some(Token::Plain(text)) = self.tokens.get(self.at).cloned() else {
+            return Err(FilterError::Syntax("expected a selector".to_owned()));
         };
         self.at += 1;
         let mut path: Vec<String> = text.split('.').map(str::to_owned).collect();
-        while self.take(&Word::Sign("[")) {
+        while self.take(&Token::Sign("[")) {
             let key = self.value()?;
             path.push(key);
-            if !self.take(&Word::Sign("]")) {
-                return Err(Wrong::Syntax("expected \"]\"".to_owned()));
+            if !self.take(&Token::Sign("]")) {
+                return Err(FilterError::Syntax("expected \"]\"".to_owned()));
             }
         }
         Ok(path)
     }
 
-    fn value(&mut self) -> Result<String, Wrong> {
-        let value = match self.words.get(self.at).cloned() {
-            Some(Word::Quoted(text) | Word::Plain(text)) => text,
-            Some(Word::Sign(_)) | None => return Err(Wrong::Syntax("expected a value".to_owned())),
+    fn value(&mut self) -> Result<String, FilterError> {
+        let value = match self.tokens.get(self.at).cloned() {
+            Some(Token::Quoted(text) | Token::Plain(text)) => text,
+            Some(Token::Sign(_)) | None => return Err(FilterError::Syntax("expected a value".to_owned())),
         };
         self.at += 1;
         Ok(value)
     }
 
-    /// What comes after a selector.
-    fn test(&mut self, selector: Vec<String>) -> Result<Filter, Wrong> {
+    /// Parses the test after a selector.
+    fn test(&mut self, selector: Vec<String>) -> Result<Filter, FilterError> {
         let is = |test| Filter::Is { selector, test };
         let not = |filter| Ok(Filter::Not(Box::new(filter)));
-        if self.take(&Word::Sign("==")) {
+        if self.take(&Token::Sign("==")) {
             return Ok(is(Test::Equals(self.value()?)));
         }
-        if self.take(&Word::Sign("!=")) {
+        if self.take(&Token::Sign("!=")) {
             return not(is(Test::Equals(self.value()?)));
         }
         if self.keyword("is") {
             let negated = self.keyword("not");
             if !self.keyword("empty") {
-                return Err(Wrong::Syntax("expected \"empty\"".to_owned()));
+                return Err(FilterError::Syntax("expected \"empty\"".to_owned()));
             }
             return if negated { not(is(Test::Empty)) } else { Ok(is(Test::Empty)) };
         }
@@ -292,7 +292,7 @@ impl Reader {
         } else if self.keyword("matches") {
             is(Test::Matches(self.value()?))
         } else {
-            return Err(Wrong::Syntax("no match found, expected \"==\" or \"!=\"".to_owned()));
+            return Err(FilterError::Syntax("no match found, expected \"==\" or \"!=\"".to_owned()));
         };
         if negated { not(filter) } else { Ok(filter) }
     }

@@ -1,12 +1,12 @@
-//! The pretend Nomad's HTTP API: what decamp and the `nomad` command ask, in the shapes and words that real servers answered.
+//! The simulated Nomad's HTTP API, as far as decamp and the `nomad` command use it. Answers have the format and the texts of real servers.
 
 mod acl;
 mod agent;
 mod allocations;
+mod drain_meta;
 mod jobs;
 mod metadata;
 mod nodes;
-mod notes;
 mod shapes;
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::asked::{Asked, Look, Refused, Seen};
+use super::query_options::{HttpError, QueryOptions, ReadAnswer, ReadResult};
 use super::{Cluster, Shared};
 use decamp_sim::nomad::{ApiError, Nomad, Read, Token, Written};
 
@@ -29,7 +29,7 @@ pub fn router(shared: &Arc<Shared>) -> Router {
         .merge(nodes())
         .merge(work())
         .merge(rest())
-        .method_not_allowed_fallback(async || Refused::new(405, "Invalid method"))
+        .method_not_allowed_fallback(async || HttpError::new(405, "Invalid method"))
         .with_state(Arc::clone(shared))
 }
 
@@ -78,40 +78,40 @@ fn rest() -> Router<Arc<Shared>> {
         .route("/v1/search", post(agent::search).put(agent::search))
 }
 
-impl From<ApiError> for Refused {
+impl From<ApiError> for HttpError {
     fn from(error: ApiError) -> Self {
         Self::new(error.status(), error.text())
     }
 }
 
-/// One request: who asks, and what.
+/// A request, with its token.
 #[derive(Debug)]
 struct Request {
-    asked: Asked,
+    options: QueryOptions,
     token: Token,
 }
 
 impl Request {
-    fn of(shared: &Shared, asked: Asked) -> Self {
-        let token = super::lock(&shared.tokens).nomad(asked.secret.as_deref());
-        Self { asked, token }
+    fn of(shared: &Shared, options: QueryOptions) -> Self {
+        let token = super::lock(&shared.tokens).nomad(options.secret.as_deref());
+        Self { options, token }
     }
 
     fn read(&self) -> Read {
-        if self.asked.is_stale() { Read::Stale } else { Read::Default }
+        if self.options.is_stale() { Read::Stale } else { Read::Default }
     }
 
-    /// Whether a read of any kind is answered.
-    fn may_read(&self, nomad: &mut Nomad) -> Result<(), Refused> {
-        if self.asked.text("region").is_some_and(|region| region != "global") {
-            return Err(Refused::new(500, "No path to region"));
+    /// Checks whether the request may read at all.
+    fn may_read(&self, nomad: &mut Nomad) -> Result<(), HttpError> {
+        if self.options.text("region").is_some_and(|region| region != "global") {
+            return Err(HttpError::new(500, "No path to region"));
         }
         Ok(nomad.may_read(&self.token, self.read())?)
     }
 
-    /// The namespaces that it asks for: one, or all.
+    /// Whether the request is for this namespace. It names one namespace, or all.
     fn wants(&self, namespace: &str) -> bool {
-        match self.asked.text("namespace") {
+        match self.options.text("namespace") {
             None => namespace == "default",
             Some("*") => true,
             Some(one) => namespace == one,
@@ -119,19 +119,19 @@ impl Request {
     }
 }
 
-/// Answers a read, once there is something newer than the request knows.
+/// Answers a read when there is something newer than the client's index.
 async fn read(
     shared: &Shared,
-    asked: Asked,
-    mut look: impl FnMut(&mut Cluster<'_>, &Request, u64) -> Look + Send,
-) -> Result<Response, Refused> {
-    let request = Request::of(shared, asked);
+    options: QueryOptions,
+    mut look: impl FnMut(&mut Cluster<'_>, &Request, u64) -> ReadResult + Send,
+) -> Result<Response, HttpError> {
+    let request = Request::of(shared, options);
     let looks = |cluster: &mut Cluster<'_>, since: u64| {
         request.may_read(cluster.nomad)?;
         let known_leader = cluster.nomad.has_leader();
-        Ok(look(cluster, &request, since)?.map(|seen| Seen { known_leader, ..seen }))
+        Ok(look(cluster, &request, since)?.map(|seen| ReadAnswer { known_leader, ..seen }))
     };
-    let answer = request.asked.wait_for(shared, looks).await;
+    let answer = request.options.wait_for(shared, looks).await;
     Ok(match answer {
         Ok(seen) => (headers(seen.index, seen.known_leader), Json(seen.body)).into_response(),
         Err(refused) => match refused.index {
@@ -149,32 +149,32 @@ fn headers(index: u64, known_leader: bool) -> [(HeaderName, String); 3] {
     ]
 }
 
-/// Does a write, and answers with its index.
+/// Makes a write and answers with its index.
 fn write(
     shared: &Shared,
-    asked: Asked,
-    act: impl FnOnce(&mut Cluster<'_>, &Token) -> Result<Written, Refused>,
+    options: QueryOptions,
+    act: impl FnOnce(&mut Cluster<'_>, &Token) -> Result<Written, HttpError>,
     body: impl FnOnce(u64) -> Value,
-) -> Result<Response, Refused> {
-    let request = Request::of(shared, asked);
+) -> Result<Response, HttpError> {
+    let request = Request::of(shared, options);
     let written = shared.with(|stage| match stage.cluster() {
         Some(mut cluster) => act(&mut cluster, &request.token),
-        None => Err(Refused::new(404, "")),
+        None => Err(HttpError::new(404, "")),
     })?;
     let index = [(HeaderName::from_static("x-nomad-index"), written.index.to_string())];
     Ok((index, Json(body(written.index))).into_response())
 }
 
-/// What a write to a node or a job answers.
+/// The answer to a write to a node or a job.
 fn node_written(index: u64) -> Value {
     json!({ "EvalCreateIndex": 0, "EvalIDs": null, "Index": index, "NodeModifyIndex": index })
 }
 
-/// An answer that needs neither a leader nor a right.
+/// An answer that needs neither a leader nor a token.
 fn open(body: Value) -> Response {
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], Json(body)).into_response()
 }
 
-type Of = State<Arc<Shared>>;
+type AppState = State<Arc<Shared>>;
 type Body = Bytes;
-type Answer = Result<Response, Refused>;
+type Answer = Result<Response, HttpError>;

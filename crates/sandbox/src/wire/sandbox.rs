@@ -1,10 +1,11 @@
-//! What a person or a test does to the pretend world: terminate an instance, look inside, set faults.
+//! The API with which a person or a test changes the simulated world.
 //!
-//! `POST /sandbox/terminate?instance=i-…[&scale_in=true][&wait=30]` begins a termination and answers at once: 202, with where the event
-//! of its first lifecycle action will be found. With `wait` it answers that EventBridge event, as soon as there is one within so many
-//! seconds. `GET /sandbox/events` lists
-//! all such events, `POST /sandbox/release[?group=web]` gives a group another version of its launch template, as a change in
-//! Terraform does, `GET /sandbox/state` what the models hold, `PUT /sandbox/faults` takes the rules of a fault plan.
+//! - `POST /sandbox/terminate?instance=i-…[&scale_in=true][&wait=30]` begins a termination. It answers 202 at once, and says where to
+//!   find the event of the first lifecycle action. With `wait` it waits up to that many seconds and answers with the EventBridge event.
+//! - `GET /sandbox/events` lists all such events.
+//! - `POST /sandbox/release[?group=web]` gives a group a new version of its launch template, as a change in Terraform does.
+//! - `GET /sandbox/state` shows the state of the models.
+//! - `PUT /sandbox/faults` sets the rules of the fault plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use decamp_core::ids::InstanceId;
 use decamp_sim::auto_scaling::{AutoScaling, Instance, InstanceRefresh, LifecycleEvent};
 use decamp_sim::load_balancers::{GroupSetup, LoadBalancers};
 
-/// The sandbox's own routes; merge them into any router that is served.
+/// The sandbox's own routes, to be merged into another router.
 pub fn router(shared: &Arc<Shared>) -> Router {
     Router::new()
         .route("/sandbox/terminate", post(terminate))
@@ -42,15 +43,15 @@ struct Termination {
     wait: u64,
 }
 
-async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termination>) -> Response {
-    let Ok(id) = asked.instance.parse::<InstanceId>() else {
+async fn terminate(State(shared): State<Arc<Shared>>, Query(parameters): Query<Termination>) -> Response {
+    let Ok(id) = parameters.instance.parse::<InstanceId>() else {
         return (StatusCode::BAD_REQUEST, "not an EC2 instance id such as i-0123456789abcdef0\n").into_response();
     };
     let mut changes = shared.watch();
     let begun = shared.with(|stage| {
         let (asg, elb) = stage.aws();
         let began = asg.now();
-        if asked.scale_in { asg.scale_in(id, elb) } else { asg.terminate(id, elb) }.map(|()| began)
+        if parameters.scale_in { asg.scale_in(id, elb) } else { asg.terminate(id, elb) }.map(|()| began)
     });
     let since = match begun {
         Ok(since) => since,
@@ -65,12 +66,12 @@ async fn terminate(State(shared): State<Arc<Shared>>, Query(asked): Query<Termin
             changes.changed().await.ok();
         }
     };
-    match tokio::time::timeout(Duration::from_secs(asked.wait), began).await {
+    match tokio::time::timeout(Duration::from_secs(parameters.wait), began).await {
         Ok(event) => Json(as_sent(&shared, &event)).into_response(),
         Err(_) => {
             let next =
                 "it leaves its attached target groups first, then its hook begins; GET /sandbox/events lists the hook's event";
-            (StatusCode::ACCEPTED, Json(json!({ "instance": asked.instance, "state": "Terminating", "next": next })))
+            (StatusCode::ACCEPTED, Json(json!({ "instance": parameters.instance, "state": "Terminating", "next": next })))
                 .into_response()
         }
     }
@@ -81,10 +82,10 @@ struct Release {
     group: Option<String>,
 }
 
-async fn release(State(shared): State<Arc<Shared>>, Query(asked): Query<Release>) -> Response {
+async fn release(State(shared): State<Arc<Shared>>, Query(parameters): Query<Release>) -> Response {
     let released = shared.with(|stage| {
         let asg = stage.aws().0;
-        let name = asked.group.or_else(|| asg.groups().next().map(|setup| setup.name.to_string()))?;
+        let name = parameters.group.or_else(|| asg.groups().next().map(|setup| setup.name.to_string()))?;
         asg.change_group(&name, |setup| setup.version += 1);
         asg.group(&name).map(|setup| setup.version)
     });

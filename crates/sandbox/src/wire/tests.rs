@@ -1,4 +1,4 @@
-//! The wire as a real HTTP client meets it, on loopback.
+//! The simulated systems as a real HTTP client sees them, on loopback.
 
 mod aws;
 mod faults;
@@ -26,7 +26,7 @@ struct Sandbox {
 
 fn arn(name: &str) -> TargetGroupArn {
     let text = format!("arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/{name}/0123456789abcdef");
-    text.parse().expect("it fits the grammar")
+    text.parse().expect("it is a valid ARN")
 }
 
 fn me() -> InstanceId {
@@ -34,7 +34,7 @@ fn me() -> InstanceId {
 }
 
 impl Sandbox {
-    /// Its clock runs at this speed, so that nobody sleeps for a delay.
+    /// Starts a sandbox whose clock runs at this speed, so that no test waits for a delay.
     async fn start(speed: u32) -> Self {
         Self::with_limit(speed, Limit::None).await
     }
@@ -63,11 +63,11 @@ impl Sandbox {
             asg.put_instance("asg", InstanceId::from_number(number), "eu-west-1a".into(), LifecycleState::InService);
         }
         let account = Account { id: "123456789012".to_owned(), region: "eu-west-1".to_owned() };
-        let stage = AwsAlone { auto_scaling: asg, load_balancers: elb };
+        let stage = AwsOnly { auto_scaling: asg, load_balancers: elb };
         let shared = Shared::new(Box::new(stage), clock, account);
         let router = super::aws::router(&shared).merge(sandbox::router(&shared));
         let server = serve(&shared, Side::Aws, router, ([127, 0, 0, 1], 0).into()).await.expect("loopback is there");
-        // With the real world compiled in, reqwest brings TLS without a provider, and wants one even for plain HTTP.
+        // With decamp's adapters compiled in, reqwest has TLS without a provider, and needs one even for plain HTTP.
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("a plain client");
         Self { server, shared, client }
@@ -117,7 +117,7 @@ async fn read(answer: Response) -> (u16, String) {
     (answer.status().as_u16(), answer.text().await.expect("it is text"))
 }
 
-/// What stands between the first such tags.
+/// The text between the first pair of these tags.
 fn between<'a>(text: &'a str, tag: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(&format!("<{tag}>"))?;
     rest.split_once(&format!("</{tag}>")).map(|(inside, _)| inside)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""AWS's own client for Python reads and writes the sandbox; what it parsed is compared with what the models hold.
+"""Reads and writes the sandbox with boto3, and compares the parsed answers with the state of the models.
 
 usage: boto3_reads_and_writes.py http://127.0.0.1:PORT
-Exit code 0: all as it should be; 1: something differs; 77: boto3 is not installed.
+Exit codes: 0 if everything matches, 1 if something differs, 77 if boto3 is not installed.
 """
 import itertools
 import json
@@ -113,7 +113,7 @@ def reads():
         arn = held["arn"]
         attributes = {a["Key"]: a["Value"] for a in elb.describe_target_group_attributes(TargetGroupArn=arn)["Attributes"]}
         same("delay", attributes["deregistration_delay.timeout_seconds"], str(held["delay"]))
-        # Health moves by itself between two looks: each row that boto3 reads is as the model held it before or after.
+        # Health may change between two looks: each row that boto3 reads must match the model before or after the call.
         before = targets_of(arn)
         rows = elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
         after = targets_of(arn)
@@ -261,7 +261,7 @@ def refreshes():
         return asg.describe_instance_refreshes(AutoScalingGroupName=name, **more)["InstanceRefreshes"]
 
     def compare(what):
-        # The world moves between two looks: what was read has to lie between them.
+        # The models move between two looks: the values that were read must lie between them.
         before, (row, *_), after = last(), listed(), last()
         same(f"{what}: id", row["InstanceRefreshId"], after["id"])
         same(f"{what}: status", row["Status"] in (before["status"], after["status"]), True)

@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::guard::Known;
 use super::keys::Keys;
+use super::middleware::Caller;
 use super::problem::Problem;
 use super::{openapi, page, refreshes, stream};
 use crate::Service;
+use crate::activity_history::Terminations;
 use crate::health::{Health, Ill};
-use crate::record::Told;
 use crate::view::View;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
@@ -39,11 +39,11 @@ pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
         .merge(page::router(service, token))
 }
 
-/// How it is.
+/// The state of the replica.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Status {
     status: &'static str,
-    /// What could not be seen at the last sweep; for those who are trusted.
+    /// What could not be read at the last sweep, for authenticated callers.
     #[serde(skip_serializing_if = "Option::is_none")]
     unseen: Option<Vec<Ill>>,
 }
@@ -51,63 +51,63 @@ pub(super) struct Status {
 /// Departures.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Listed {
-    /// When.
+    /// The time of this answer.
     #[schema(value_type = String, format = DateTime)]
     time: Time,
-    /// What is leaving now.
+    /// The departures in progress.
     departures: Vec<View>,
-    /// What this replica saw end, the latest first.
+    /// The departures that this replica saw end, the latest first.
     past: Vec<View>,
-    /// What Auto Scaling's own record tells, also of what no replica saw.
-    record: Told,
-    /// Whose memory that is.
+    /// The last terminations in Auto Scaling's records, also those that no replica saw.
+    record: Terminations,
+    /// The sources of `past` and `record`.
     note: &'static str,
 }
 
-/// That it answers is all there is to say.
-#[utoipa::path(get, path = "/healthz", tag = "admin", security(()), responses((status = 200, description = "It lives.", body = Status)))]
+/// Liveness.
+#[utoipa::path(get, path = "/healthz", tag = "admin", security(()), responses((status = 200, description = "The process answers.", body = Status)))]
 pub(super) async fn alive() -> Json<Status> {
     Json(Status { status: "alive", unseen: None })
 }
 
-/// Whether work can be taken. Why not is told to whoever is trusted.
-#[utoipa::path(get, path = "/readyz", tag = "admin", security(()), responses((status = 200, description = "It can.", body = Status)))]
+/// Readiness, with the reasons for authenticated callers.
+#[utoipa::path(get, path = "/readyz", tag = "admin", security(()), responses((status = 200, description = "The replica takes work.", body = Status)))]
 pub(super) async fn ready(
     State(service): State<Arc<Service>>,
-    Extension(known): Extension<Known>,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<Status>, Problem> {
     let ills = Health::not_ready(&service);
     if !ills.is_empty() {
-        return Err(Problem::not_ready(known.trusted.then(|| json!(ills))));
+        return Err(Problem::not_ready(caller.trusted.then(|| json!(ills))));
     }
-    Ok(Json(Status { status: "ready", unseen: known.trusted.then(|| service.health.unseen()) }))
+    Ok(Json(Status { status: "ready", unseen: caller.trusted.then(|| service.health.unseen()) }))
 }
 
-/// Everything that is counted, as Prometheus reads it.
+/// The metrics, in Prometheus' text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "admin", security(("token" = [])),
     responses((status = 200, description = "Counters and histograms.", content_type = "text/plain", body = String))
 )]
 pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.numbers.text(&service)).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], service.metrics.text(&service)).into_response()
 }
 
-/// What is leaving now, and what is over.
+/// The departures in progress and those that ended.
 #[utoipa::path(
     get, path = "/v1/departures", tag = "admin", security(("token" = [])),
-    responses((status = 200, description = "All of them.", body = Listed))
+    responses((status = 200, description = "The departures.", body = Listed))
 )]
 pub(super) async fn departures(State(service): State<Arc<Service>>) -> Json<Listed> {
-    let (under_way, past) = service.departures.shown();
-    let note = "past: what this replica saw end since it started; record: what Auto Scaling tells of the last terminations";
-    Json(Listed { time: service.live.now(), departures: under_way, past, record: service.record.told(), note })
+    let (in_progress, past) = service.departures.shown();
+    let note = "past: the departures that this replica saw end since it started; record: the last terminations in Auto Scaling's records";
+    Json(Listed { time: service.live.now(), departures: in_progress, past, record: service.activity_history.latest(), note })
 }
 
-/// One instance's departure: under way, else the last one that this replica saw.
+/// One instance's departure: in progress, otherwise the last one that this replica saw.
 #[utoipa::path(
     get, path = "/v1/departures/{instance}", tag = "admin", security(("token" = [])),
     params(("instance" = String, Path, description = "An EC2 instance id.", pattern = "^i-([0-9a-f]{8}|[0-9a-f]{17})$")),
-    responses((status = 200, description = "How far it is, what it waits for and why, what was written and seen.", body = View))
+    responses((status = 200, description = "Its progress, what it waits for and why, what was written and seen.", body = View))
 )]
 pub(super) async fn departure(
     State(service): State<Arc<Service>>,

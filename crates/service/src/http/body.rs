@@ -1,4 +1,4 @@
-//! Reads a body: no more than may be, no longer than may be, no slower than may be; and tells whether all of it was read.
+//! Reads request bodies: bounded in size, time and rate. It also records whether a body was read to its end.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use http_body_util::LengthLimitError;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use super::in_flight::InFlight;
 use super::problem::Problem;
-use super::visit::Visit;
 use decamp_events::MOST_BYTES;
 
-/// The whole body has to be there by then.
-const WHOLE: Duration = Duration::from_secs(5);
-/// A stranger's has to come at this rate at least, in bytes a second, after a second: what a stranger is slow to send is held in memory.
-const SLOWEST: u32 = 64 * 1024;
-/// What a stranger may lag behind that.
-const LAG: Duration = Duration::from_secs(1);
+/// The time limit for a whole body.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The least rate of an unauthenticated client's body, in bytes a second: a slow body is held in memory for longer.
+const LEAST_RATE: u32 = 64 * 1024;
+/// How far an unauthenticated client may be behind that rate.
+const ALLOWED_LAG: Duration = Duration::from_secs(1);
 
 /// Reads a body of at most 256 KiB.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|length| MOST_BYTES < length) {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| MOST_BYTES < length) {
         return Err(Problem::too_large(MOST_BYTES));
     }
-    match timeout(WHOLE, to_bytes(body, MOST_BYTES)).await {
+    match timeout(TIMEOUT, to_bytes(body, MOST_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(why)) if is::<LengthLimitError>(&why) => Err(Problem::too_large(MOST_BYTES)),
         Ok(Err(why)) if is::<TooSlow>(&why) => Err(Problem::too_slow()),
@@ -41,34 +41,34 @@ pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Probl
 
 /// Whether a body was read to its end.
 #[derive(Debug, Clone)]
-pub(super) struct Whole(Arc<AtomicBool>);
+pub(super) struct ReadToEnd(Arc<AtomicBool>);
 
-impl Whole {
-    pub(super) fn was_read(&self) -> bool {
+impl ReadToEnd {
+    pub(super) fn is_true(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// A body of which it is known whether it was read to its end: what is left of it stands before the next request on its connection.
-struct Watched {
+/// A body that records when its end was read. The unread rest of a body is in the way of the next request on its connection.
+struct Tracked {
     body: Body,
-    whole: Whole,
+    read_to_end: ReadToEnd,
 }
 
-/// Puts that watch on a body. One that is empty was read.
-pub(super) fn watched(body: Body) -> (Body, Whole) {
-    let whole = Whole(Arc::new(AtomicBool::new(body.is_end_stream())));
-    (Body::new(Watched { body, whole: whole.clone() }), whole)
+/// Records whether a body is read to its end. An empty body counts as read.
+pub(super) fn track_end(body: Body) -> (Body, ReadToEnd) {
+    let read_to_end = ReadToEnd(Arc::new(AtomicBool::new(body.is_end_stream())));
+    (Body::new(Tracked { body, read_to_end: read_to_end.clone() }), read_to_end)
 }
 
-impl HttpBody for Watched {
+impl HttpBody for Tracked {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.whole.0.store(true, Ordering::Relaxed);
+            self.read_to_end.0.store(true, Ordering::Relaxed);
         }
         polled
     }
@@ -82,27 +82,27 @@ impl HttpBody for Watched {
     }
 }
 
-/// A stranger's body that comes too slowly.
+/// An unauthenticated client sends its body too slowly.
 #[derive(Debug, thiserror::Error)]
-#[error("it comes too slowly")]
+#[error("the body arrives too slowly")]
 struct TooSlow;
 
-/// A stranger's body: it is counted as it comes, and has to come.
+/// A body of an unauthenticated client: its bytes are counted as they arrive, and it fails below the least rate.
 struct Paced {
     body: Body,
-    visit: Visit,
+    request: InFlight,
     began: Option<Instant>,
     bytes: u32,
-    /// When more has to be there.
+    /// When the next bytes are due.
     due: Pin<Box<Sleep>>,
 }
 
-/// Puts that on the body of a stranger's request.
-pub(super) fn paced(body: Body, visit: &Visit) -> Body {
+/// Counts the bytes of a body for this request, and enforces the least rate.
+pub(super) fn paced(body: Body, request: &InFlight) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::new(Paced { body, visit: visit.clone(), began: None, bytes: 0, due: Box::pin(sleep(LAG)) })
+    Body::new(Paced { body, request: request.clone(), began: None, bytes: 0, due: Box::pin(sleep(ALLOWED_LAG)) })
 }
 
 impl HttpBody for Paced {
@@ -115,13 +115,13 @@ impl HttpBody for Paced {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
-            self.visit.grow(data.len());
+            self.request.grow(data.len());
             self.bytes = self.bytes.saturating_add(u32::try_from(data.len()).unwrap_or(u32::MAX));
         }
         if polled.is_ready() {
             return polled;
         }
-        let due = began + LAG + Duration::from_secs(1) * self.bytes / SLOWEST;
+        let due = began + ALLOWED_LAG + Duration::from_secs(1) * self.bytes / LEAST_RATE;
         if self.due.deadline() != due {
             self.due.as_mut().reset(due);
         }
@@ -137,7 +137,7 @@ impl HttpBody for Paced {
     }
 }
 
-/// Whether the cause of an error is of this kind: wrapped bodies wrap their errors as well.
+/// Whether a cause of an error is of this type: wrapped bodies wrap their errors as well.
 fn is<E: std::error::Error + 'static>(why: &axum::Error) -> bool {
     std::iter::successors(std::error::Error::source(why), |why| why.source()).any(|why| why.is::<E>())
 }
@@ -147,20 +147,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_body_was_read_once_its_end_was_seen() {
-        let (body, whole) = watched(Body::from("some"));
-        assert!(!whole.was_read(), "nobody has read it");
+    async fn a_body_was_read_when_its_end_was_reached() {
+        let (body, read) = track_end(Body::from("some"));
+        assert!(!read.is_true(), "not read yet");
         assert_eq!(to_bytes(body, 10).await.expect("it is short"), "some");
-        assert!(whole.was_read());
-        let (_, whole) = watched(Body::empty());
-        assert!(whole.was_read(), "there is nothing to read");
+        assert!(read.is_true());
+        let (_, read) = track_end(Body::empty());
+        assert!(read.is_true(), "an empty body");
     }
 
     #[tokio::test]
-    async fn a_body_that_is_left_in_the_middle_was_not_read() {
+    async fn a_body_of_which_some_is_left_was_not_read() {
         let parts = [Ok::<_, std::io::Error>(Bytes::from_static(b"one")), Ok(Bytes::from_static(b"two"))];
-        let (body, whole) = watched(Body::from_stream(futures_util::stream::iter(parts)));
+        let (body, read) = track_end(Body::from_stream(futures_util::stream::iter(parts)));
         assert!(to_bytes(body, 3).await.is_err());
-        assert!(!whole.was_read());
+        assert!(!read.is_true());
     }
 }

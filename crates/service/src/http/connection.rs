@@ -1,83 +1,80 @@
-//! One connection: whose it is, and since when nobody has asked anything on it.
+//! One connection: its client, its slot, and since when it is idle.
 
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody};
+use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::crowd::Spot;
+use super::connection_limit::Slot;
 use crate::departures::lock;
 
-/// A connection that has shown no key is closed when it was idle for so long. What comes of a request's head meanwhile does not count:
-/// the head has to be whole by then.
+/// An unauthenticated connection is closed after this idle time. Part of a request's head does not count as activity: the whole head has to
+/// arrive in this time.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// Who is at the other end.
+    /// The other end's address.
     pub(super) peer: IpAddr,
-    spot: Spot,
-    /// Since when nothing is answered on it; `None` while something is.
+    slot: Slot,
+    /// Since when no request is in progress; `None` while one is.
     idle: Mutex<Option<Instant>>,
-    asked: Notify,
+    request_ended: Notify,
 }
 
 impl Connection {
-    pub(super) fn new(peer: IpAddr, spot: Spot) -> Arc<Self> {
-        Arc::new(Self { peer, spot, idle: Mutex::new(Some(Instant::now())), asked: Notify::new() })
+    pub(super) fn new(peer: IpAddr, slot: Slot) -> Arc<Self> {
+        Arc::new(Self { peer, slot, idle: Mutex::new(Some(Instant::now())), request_ended: Notify::new() })
     }
 
-    /// It has shown a key or a signature: it is no stranger's any more.
-    pub(super) fn trust(&self) {
-        self.spot.trust();
+    /// Marks it as authenticated: its client has shown a key or a signature.
+    pub(super) fn authenticate(&self) {
+        self.slot.authenticate();
     }
 
-    /// A request is answered on it, until this is dropped.
-    pub(super) fn answering(self: &Arc<Self>) -> Answering {
+    /// Keeps it from being idle until the result is dropped.
+    pub(super) fn start_request(self: &Arc<Self>) -> ActiveRequest {
         *lock(&self.idle) = None;
-        Answering(Arc::clone(self))
+        ActiveRequest(Arc::clone(self))
     }
 
-    /// Its client is there only now: a handshake came before.
-    pub(super) fn begin(&self) {
+    /// Starts the idle time anew, after a handshake.
+    pub(super) fn reset_idle(&self) {
         *lock(&self.idle) = Some(Instant::now());
     }
 
-    /// Waits until it has to be closed: another one needs its spot, or it is a stranger's and idle.
-    pub(super) async fn to_be_closed(&self) {
+    /// Waits until it should close: it is evicted, or unauthenticated and idle for too long.
+    pub(super) async fn should_close(&self) {
         tokio::select! {
-            () = self.spot.to_be_left() => {}
+            () = self.slot.evicted() => {}
             () = self.too_idle() => {}
         }
     }
 
-    /// Waits until another connection needs its spot.
-    pub(super) async fn to_be_left(&self) {
-        self.spot.to_be_left().await;
+    /// Waits until its slot is given to another connection.
+    pub(super) async fn evicted(&self) {
+        self.slot.evicted().await;
     }
 
     async fn too_idle(&self) {
         loop {
-            let asked = self.asked.notified();
+            let request_ended = self.request_ended.notified();
             let since = *lock(&self.idle);
             match since {
-                None => asked.await,
+                None => request_ended.await,
                 Some(since) => {
                     sleep_until(since + IDLE).await;
                     if *lock(&self.idle) == Some(since) {
-                        if self.spot.is_strangers() {
+                        if self.slot.is_unauthenticated() {
                             return;
                         }
-                        asked.await;
+                        request_ended.await;
                     }
                 }
             }
@@ -85,41 +82,24 @@ impl Connection {
     }
 }
 
-/// While this is there a request is answered.
+/// A request in progress on a connection, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Answering(Arc<Connection>);
+pub(super) struct ActiveRequest(Arc<Connection>);
 
-impl Drop for Answering {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         *lock(&self.0.idle) = Some(Instant::now());
-        self.0.asked.notify_one();
+        self.0.request_ended.notify_one();
     }
 }
 
-/// The body of an answer: its request is answered only when it is sent or nobody reads it any more.
-struct Sent {
-    body: Body,
-    _answering: Answering,
-}
-
-/// Holds a connection busy until this answer is sent.
-pub(super) fn until_sent(response: Response, answering: Answering) -> Response {
-    response.map(|body| Body::new(Sent { body, _answering: answering }))
-}
-
-impl HttpBody for Sent {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+/// Keeps the request in progress until its answer is sent or the client has gone.
+pub(super) fn until_sent(response: Response, active: ActiveRequest) -> Response {
+    response.map(|body| {
+        // The closure changes no error. It owns `active`, which therefore lives as long as the body.
+        Body::new(body.map_err(move |why| {
+            let _owned = &active;
+            why
+        }))
+    })
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/events`: what EventBridge's API destinations send, one event or an array of them.
+//! `POST /v1/events`: events from EventBridge's API destinations, one or an array.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body;
-use super::guard::Known;
+use super::middleware::Caller;
 use super::problem::Problem;
-use crate::taking::{Again, Taken, take};
-use crate::{Service, errands};
+use crate::intake::{Intake, RetryReason, accept};
+use crate::{Service, pending_lookups};
 use decamp_events::Rejection;
 
 /// The route.
@@ -23,18 +23,18 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/events", post(events)).with_state(Arc::clone(service))
 }
 
-/// What became of what was sent.
+/// What became of the events.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Counts {
-    /// Things that are in hand.
+    /// Events that this replica works on.
     accepted: u32,
-    /// Things that there is nothing to do about.
+    /// Events that need no work.
     ignored: u32,
-    /// Things that can never be acted on.
+    /// Events that decamp can never act on.
     rejected: usize,
 }
 
-/// What may be sent.
+/// A request body.
 #[derive(ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it documents what `decamp_events` reads")]
@@ -43,7 +43,7 @@ pub(super) enum Sent {
     One(EventBridgeEvent),
     /// Several.
     Many(Vec<EventBridgeEvent>),
-    /// Look after everything that waits, now.
+    /// Sweep all groups now.
     Sweep(Sweep),
 }
 
@@ -56,34 +56,34 @@ pub(super) struct EventBridgeEvent {
     version: Option<String>,
     /// Its id.
     id: Option<String>,
-    /// What happened; other kinds are answered as ignored or refused.
+    /// The kind of event. Other kinds are ignored or rejected.
     #[schema(examples(
         "EC2 Instance-terminate Lifecycle Action",
-        "EC2 Spot Instance Interruption Warning",
+        "EC2 Slot Instance Interruption Warning",
         "EC2 Instance Rebalance Recommendation",
         "AWS Health Event"
     ))]
     detail_type: String,
-    /// Whose event it is.
+    /// The service that sent the event.
     #[schema(examples("aws.autoscaling", "aws.ec2", "aws.health"))]
     source: String,
     /// The AWS account.
     #[schema(pattern = "^[0-9]{12}$")]
     account: Option<String>,
-    /// When.
+    /// When it happened.
     #[schema(format = DateTime)]
     time: Option<String>,
     /// The AWS Region.
     region: Option<String>,
-    /// ARNs.
+    /// The ARNs of the resources.
     resources: Option<Vec<String>>,
-    /// What its kind has: of a lifecycle action `LifecycleActionToken`, `AutoScalingGroupName`, `LifecycleHookName`, `EC2InstanceId`,
-    /// `LifecycleTransition` and `NotificationMetadata`; of the others `instance-id` or `affectedEntities`.
+    /// The fields of its kind. A lifecycle action has `LifecycleActionToken`, `AutoScalingGroupName`, `LifecycleHookName`, `EC2InstanceId`,
+    /// `LifecycleTransition` and `NotificationMetadata`; the others have `instance-id` or `affectedEntities`.
     #[schema(value_type = Object)]
     detail: serde_json::Value,
 }
 
-/// Look after everything that waits, now.
+/// A request to sweep all groups now.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it documents what `decamp_events` reads")]
 pub(super) struct Sweep {
@@ -92,41 +92,41 @@ pub(super) struct Sweep {
     decamp: String,
 }
 
-/// Takes in what EventBridge's API destinations send: one event, or an array of them.
+/// Accepts events from EventBridge's API destinations, one or an array.
 #[utoipa::path(
     post, path = "/v1/events", tag = "webhooks", security(("key" = []), ("basic" = [])),
     request_body(content = Sent, description = "An event of Auto Scaling, EC2 or Health as EventBridge writes it; an array of them; or \
         `{\"decamp\":\"sweep\"}`. At most 256 KiB.", example = json!({ "decamp": "sweep" })),
-    responses((status = 202, description = "In hand, or nothing to do.", body = Counts))
+    responses((status = 202, description = "Accepted, or nothing to do.", body = Counts))
 )]
 pub(super) async fn events(
     State(service): State<Arc<Service>>,
-    Extension(known): Extension<Known>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    if known.key.is_none() {
+    if caller.key.is_none() {
         return Err(Problem::unauthorized());
     }
     let event = body::read(&headers, body).await?;
-    answer(&service, &take(&service, &event, "event"))
+    answer(&service, &accept(&service, &event, "event"))
 }
 
-/// 202 once all is in hand; the sender sends again what is answered with 503, and nothing else.
-pub(super) fn answer(service: &Service, taken: &Taken) -> Result<Response, Problem> {
-    match taken.again {
-        Some(Again::Full) => return Err(Problem::full(service.settings.serve.most_departures)),
-        Some(Again::TooManyWarnings) => return Err(Problem::too_many_warnings(errands::MOST)),
-        Some(Again::Stopping) => return Err(Problem::stopping()),
+/// 202 when every event is accepted. The sender repeats only a request that gets 503.
+pub(super) fn answer(service: &Service, intake: &Intake) -> Result<Response, Problem> {
+    match intake.retry {
+        Some(RetryReason::Full) => return Err(Problem::full(service.settings.serve.most_departures)),
+        Some(RetryReason::TooManyWarnings) => return Err(Problem::too_many_warnings(pending_lookups::MOST)),
+        Some(RetryReason::Stopping) => return Err(Problem::stopping()),
         None => {}
     }
-    let foreign = taken.rejected.iter().filter(|why| matches!(why, Rejection::Foreign(_))).count();
-    if taken.accepted + taken.ignored == 0
+    let foreign = intake.rejected.iter().filter(|why| matches!(why, Rejection::Foreign(_))).count();
+    if intake.accepted + intake.ignored == 0
         && foreign == 0
-        && let Some(why) = taken.rejected.first()
+        && let Some(why) = intake.rejected.first()
     {
         return Err(Problem::bad_event(why.to_string()));
     }
-    let counts = Counts { accepted: taken.accepted, ignored: taken.ignored, rejected: taken.rejected.len() };
+    let counts = Counts { accepted: intake.accepted, ignored: intake.ignored, rejected: intake.rejected.len() };
     Ok((StatusCode::ACCEPTED, Json(counts)).into_response())
 }

@@ -1,5 +1,5 @@
-//! The keys that open something, and the secrets that sign: compared in constant time, read again when they may have been rotated, and
-//! never waited for longer than a sender waits for its answer.
+//! API keys and signing secrets: compared in constant time, read again when they may have been rotated, and fetched within the time in
+//! which a sender expects its answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::repeated::{Kind, Repeated};
 use decamp_config::{Secret, TokenSource, keys};
 use decamp_net::secrets::Token;
 
-/// How long anybody waits for where secrets are kept: senders want their answer within a second.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// The time limit for a store of secrets. Senders expect their answer within a second.
+const STORE_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// The keys that open something.
+/// The keys of one listener, or the secrets of one webhook.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// `None`: there is none, so that nothing fits.
+    /// `None`: none is set, so no key matches.
     token: Option<Token>,
     repeated: Arc<Repeated>,
 }
 
 impl Keys {
-    /// The keys of this source, which the log calls so.
+    /// The keys of this source. The log calls them by this name.
     pub(super) fn new(name: &str, source: &TokenSource, service: &Service) -> Arc<Self> {
         let token = (*source != TokenSource::None).then(|| Token::new(source.clone(), service.live.store()));
         if let Some(token) = &token {
@@ -41,44 +41,44 @@ impl Keys {
         self.token.is_some()
     }
 
-    /// The place of a key among those that are known. Each is compared in the same time, whatever it is.
+    /// The number of a key among those that are set. Every comparison takes the same time.
     ///
     /// # Errors
     ///
-    /// The keys cannot be had: whoever shows one may be right, and has to come again.
-    pub(super) async fn place(&self, given: &str) -> Result<Option<usize>, Problem> {
+    /// The keys cannot be read. The client's key may be right, so the client has to send its request again.
+    pub(super) async fn index_of(&self, given: &str) -> Result<Option<usize>, Problem> {
         let Some(token) = &self.token else { return Ok(None) };
         let held = self.held(token).await?;
-        let found = held.as_ref().and_then(|held| place(held, given));
+        let found = held.as_ref().and_then(|held| index_in(held, given));
         if found.is_some() {
             return Ok(found);
         }
-        // They may have been rotated: they are read again, but not for every guess.
+        // They may have been rotated, so they are read again, but not for every guess.
         let other = self.in_time(token.instead_of(held.as_ref())).await?;
-        Ok(other.and_then(|other| place(&other, given)))
+        Ok(other.and_then(|other| index_in(&other, given)))
     }
 
-    /// Whether any of the keys opens this; they are read again if none does.
+    /// Whether this is true of the keys. If not, they are read again.
     ///
     /// # Errors
     ///
-    /// They cannot be had.
-    pub(super) async fn opens(&self, opens: impl Fn(&[Secret]) -> bool) -> Result<bool, Problem> {
+    /// The keys cannot be read.
+    pub(super) async fn satisfy(&self, is_true: impl Fn(&[Secret]) -> bool) -> Result<bool, Problem> {
         let Some(token) = &self.token else { return Ok(false) };
         let all = |held: &Secret| keys(held.expose()).map(Secret::new).collect::<Vec<_>>();
         let held = self.held(token).await?;
-        if held.as_ref().is_some_and(|held| opens(&all(held))) {
+        if held.as_ref().is_some_and(|held| is_true(&all(held))) {
             return Ok(true);
         }
-        Ok(self.in_time(token.instead_of(held.as_ref())).await?.is_some_and(|other| opens(&all(&other))))
+        Ok(self.in_time(token.instead_of(held.as_ref())).await?.is_some_and(|other| is_true(&all(&other))))
     }
 
-    /// What `verify` says of the secrets, one a line; if it doubts and they have been rotated, what it says of the new ones.
+    /// Verifies a signature with the secrets, one a line. If it fails and they have been rotated, it verifies with the new ones.
     ///
     /// # Errors
     ///
-    /// They cannot be had; or what was doubted, as `refused` tells it.
-    pub(super) async fn believe<T, D>(
+    /// The secrets cannot be read, or the signature is wrong: then `refused` makes the error.
+    pub(super) async fn verify_with<T, D>(
         &self,
         verify: impl Fn(&[Secret]) -> Result<T, D>,
         refused: impl Fn(D) -> Problem,
@@ -86,7 +86,7 @@ impl Keys {
         let Some(token) = &self.token else { return verify(&[]).map_err(refused) };
         let held = self.held(token).await?;
         match verify(&held.iter().flat_map(Secret::lines).collect::<Vec<_>>()) {
-            Ok(believed) => Ok(believed),
+            Ok(verified) => Ok(verified),
             Err(doubt) => match self.in_time(token.instead_of(held.as_ref())).await? {
                 Some(other) => verify(&other.lines().collect::<Vec<_>>()).map_err(refused),
                 None => Err(refused(doubt)),
@@ -94,34 +94,34 @@ impl Keys {
         }
     }
 
-    /// What is held now, fetched first if nothing is.
+    /// The keys that are held; fetches them first if there are none.
     async fn held(&self, token: &Token) -> Result<Option<Secret>, Problem> {
         token.keep_fresh();
         self.in_time(token.get()).await?.map_err(|why| {
             if self.repeated.may_write(Kind::NoSecret) {
-                warn!(%why, "a secret cannot be had, and nobody is believed meanwhile: {why}");
+                warn!(%why, "a secret cannot be read, so requests that need it get 503: {why}");
             }
             Problem::cannot_verify()
         })
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, Problem> {
-        timeout(PATIENCE, answer).await.map_err(|_| {
+        timeout(STORE_TIMEOUT, answer).await.map_err(|_| {
             if self.repeated.may_write(Kind::NoSecret) {
-                warn!("a secret is not had in time, and nobody is believed by it meanwhile");
+                warn!("a secret was not read in time, so requests that need it get 503");
             }
             Problem::cannot_verify()
         })
     }
 }
 
-fn place(held: &Secret, given: &str) -> Option<usize> {
+fn index_in(held: &Secret, given: &str) -> Option<usize> {
     let given = Sha256::digest(given.as_bytes());
     let mut found = None;
-    for (place, key) in keys(held.expose()).enumerate() {
-        // Their digests, so that not even their lengths show.
+    for (index, key) in keys(held.expose()).enumerate() {
+        // Digests are compared, so that the time does not show the length of a key.
         if bool::from(Sha256::digest(key.as_bytes()).ct_eq(&given)) {
-            found = Some(place);
+            found = Some(index);
         }
     }
     found
@@ -138,22 +138,22 @@ mod tests {
     use decamp_net::secrets::{Fetch, NotFetched};
 
     #[test]
-    fn each_of_several_keys_is_known_by_its_place_and_nothing_else_is() {
+    fn each_of_several_keys_has_its_number_and_nothing_else_has_one() {
         let held = Secret::new("first-key-of-two,second-key-of-two");
-        assert_eq!((place(&held, "first-key-of-two"), place(&held, "second-key-of-two")), (Some(0), Some(1)));
+        assert_eq!((index_in(&held, "first-key-of-two"), index_in(&held, "second-key-of-two")), (Some(0), Some(1)));
         for other in ["", "first-key-of-tw", "first-key-of-two,second-key-of-two", "FIRST-KEY-OF-TWO"] {
-            assert_eq!(place(&held, other), None, "{other}");
+            assert_eq!(index_in(&held, other), None, "{other}");
         }
-        assert_eq!(place(&Secret::new(""), ""), None, "an empty secret opens nothing");
+        assert_eq!(index_in(&Secret::new(""), ""), None, "an empty secret opens nothing");
     }
 
     #[test]
-    fn a_secret_that_signs_may_have_commas_in_it() {
+    fn a_signing_secret_may_contain_commas() {
         let held = Secret::new("one, two three\n\n other \n");
         assert_eq!(held.lines().collect::<Vec<_>>(), [Secret::new("one, two three"), Secret::new("other")]);
     }
 
-    /// A store that answers so many times, each time another, and then hangs.
+    /// A store that answers a number of times, with another key each time, and then hangs.
     struct Answers(AtomicU32, u32);
 
     impl Fetch for Answers {
@@ -178,31 +178,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_key_that_cannot_be_compared_is_neither_right_nor_wrong() {
+    async fn a_key_that_cannot_be_compared_is_answered_503() {
         let keys = stored(0);
         let began = tokio::time::Instant::now();
-        assert_eq!(status(keys.place("any").await), Some(503));
-        let believed = keys.believe(|_| Ok::<_, ()>(()), |()| Problem::unauthorized()).await;
-        assert_eq!(status(believed), Some(503));
-        assert!(began.elapsed() <= 2 * PATIENCE, "{:?}", began.elapsed());
+        assert_eq!(status(keys.index_of("any").await), Some(503));
+        let verified = keys.verify_with(|_| Ok::<_, ()>(()), |()| Problem::unauthorized()).await;
+        assert_eq!(status(verified), Some(503));
+        assert!(began.elapsed() <= 2 * STORE_TIMEOUT, "{:?}", began.elapsed());
         let missing = Token::new(TokenSource::File("/nowhere/key".into()), Arc::new(decamp_net::secrets::NoStore));
         let missing = Keys { token: Some(missing), repeated: Arc::default() };
-        assert_eq!(status(missing.place("any").await), Some(503));
+        assert_eq!(status(missing.index_of("any").await), Some(503));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_rotated_is_believed_and_the_old_one_is_not_for_ever() {
+    async fn a_rotated_key_is_accepted_and_the_old_one_is_refused_in_the_end() {
         let keys = stored(2);
-        assert_eq!(keys.place("key-of-a-test-number-0").await.ok(), Some(Some(0)));
+        assert_eq!(keys.index_of("key-of-a-test-number-0").await.ok(), Some(Some(0)));
         tokio::time::advance(Duration::from_secs(30)).await;
         let verify = |secrets: &[Secret]| if secrets == [Secret::new("key-of-a-test-number-1")] { Ok(()) } else { Err(()) };
-        assert_eq!(status(keys.believe(verify, |()| Problem::unauthorized()).await), None, "it was read again");
-        assert_eq!(keys.place("key-of-a-test-number-0").await.ok(), Some(None));
-        // From now on the store hangs. A guess has to come again; the right key waits for nobody.
+        assert_eq!(status(keys.verify_with(verify, |()| Problem::unauthorized()).await), None, "it was read again");
+        assert_eq!(keys.index_of("key-of-a-test-number-0").await.ok(), Some(None));
+        // From now on the store hangs. A guess is answered 503; the right key does not wait.
         tokio::time::advance(Duration::from_mins(6)).await;
-        assert_eq!(status(keys.place("a-guess").await), Some(503));
+        assert_eq!(status(keys.index_of("a-guess").await), Some(503));
         let began = tokio::time::Instant::now();
-        assert_eq!(keys.place("key-of-a-test-number-1").await.ok(), Some(Some(0)));
+        assert_eq!(keys.index_of("key-of-a-test-number-1").await.ok(), Some(Some(0)));
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -1,6 +1,6 @@
-//! `GET /v1/openapi.json`: what both listeners answer, as OpenAPI 3.1, generated from the handlers' own signatures and words.
+//! `GET /v1/openapi.json`: the routes of both listeners as OpenAPI 3.1, generated from the handlers' signatures and comments.
 //!
-//! A new route is documented by `#[utoipa::path(…)]` at its handler and its name in the list below; a test compares both.
+//! A new route needs `#[utoipa::path(…)]` at its handler, and the handler's name in the list below. A test compares routes and list.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ use super::{admin, events, page, problem, refreshes, sns, stream, terraform, web
         title = "decamp serve",
         description = "Takes Nomad nodes out of service when AWS decides that their instances must go. The operations tagged `webhooks` \
                        are answered on the webhooks listener (DECAMP_WEBHOOKS_LISTEN), all others on the admin listener \
-                       (DECAMP_ADMIN_LISTEN). Whatever is refused is answered with a problem document (RFC 9457)."
+                       (DECAMP_ADMIN_LISTEN). The answer to a refused request is a problem document (RFC 9457)."
     ),
     paths(
         admin::alive,
@@ -49,7 +49,7 @@ use super::{admin, events, page, problem, refreshes, sns, stream, terraform, web
 )]
 struct Document;
 
-/// Every operation may be refused, and all refusals look alike.
+/// Adds the problem document to every operation.
 struct Problems;
 
 impl Modify for Problems {
@@ -57,7 +57,7 @@ impl Modify for Problems {
         let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let refused: Response = ResponseBuilder::new()
-            .description("Refused: what was wrong and what to do.")
+            .description("Refused: what is wrong and what to do.")
             .content("application/problem+json", content)
             .build();
         for item in document.paths.paths.values_mut() {
@@ -68,7 +68,7 @@ impl Modify for Problems {
     }
 }
 
-/// What opens what.
+/// Adds the credentials.
 struct Keys;
 
 impl Modify for Keys {
@@ -79,14 +79,14 @@ impl Modify for Keys {
         let header = |name, description| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, description)));
         let components = document.components.get_or_insert_default();
         components.add_security_schemes_from_iter([
-            ("token", http(HttpAuthScheme::Bearer, "DECAMP_ADMIN_TOKEN, where it is set; a browser logs in with it at /login.")),
+            ("token", http(HttpAuthScheme::Bearer, "DECAMP_ADMIN_TOKEN, if it is set. A browser logs in with it at /login.")),
             ("basic", http(HttpAuthScheme::Basic, "A key of DECAMP_EVENTS_KEY as the password.")),
-            ("key", header("x-api-key", "A key of DECAMP_EVENTS_KEY; the header is that of DECAMP_EVENTS_HEADER.")),
+            ("key", header("x-api-key", "A key of DECAMP_EVENTS_KEY, in the header that DECAMP_EVENTS_HEADER names.")),
         ]);
     }
 }
 
-/// The document's text: it does not change while the process runs.
+/// The document's text. It does not change while the process runs.
 static TEXT: LazyLock<String> = LazyLock::new(|| Document::openapi().to_json().unwrap_or_default());
 
 /// The document, as JSON.
@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
 
-    /// The routes that the sources have: every `.route("PATH", METHOD(…)…)` under `http`, outside of tests.
+    /// The routes in the sources: every `.route("PATH", METHOD(…)…)` under `http`, outside of tests.
     fn routes(folder: &Path, all: &mut BTreeSet<(String, &'static str)>) {
         for entry in std::fs::read_dir(folder).expect("it is there").flatten() {
             if entry.path().is_dir() {
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(routed, documented);
     }
 
-    /// The names of what the document has schemas of: every type under `serve` that derives one.
+    /// The names of the schemas: every type of this crate that derives `ToSchema`.
     fn schemas(folder: &Path, all: &mut Vec<String>) {
         for entry in std::fs::read_dir(folder).expect("it is there").flatten() {
             if entry.path().is_dir() {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_schemas_have_one_name_for_the_document_would_have_only_one_of_them() {
+    fn every_schema_has_a_name_of_its_own() {
         let mut all = Vec::new();
         schemas(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
         assert!(10 < all.len(), "{all:?}");
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_says_what_an_event_looks_like() {
+    fn the_document_has_the_schema_of_an_event() {
         let document: Value = serde_json::from_str(&TEXT).expect("it is JSON");
         let body = &document["paths"]["/v1/events"]["post"]["requestBody"]["content"]["application/json"]["schema"];
         assert_eq!(body["$ref"], "#/components/schemas/Sent", "{body:#}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_says_what_it_is_for_who_may_and_how_it_refuses() {
+    fn every_operation_has_a_summary_its_security_and_its_refusals() {
         let document: Value = serde_json::from_str(&TEXT).expect("it is JSON");
         assert_eq!(document["openapi"], "3.1.0");
         assert!(document["components"]["schemas"]["Problem"]["properties"]["detail"].is_object(), "{document:#}");
@@ -202,7 +202,7 @@ mod tests {
                 let name = format!("{method} {path}");
                 assert!(operation["summary"].as_str().is_some_and(|summary| summary.ends_with('.')), "{name}: {operation:#}");
                 assert!(operation["tags"][0] == "admin" || operation["tags"][0] == "webhooks", "{name}");
-                assert!(operation["security"].is_array(), "{name} says whether it is open to all");
+                assert!(operation["security"].is_array(), "{name} says who may call it");
                 assert!(operation["responses"]["default"]["content"]["application/problem+json"].is_object(), "{name}");
             }
         }

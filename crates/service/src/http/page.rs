@@ -1,4 +1,5 @@
-//! The page: what is leaving now and what it waits for, what is over, drawn on the server; a small script draws it again when told.
+//! The page: the departures in progress with what they wait for, and those that ended. The server renders it, and a small script updates
+//! the parts that change.
 
 mod about;
 mod gantt;
@@ -23,35 +24,35 @@ use crate::health::{Health, Ill};
 use crate::view::View;
 use decamp_core::world::World;
 
-/// The colours are those of the rehearsal's report.
+/// It shares its colours with the rehearsal's report.
 const STYLE: &str = concat!(include_str!("../../../colours.css"), include_str!("page/style.css"));
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// Shown by the script when the service does not answer any more, or not this browser: what stands below it is old then.
-const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This replica cannot be reached</b> (<span></span>): what follows \
-                    is what it said last. Whether another replica goes on with its departures, only that one's page can tell.</p>\
-                    <p id=\"over\" class=\"ill\" role=\"alert\" hidden><b>Your session is over</b>: what follows is old. \
+/// Shown by the script when the service does not answer, or the session has ended. The rest of the page is old then.
+const LOST: &str = "<p id=\"lost\" class=\"ill\" role=\"alert\" hidden><b>This replica cannot be reached</b> (<span></span>). The rest \
+                    of this page is old. The other replicas' pages show whether one has taken over its departures.</p>\
+                    <p id=\"over\" class=\"ill\" role=\"alert\" hidden><b>Your session has ended</b>. The rest of this page is old. \
                     <a href=\"/login\">Log in again</a>.</p>";
 
-/// The way out.
-const LEAVE: &str = "<form method=\"post\" action=\"/logout\"><button>Log out</button></form>";
+/// Ends the session.
+const LOG_OUT: &str = "<form method=\"post\" action=\"/logout\"><button>Log out</button></form>";
 
-/// Said in observe mode, in which nothing leaves by this replica.
-const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE is observe, or DECAMP_GROUPS names no group): it looks at what waits, says in its log \
-                        what it would do, and writes nothing.</p>";
+/// Shown in observe mode, in which this replica writes nothing.
+const OBSERVES: &str = "<p class=\"observes\"><b>This replica only observes</b> (DECAMP_MODE is observe, or DECAMP_GROUPS names no \
+                        group). It logs what it would do, and writes nothing.</p>";
 
-/// A node with an arrow out of it, in a colour that both light and dark tabs show.
+/// A node with an arrow out of it, in colours that are visible on light and dark tabs.
 const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\"><rect x=\"1\" y=\"3\" width=\"9\" height=\"10\" rx=\"2\" \
                     fill=\"none\" stroke=\"#3f7fbf\" stroke-width=\"2\"/><path d=\"M6 8h8m-3-3 3 3-3 3\" fill=\"none\" stroke=\"#d0743c\" \
                     stroke-width=\"2\"/></svg>";
 
-/// What the page needs.
+/// The state of the page's routes.
 pub(super) struct Page {
     service: Arc<Service>,
     token: Arc<Keys>,
 }
 
-/// The page, its parts, and the way in.
+/// The routes of the page, its parts and the login.
 pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
     let page = Arc::new(Page { service: Arc::clone(service), token: Arc::clone(token) });
     Router::new()
@@ -68,17 +69,17 @@ pub(super) fn router(service: &Arc<Service>, token: &Arc<Keys>) -> Router {
 /// The page.
 #[utoipa::path(get, path = "/", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(super) async fn whole(State(page): State<Arc<Page>>) -> Html<String> {
-    // Where no token is asked for there is no session to end.
-    let leave = if page.token.are_set() { LEAVE } else { "" };
+    // Without a token there is no session to end.
+    let log_out = if page.token.are_set() { LOG_OUT } else { "" };
     let body =
-        format!("<h1>decamp</h1>{leave}{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", drawn(&page.service));
+        format!("<h1>decamp</h1>{log_out}{LOST}<main>{}</main><script src=\"/page.js\" defer></script>", render(&page.service));
     Html(document(&title(&page.service), &body))
 }
 
-/// What changes on the page.
+/// The parts of the page that change.
 #[utoipa::path(get, path = "/live", tag = "admin", security(("token" = [])), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(super) async fn live(State(page): State<Arc<Page>>) -> Html<String> {
-    Html(drawn(&page.service))
+    Html(render(&page.service))
 }
 
 /// The page's style.
@@ -116,7 +117,7 @@ fn document(title: &str, body: &str) -> String {
     )
 }
 
-/// Text from the cluster, which may hold anything.
+/// Escapes text from the cluster, which may contain markup.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
@@ -135,40 +136,40 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// The parts of the page: the script draws each again that changed, and no other.
-fn drawn(service: &Service) -> String {
+/// The parts of the page. The script replaces only those that changed.
+fn render(service: &Service) -> String {
     let now = service.live.now();
-    let (under_way, over) = service.departures.told(View::clone);
+    let (in_progress, ended) = service.departures.summaries(View::clone);
     let past = service.departures.last(past::SHOWN);
     let not_ready = Health::not_ready(service).into_iter().map(|ill| (ill, ""));
-    let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be seen"))).collect();
-    let blocked = under_way.iter().filter(|view| leaving::is_blocked(view, now)).count();
+    let ills: Vec<_> = not_ready.chain(service.health.unseen().into_iter().map(|ill| (ill, " cannot be read"))).collect();
+    let blocked = in_progress.iter().filter(|view| leaving::is_blocked(view, now)).count();
     format!(
         "<p data-part=\"status\" data-title=\"{}\" role=\"status\">{}</p><p data-part=\"as-of\" class=\"note\">As of <time>{now}</time>.</p>\
          <div data-part=\"about\">{}</div><div data-part=\"ills\">{}{}</div><div data-part=\"legend\">{}</div><section data-part=\"refreshes\">{}</section><section data-part=\"leaving\">{}</section>\
          <section data-part=\"over\">{}</section><section data-part=\"record\">{}</section>",
-        counted(under_way.len(), blocked),
-        status(under_way.len(), blocked, over, &ills),
-        about::drawn(service, now),
+        counted(in_progress.len(), blocked),
+        status(in_progress.len(), blocked, ended, &ills),
+        about::render(service, now),
         if service.settings.only_observes() { OBSERVES } else { "" },
-        ills.iter().map(trouble).collect::<String>(),
-        // One, for the pictures of what leaves and of what is over.
-        if leaving::has_pictures(&under_way) || past::has_pictures(&past) { gantt::LEGEND } else { "" },
-        refreshes::drawn(&service.refreshes.shown(), now),
-        leaving::drawn(&under_way, now, &|instance| service.live.auto_scaling().origin(instance)),
-        past::drawn(&past),
-        past::recorded(&service.record.told()),
+        ills.iter().map(problem).collect::<String>(),
+        // One legend for the charts of departures in progress and of ended ones.
+        if leaving::has_charts(&in_progress) || past::has_charts(&past) { gantt::LEGEND } else { "" },
+        refreshes::render(&service.refreshes.shown(), now),
+        leaving::render(&in_progress, now, &|instance| service.live.auto_scaling().origin(instance)),
+        past::render(&past),
+        past::render_records(&service.activity_history.latest()),
     )
 }
 
-/// The tab's title as the page is now.
+/// The tab's title.
 fn title(service: &Service) -> String {
     let now = service.live.now();
-    let (under_way, _) = service.departures.told(View::clone);
-    counted(under_way.len(), under_way.iter().filter(|view| leaving::is_blocked(view, now)).count())
+    let (in_progress, _) = service.departures.summaries(View::clone);
+    counted(in_progress.len(), in_progress.iter().filter(|view| leaving::is_blocked(view, now)).count())
 }
 
-/// What leaves and what is blocked, the worse first: a tab shows little of its title.
+/// How many departures are blocked and in progress. The worse comes first, because a tab shows little of its title.
 fn counted(leaving: usize, blocked: usize) -> String {
     match (leaving, blocked) {
         (0, _) => "decamp".to_owned(),
@@ -177,24 +178,24 @@ fn counted(leaving: usize, blocked: usize) -> String {
     }
 }
 
-/// All of it in a sentence, which is read out when it changes.
-fn status(leaving: usize, blocked: usize, over: usize, ills: &[(Ill, &str)]) -> String {
+/// The state in one sentence, which screen readers read out when it changes.
+fn status(leaving: usize, blocked: usize, ended: usize, ills: &[(Ill, &str)]) -> String {
     let leaving = match leaving {
         0 => "No instance is leaving".to_owned(),
         1 => "1 instance is leaving".to_owned(),
         many => format!("{many} instances are leaving"),
     };
     let blocked = if blocked == 0 { String::new() } else { format!(", <b class=\"ill\">{blocked} blocked</b>") };
-    let ills: String = ills.iter().map(|(ill, _)| format!(" <b class=\"ill\">Look at {}.</b>", Escaped(ill.what))).collect();
-    format!("{leaving}{blocked}; {over} over.{ills}")
+    let ills: String = ills.iter().map(|(ill, _)| format!(" <b class=\"ill\">Check {}.</b>", Escaped(ill.what))).collect();
+    format!("{leaving}{blocked}; {ended} ended.{ills}")
 }
 
-/// Something that is not as it should be.
-fn trouble((ill, is): &(Ill, &str)) -> String {
+/// A problem of the replica or of a system.
+fn problem((ill, is): &(Ill, &str)) -> String {
     format!("<p class=\"ill\"><b>{}</b>{is}: {}</p>", Escaped(ill.what), Escaped(&ill.why))
 }
 
-/// A table that scrolls within itself where the window is narrow, by the keyboard as well.
+/// A table. In a narrow window it scrolls by itself, also by keyboard.
 fn table(name: &str, heads: [&str; 5], rows: &str) -> String {
     let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     format!(
@@ -208,20 +209,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tab_counts_what_leaves_and_what_is_blocked() {
+    fn the_tab_counts_departures_in_progress_and_blocked_ones() {
         let titles = [counted(0, 0), counted(2, 0), counted(3, 1)];
         assert_eq!(titles, ["decamp", "2 leaving - decamp", "1 blocked, 3 leaving - decamp"]);
     }
 
     #[test]
-    fn the_status_tells_how_many_leave_and_are_blocked_and_where_to_look() {
-        assert_eq!(status(0, 0, 0, &[]), "No instance is leaving; 0 over.");
-        assert!(status(1, 0, 7, &[]).starts_with("1 instance is leaving; 7 over"));
-        let ill = (Ill { what: "Nomad", why: "no answer in time".to_owned() }, " cannot be seen");
-        let told = status(3, 2, 0, &[ill]);
+    fn the_status_counts_departures_and_names_what_to_check() {
+        assert_eq!(status(0, 0, 0, &[]), "No instance is leaving; 0 ended.");
+        assert!(status(1, 0, 7, &[]).starts_with("1 instance is leaving; 7 ended"));
+        let ill = (Ill { what: "Nomad", why: "no answer in time".to_owned() }, " cannot be read");
+        let text = status(3, 2, 0, &[ill]);
         assert!(
-            told.starts_with("3 instances are leaving, ") && told.contains(">2 blocked<") && told.contains("Look at Nomad."),
-            "{told}"
+            text.starts_with("3 instances are leaving, ") && text.contains(">2 blocked<") && text.contains("Check Nomad."),
+            "{text}"
         );
     }
 }

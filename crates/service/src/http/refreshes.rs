@@ -1,4 +1,4 @@
-//! `GET /v1/refreshes`, and how a wish for a refresh is answered.
+//! `GET /v1/refreshes`, and the answers to requests for a refresh.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::Service;
-use crate::refreshes::{Granted, NotGranted, Shown};
+use crate::refreshes::{Shown, StartError, Started};
 use decamp_aws::refresh::Begun;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -20,30 +20,30 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/refreshes", get(refreshes)).with_state(Arc::clone(service))
 }
 
-/// How all of them stand.
+/// The refreshes of all groups.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Refreshes {
-    /// When this was told, as RFC 3339 writes it.
+    /// The time of this answer (RFC 3339).
     #[schema(value_type = String)]
     time: Time,
     /// One for each group: its id, status, percentage, and how many instances are still to be replaced.
     #[schema(value_type = Vec<Object>)]
     refreshes: Vec<Shown>,
-    /// Which ones these are.
+    /// Which refreshes are listed.
     note: &'static str,
 }
 
-/// The instance refreshes of all groups that are known here.
+/// The instance refreshes of all groups that this replica knows.
 #[utoipa::path(
     get, path = "/v1/refreshes", tag = "admin", security(("token" = [])),
-    responses((status = 200, description = "All of them.", body = Refreshes))
+    responses((status = 200, description = "The refreshes.", body = Refreshes))
 )]
 pub(super) async fn refreshes(State(service): State<Arc<Service>>) -> Json<Refreshes> {
-    let note = "the refresh under way, else the last one, of every group that the settings name or an instance leaves";
+    let note = "the refresh in progress, otherwise the last one, of every group that the settings name or an instance leaves";
     Json(Refreshes { time: service.live.now(), refreshes: service.refreshes.shown(), note })
 }
 
-/// A refresh that was begun for whoever asked.
+/// A refresh that was begun for this request.
 #[derive(Serialize, ToSchema)]
 struct Ordered {
     /// The Auto Scaling group.
@@ -51,27 +51,27 @@ struct Ordered {
     group: Arc<str>,
     /// AWS's id of the refresh.
     id: String,
-    /// Whether it was `started`, or `adopted` because it was under way.
+    /// `started`, or `adopted` because it was already in progress.
     begun: &'static str,
 }
 
-/// What became of a wish for refreshes.
+/// The answer to a request for refreshes.
 #[derive(Default, Serialize, ToSchema)]
 pub(super) struct Asked {
-    /// Those that were begun for it.
+    /// The refreshes that were begun for it.
     refreshes: Vec<Ordered>,
-    /// It was granted before.
+    /// The same request was answered before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     repeated: bool,
-    /// Nothing is written here: `DECAMP_MODE` is `observe`.
+    /// This replica writes nothing: `DECAMP_MODE` is `observe`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     observed: bool,
 }
 
-/// 200 once all is begun; the sender sends again what is answered with 503.
-pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Asked, Problem> {
+/// 200 when all refreshes are begun. The sender repeats a request that gets 503.
+pub(super) fn answer(granted: Result<Started, StartError>) -> Result<Asked, Problem> {
     Ok(match granted {
-        Ok(Granted::Begun(all)) => {
+        Ok(Started::Begun(all)) => {
             let row = |(group, begun): &(Arc<str>, Begun)| Ordered {
                 group: Arc::clone(group),
                 id: begun.id().to_string(),
@@ -79,10 +79,10 @@ pub(super) fn answer(granted: Result<Granted, NotGranted>) -> Result<Asked, Prob
             };
             Asked { refreshes: all.iter().map(row).collect(), ..Asked::default() }
         }
-        Ok(Granted::Before) => Asked { repeated: true, ..Asked::default() },
-        Ok(Granted::Observed) => Asked { observed: true, ..Asked::default() },
-        Err(NotGranted::Refused) => return Err(Problem::not_refreshed()),
-        Err(NotGranted::TooMany) => return Err(Problem::too_many(60)),
-        Err(NotGranted::Stopping) => return Err(Problem::stopping()),
+        Ok(Started::Repeated) => Asked { repeated: true, ..Asked::default() },
+        Ok(Started::Observed) => Asked { observed: true, ..Asked::default() },
+        Err(StartError::Refused) => return Err(Problem::not_refreshed()),
+        Err(StartError::TooMany) => return Err(Problem::too_many(60)),
+        Err(StartError::Stopping) => return Err(Problem::stopping()),
     })
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/stream`: server-sent events, one whenever something is shown otherwise, with what leaves and what is refreshed.
+//! `GET /v1/stream`: server-sent events, one for each change of the page, with the departures and refreshes in progress.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -20,62 +20,62 @@ use crate::departures::lock;
 use crate::view::View;
 use decamp_core::world::World;
 
-/// Streams at once.
+/// The most streams at once.
 const MOST_STREAMS: usize = 64;
-/// The shortest pause between two events: a thousand departures that begin are one.
+/// The shortest time between two events, so that a thousand departures that begin together are one event.
 const PACE: Duration = Duration::from_millis(250);
 
 pub(super) struct Streams {
     service: Arc<Service>,
-    places: Arc<Semaphore>,
+    limit: Arc<Semaphore>,
     latest: Latest,
 }
 
 /// The route.
 pub(super) fn router(service: &Arc<Service>) -> Router {
-    let places = Arc::new(Semaphore::new(MOST_STREAMS));
-    let streams = Streams { service: Arc::clone(service), places, latest: Latest::default() };
+    let limit = Arc::new(Semaphore::new(MOST_STREAMS));
+    let streams = Streams { service: Arc::clone(service), limit, latest: Latest::default() };
     Router::new().route("/v1/stream", get(stream)).with_state(Arc::new(streams))
 }
 
-/// Tells whenever something is shown otherwise, with what is under way.
+/// An event for each change of the page, with the departures and refreshes in progress.
 #[utoipa::path(
     get, path = "/v1/stream", tag = "admin", security(("token" = [])),
-    responses((status = 200, description = "Server-sent events, without end.", content_type = "text/event-stream", body = String))
+    responses((status = 200, description = "Server-sent events. The stream has no end.", content_type = "text/event-stream", body = String))
 )]
 pub(super) async fn stream(State(streams): State<Arc<Streams>>) -> Result<Response, Problem> {
-    let place: OwnedSemaphorePermit = Arc::clone(&streams.places).try_acquire_owned().map_err(|_| Problem::busy())?;
+    let permit: OwnedSemaphorePermit = Arc::clone(&streams.limit).try_acquire_owned().map_err(|_| Problem::busy())?;
     let (changed, stopping) = (streams.service.departures.watch(), streams.service.stopping.subscribe());
     // The first event comes at once.
-    let began = (streams, changed, stopping, place, None);
-    let events = unfold(began, |(streams, mut changed, mut stopping, place, mut told)| async move {
+    let began = (streams, changed, stopping, permit, None);
+    let events = unfold(began, |(streams, mut changed, mut stopping, permit, mut sent)| async move {
         loop {
             tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stop| *stop) => return None,
-                other = changed.wait_for(|version| told != Some(*version)) => drop(other.ok()?),
+                other = changed.wait_for(|version| sent != Some(*version)) => drop(other.ok()?),
             }
             sleep(PACE).await;
             let version = *changed.borrow();
             let summary = streams.latest.of(version, Instant::now(), || summary(&streams.service));
-            // It may be a little older than the change: then there is another one to wait for.
-            if told != Some(summary.version) {
-                told = Some(summary.version);
+            // A shared summary may be older than the change. Then the next one is due soon.
+            if sent != Some(summary.version) {
+                sent = Some(summary.version);
                 let event = Event::default().event("departures").data(summary.text);
-                return Some((Ok::<_, Infallible>(event), (streams, changed, stopping, place, told)));
+                return Some((Ok::<_, Infallible>(event), (streams, changed, stopping, permit, sent)));
             }
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 
-/// The latest summary, which all streams share: however many there are, one is made for a change, and no more than one in a pace.
+/// The latest summary, shared by all streams. One is made for each change, and at most one in each `PACE`.
 #[derive(Default)]
 struct Latest(Mutex<Option<Summary>>);
 
 #[derive(Debug, Clone)]
 struct Summary {
-    /// The change that it tells of.
+    /// The version of the page that it shows.
     version: u64,
     made: Instant,
     text: Arc<str>,
@@ -91,9 +91,9 @@ impl Latest {
     }
 }
 
-/// What is under way, a row each.
+/// A row for each departure in progress, and the refreshes.
 fn summary(service: &Service) -> String {
-    let (departures, past) = service.departures.told(row);
+    let (departures, past) = service.departures.summaries(row);
     json!({ "time": service.live.now(), "departures": departures, "past": past, "refreshes": service.refreshes.shown() })
         .to_string()
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_streams_share_one_summary_of_a_change_and_one_in_a_pace() {
+    async fn all_streams_share_one_summary_for_each_change_and_pace() {
         let (latest, began) = (Latest::default(), Instant::now());
         let made = std::cell::Cell::new(0);
         let of = |version: u64, after: Duration| {
@@ -124,11 +124,11 @@ mod tests {
             assert_eq!(&*of(1, Duration::ZERO).text, "of 1");
         }
         assert_eq!(made.get(), 1);
-        assert_eq!(of(2, PACE / 2).version, 1, "another one is not due yet");
+        assert_eq!(of(2, PACE / 2).version, 1, "the next one is not due yet");
         for _ in 0..MOST_STREAMS {
             assert_eq!(&*of(2, PACE).text, "of 2");
         }
-        assert_eq!(&*of(2, PACE * 99).text, "of 2", "nothing changed since");
+        assert_eq!(&*of(2, PACE * 99).text, "of 2", "nothing has changed");
         assert_eq!(made.get(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/terraform`: when HCP Terraform or Terraform Enterprise has applied a run, the groups of its workspace are refreshed (ADR 0028).
+//! `POST /v1/terraform`: refreshes the groups of a workspace when HCP Terraform or Terraform Enterprise has applied a run in it (ADR 0028).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
+use super::in_flight::InFlight;
 use super::keys::Keys;
 use super::problem::Problem;
-use super::visit::Visit;
 use super::{body, refreshes};
 use crate::Service;
-use crate::refreshes::{Wish, grant};
+use crate::refreshes::{StartRequest, start};
 use crate::repeated::Kind;
-use crate::runs::{OLDEST, Other, Told, read};
-use crate::verify::hmacs::terraform as verify;
+use crate::terraform_run::{OLDEST, Other, RunNotification, read};
+use crate::verify::hmac_signatures::terraform as verify;
 use decamp_config::TokenSource;
 use decamp_core::world::World;
 
-/// A run is known for longer than it is acted on.
+/// A run is remembered for longer than it is acted on.
 const KEPT: Duration = OLDEST.saturating_mul(2);
 
-/// What is answered.
+/// The answer.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Answer {
-    /// What became of the refreshes.
+    /// The refreshes of an applied run.
     Asked(refreshes::Asked),
-    /// There is nothing to do about it, and why.
+    /// There is nothing to do.
     Ignored {
-        /// What it was.
+        /// Why.
         ignored: &'static str,
     },
 }
@@ -54,19 +54,19 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/terraform", post(notified)).with_state(Arc::new(runs))
 }
 
-/// Takes in a notification of HCP Terraform or Terraform Enterprise; an applied run refreshes the groups of its workspace.
+/// Accepts a notification of HCP Terraform or Terraform Enterprise. An applied run refreshes the groups of its workspace.
 #[utoipa::path(
     post, path = "/v1/terraform", tag = "webhooks", security(()),
     params(("x-tfe-notification-signature" = Option<String>, Header, description = "HMAC-SHA512 of the body, in hexadecimal.")),
     request_body(content = Object, description = "A notification as Terraform sends it. At most 256 KiB."),
     responses(
-        (status = 200, description = "Each refresh was started or adopted; or there is nothing to do (`ignored` says why): it tests \
-        the notification, or tells of anything but an applied run of a workspace that is named.", body = Answer)
+        (status = 200, description = "Each refresh was started or adopted. Or there is nothing to do, and `ignored` says why: the \
+        notification is a test, or it is not about an applied run of a workspace that the settings name.", body = Answer)
     )
 )]
 pub(super) async fn notified(
     State(runs): State<Arc<Runs>>,
-    Extension(visit): Extension<Visit>,
+    Extension(request): Extension<InFlight>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -76,18 +76,18 @@ pub(super) async fn notified(
     let signature = headers.get("x-tfe-notification-signature").and_then(|value| value.to_str().ok());
     let refused = |doubt| {
         if service.repeated.may_write(Kind::Doubted("/v1/terraform")) {
-            warn!(event = "terraform", "a notification was not believed: {doubt}");
+            warn!(event = "terraform", "refused a notification: {doubt}");
         }
         Problem::unsigned()
     };
-    runs.secrets.believe(|secrets| verify(signature, &body, secrets), refused).await?;
-    visit.trust();
+    runs.secrets.verify_with(|secrets| verify(signature, &body, secrets), refused).await?;
+    request.authenticate();
     let run = match read(&body, service.live.now()) {
-        Ok(Told::Applied(run)) => run,
-        Ok(Told::Verification) => return Ok(ignored(service, "verification")),
-        Ok(Told::Other(other)) => return Ok(ignored(service, other.word())),
+        Ok(RunNotification::Applied(run)) => run,
+        Ok(RunNotification::Verification) => return Ok(ignored(service, "verification")),
+        Ok(RunNotification::Other(other)) => return Ok(ignored(service, other.word())),
         Err(bad) => {
-            warn!(event = "terraform", "a notification cannot be acted on: {bad}");
+            warn!(event = "terraform", "cannot act on a notification: {bad}");
             return Err(Problem::bad_notification(bad));
         }
     };
@@ -95,21 +95,21 @@ pub(super) async fn notified(
         let organization = |workspace: &str| workspace.split_once('/').map(|(organization, _)| organization.to_owned());
         let is_ours = terraform.workspaces.keys().any(|known| organization(known) == organization(&run.workspace));
         if is_ours {
-            info!(event = "terraform", workspace = %run.workspace, "no group belongs to this workspace");
+            info!(event = "terraform", workspace = %run.workspace, "the settings name no group for this workspace");
             return Ok(ignored(service, Other::OtherWorkspace.word()));
         }
-        warn!(event = "terraform", workspace = %run.workspace, "no workspace of this organization is named");
+        warn!(event = "terraform", workspace = %run.workspace, "the settings name no workspace of this organization");
         return Err(Problem::foreign_workspace());
     };
-    service.numbers.told("terraform", "applied-run");
-    info!(event = "terraform", workspace = %run.workspace, run.id = %run.id, "a run was applied: its groups are refreshed");
+    service.metrics.event_received("terraform", "applied-run");
+    info!(event = "terraform", workspace = %run.workspace, run.id = %run.id, "a run was applied: refreshing its groups");
     let id = format!("run {}", run.id);
-    let granted = grant(service, Wish { way: "terraform", id: &id, kept: KEPT, groups }).await;
+    let granted = start(service, StartRequest { way: "terraform", id: &id, remember_for: KEPT, groups }).await;
     Ok(Json(Answer::Asked(refreshes::answer(granted)?)).into_response())
 }
 
-/// Nothing is to be done about it; the sender wants to hear that it came.
+/// The answer to a notification that needs no work: a success, because it was received.
 fn ignored(service: &Service, kind: &'static str) -> Response {
-    service.numbers.told("terraform", kind);
+    service.metrics.event_received("terraform", kind);
     Json(Answer::Ignored { ignored: kind }).into_response()
 }

@@ -1,27 +1,25 @@
-//! A listener's certificate, read again when its file changes.
-
-mod validity;
+//! A listener's certificate, which is read again when its files change.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
+use webpki::{EndEntityCert, Error, KeyUsage};
 
-use self::validity::validity;
 use crate::departures::lock;
 use decamp_core::time::Time;
 
-/// A certificate and its key, as their files were when they could last be used.
-pub(super) struct Certificate {
+/// A certificate and its key, as their files were when they were last usable.
+pub(super) struct ServerCertificate {
     certificate: PathBuf,
     key: PathBuf,
     held: Mutex<Held>,
@@ -29,25 +27,25 @@ pub(super) struct Certificate {
 
 struct Held {
     config: Arc<ServerConfig>,
-    /// From when to when it is valid, if that can be read.
-    valid: Option<(Time, Time)>,
-    /// When both files were written; `None` if that cannot be told.
+    /// The listener's own certificate, the first of its chain.
+    own: CertificateDer<'static>,
+    /// When both files were written; `None` if that is unknown.
     written: Option<[SystemTime; 2]>,
 }
 
-impl Certificate {
+impl ServerCertificate {
     /// Reads both files.
     ///
     /// # Errors
     ///
-    /// If one of them cannot be read, or both do not belong together.
+    /// One of them cannot be read, or the key is not the certificate's.
     pub(super) fn read(certificate: &Path, key: &Path) -> Result<Arc<Self>> {
-        let (config, valid) = config(certificate, key)?;
-        let held = Held { config, valid, written: written(certificate, key) };
+        let (config, own) = config(certificate, key)?;
+        let held = Held { config, own, written: written(certificate, key) };
         Ok(Arc::new(Self { certificate: certificate.to_owned(), key: key.to_owned(), held: Mutex::new(held) }))
     }
 
-    /// Shakes hands, with the newest certificate that can be used.
+    /// Makes a handshake with the newest usable certificate.
     pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, now: Time) -> io::Result<TlsStream<S>> {
         TlsAcceptor::from(self.newest(now)).accept(stream).await
     }
@@ -56,19 +54,19 @@ impl Certificate {
         let mut held = lock(&self.held);
         let written = written(&self.certificate, &self.key);
         if written.is_some() && written != held.written {
-            // Whatever comes of it: the same files are not read again.
+            // Also after a failure: the same files are not read again.
             held.written = written;
             match config(&self.certificate, &self.key) {
-                // A clumsy renewal puts back what is over; nobody would get in.
-                Ok((_, valid)) if is_over(valid, now) && !is_over(held.valid, now) => {
-                    warn!(file = %self.certificate.display(), "the new certificate is not valid now, the old one is and stays");
+                // A faulty renewal may bring an expired certificate, which no client would accept.
+                Ok((_, own)) if is_out_of_date(&own, now) && !is_out_of_date(&held.own, now) => {
+                    warn!(file = %self.certificate.display(), "the new certificate has expired or is not valid yet; the old one stays");
                 }
-                Ok((config, valid)) => {
-                    (held.config, held.valid) = (config, valid);
-                    info!(file = %self.certificate.display(), "the certificate was read again");
+                Ok((config, own)) => {
+                    (held.config, held.own) = (config, own);
+                    info!(file = %self.certificate.display(), "read the new certificate");
                 }
                 Err(why) => {
-                    warn!(file = %self.certificate.display(), "the new certificate cannot be used, the old one is: {why:#}")
+                    warn!(file = %self.certificate.display(), "the new certificate cannot be used; the old one stays in use: {why:#}")
                 }
             }
         }
@@ -81,22 +79,20 @@ fn written(certificate: &Path, key: &Path) -> Option<[SystemTime; 2]> {
     Some([of(certificate)?, of(key)?])
 }
 
-/// Whether this is known not to be valid now.
-fn is_over(valid: Option<(Time, Time)>, now: Time) -> bool {
-    valid.is_some_and(|(from, until)| now < from || until < now)
+/// Whether a certificate has expired or is not valid yet. webpki checks the validity period before it looks for an issuer, so no
+/// issuer is needed: every other answer means that the period is right.
+fn is_out_of_date(certificate: &CertificateDer<'_>, now: Time) -> bool {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
+    let checked = certificate.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[], &[], now, KeyUsage::server_auth(), None, None);
+    matches!(checked, Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }))
 }
 
-/// The times between which a certificate is valid.
-type Validity = (Time, Time);
-
-fn config(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<Validity>)> {
+fn config(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, CertificateDer<'static>)> {
     let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect)
         .with_context(|| format!("read certificates from {}", certificate.display()))?;
-    if chain.is_empty() {
-        bail!("there is no certificate in {}", certificate.display());
-    }
-    let valid = chain.first().and_then(validity);
+    let Some(own) = chain.first().cloned() else { bail!("there is no certificate in {}", certificate.display()) };
     let key = PrivateKeyDer::from_pem_file(key).with_context(|| format!("read a private key from {}", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -105,5 +101,23 @@ fn config(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, Option<V
         .with_single_cert(chain, key)
         .context("use the certificate with its key")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok((Arc::new(config), valid))
+    Ok((Arc::new(config), own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_validity_period_alone_decides_whether_a_certificate_is_out_of_date() {
+        let read = |file: &[u8]| CertificateDer::from_pem_slice(file).expect("a certificate");
+        let at = |text: &str| Time::read(text).expect("a time");
+        let good = read(include_bytes!("../../../../tests/serve/sns/signer.pem"));
+        let expired = read(include_bytes!("../../../../tests/serve/sns/expired.pem"));
+        let now = at("2027-01-01T00:00:00Z");
+        assert!(!is_out_of_date(&good, now), "its issuer does not matter");
+        assert!(is_out_of_date(&expired, now));
+        assert!(is_out_of_date(&good, at("1999-01-01T00:00:00Z")) && is_out_of_date(&good, at("2999-01-01T00:00:00Z")));
+        assert!(!is_out_of_date(&CertificateDer::from(&good[..100]), now), "nothing is known of a damaged one");
+    }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/webhooks/{name}`: a signed webhook makes us look sooner, or starts the refresh of one group (ADR 0029).
+//! `POST /v1/webhooks/{name}`: a signed webhook makes decamp sweep at once, or starts the refresh of one group (ADR 0029).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,21 +15,21 @@ use serde::Serialize;
 use tracing::{info, warn};
 use utoipa::ToSchema;
 
+use super::in_flight::InFlight;
 use super::keys::Keys;
 use super::problem::Problem;
-use super::visit::Visit;
 use super::{body, refreshes};
 use crate::Service;
-use crate::refreshes::{Wish, grant};
+use crate::refreshes::{StartRequest, start};
 use crate::repeated::Kind;
-use crate::verify::hmacs::{Doubt, TOLERANCE, github, standard};
+use crate::verify::hmac_signatures::{Doubt, TOLERANCE, github, standard};
 use decamp_config::{Secret, Webhook, WebhookAction, WebhookScheme};
 use decamp_core::world::World;
 
-/// An id is known for as long as its signature may be believed: from five minutes before to five after.
+/// An id is remembered for as long as its signature is accepted: from five minutes before its timestamp to five minutes after.
 const KEPT: Duration = TOLERANCE.saturating_mul(2);
 
-/// The webhooks that are set, each with its secrets.
+/// The webhooks of the settings, each with its secrets.
 pub(super) struct Webhooks {
     service: Arc<Service>,
     secrets: BTreeMap<Arc<str>, Arc<Keys>>,
@@ -44,40 +44,40 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     Router::new().route("/v1/webhooks/{name}", post(webhook)).with_state(Arc::new(webhooks))
 }
 
-/// What became of a webhook.
+/// The answer to an accepted webhook.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Accepted {
-    /// Always one.
+    /// Always 1.
     accepted: u32,
 }
 
-/// Takes in a signed webhook that the settings' file names: decamp looks sooner, or starts the refresh of one group.
+/// Accepts a signed webhook that the settings' file names: decamp sweeps at once, or starts the refresh of one group.
 #[utoipa::path(
     post, path = "/v1/webhooks/{name}", tag = "webhooks", security(()),
     params(
         ("name" = String, Path, description = "Its name in the settings' file."),
         ("webhook-id" = Option<String>, Header, description = "Standard Webhooks: its id."),
-        ("webhook-timestamp" = Option<String>, Header, description = "Standard Webhooks: when it was signed, in seconds."),
+        ("webhook-timestamp" = Option<String>, Header, description = "Standard Webhooks: when it was signed, in seconds since 1970."),
         ("webhook-signature" = Option<String>, Header, description = "Standard Webhooks: its signatures."),
         ("x-hub-signature-256" = Option<String>, Header, description = "GitHub: its signature.")
     ),
-    request_body(content = Object, description = "Anything; only its signature is looked at."),
+    request_body(content = Object, description = "Anything. decamp checks only the signature."),
     responses(
-        (status = 202, description = "It is looked at once.", body = Accepted),
+        (status = 202, description = "A sweep starts at once.", body = Accepted),
         (status = 200, description = "The refresh was started or adopted.", body = refreshes::Asked)
     )
 )]
 pub(super) async fn webhook(
     State(webhooks): State<Arc<Webhooks>>,
     name: Result<Path<String>, PathRejection>,
-    Extension(visit): Extension<Visit>,
+    Extension(request): Extension<InFlight>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     if webhooks.secrets.is_empty() {
         return Err(Problem::unsigned());
     }
-    // Read for any name: whether there is one of it is not told by that either.
+    // The body is read for any name, so that the answer does not show whether the name exists.
     let body = body::read(&headers, body).await?;
     let service = &webhooks.service;
     let Ok(Path(name)) = name else { return Err(Problem::unsigned()) };
@@ -90,19 +90,19 @@ pub(super) async fn webhook(
         WebhookScheme::Standard => standard(&text, &body, secrets, service.live.now()).map(Some),
         WebhookScheme::GitHub => github(text("x-hub-signature-256").as_deref(), &body, secrets).map(|()| None),
     };
-    // The same answer as for an unknown name: who forges learns nothing.
+    // The same answer as for an unknown name, so that a forger learns nothing.
     let refused = |doubt: Doubt| {
         if service.repeated.may_write(Kind::Doubted("/v1/webhooks/{name}")) {
-            warn!(webhook = &**name, "a webhook was not believed: {doubt}");
+            warn!(webhook = &**name, "refused a webhook: {doubt}");
         }
         Problem::unsigned()
     };
-    let id = keys.believe(verify, refused).await?;
-    visit.trust();
+    let id = keys.verify_with(verify, refused).await?;
+    request.authenticate();
     match (action, id) {
         (WebhookAction::Look, _) => {
             info!(webhook = &**name, "a webhook asks to look sooner");
-            service.numbers.told("webhook", "look");
+            service.metrics.event_received("webhook", "look");
             service.sweep_now.notify_one();
             Ok((StatusCode::ACCEPTED, Json(Accepted { accepted: 1 })).into_response())
         }
@@ -110,9 +110,9 @@ pub(super) async fn webhook(
         (WebhookAction::Refresh(_), None) => Err(Problem::unsigned()),
         (WebhookAction::Refresh(group), Some(id)) => {
             info!(webhook = &**name, asg.name = %group, "a webhook asks for a refresh");
-            service.numbers.told("webhook", "refresh");
+            service.metrics.event_received("webhook", "refresh");
             let (id, groups) = (format!("webhook {name} {id}"), std::slice::from_ref(group));
-            let granted = grant(service, Wish { way: "webhook", id: &id, kept: KEPT, groups }).await;
+            let granted = start(service, StartRequest { way: "webhook", id: &id, remember_for: KEPT, groups }).await;
             Ok(Json(refreshes::answer(granted)?).into_response())
         }
     }

@@ -1,4 +1,4 @@
-//! Stalls: a departure that waits for one thing, and for longer than it should.
+//! Stalls: a departure that waits for one thing for longer than it should.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tracing::warn;
 
-use super::Note;
+use super::Notification;
 use crate::Service;
 use crate::departures::{Entry, lock};
 use decamp_core::decide::{Blocker, Budget, Decision, Departure, Reason, ReasonKind, Snapshot};
@@ -14,25 +14,25 @@ use decamp_core::telling;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
-/// What a departure waits for, whatever is looked at and kept alive meanwhile.
+/// The current wait of a departure. Looks and heartbeats do not end it.
 #[derive(Debug, Clone)]
 pub(crate) struct Wait {
     /// The reason.
     pub(crate) reason: ReasonKind,
-    /// Who or what blocks.
+    /// The object that blocks the departure.
     pub(crate) blocker: Blocker,
-    /// The reason in words.
+    /// The reason as a sentence.
     pub(crate) because: String,
-    /// Since when.
+    /// When the wait began.
     pub(crate) since: Time,
-    /// Until when it is no wonder.
+    /// Until when the wait is expected to last.
     pub(crate) due: Time,
-    /// Whether it was told.
-    pub(crate) told: bool,
+    /// Whether the stall was reported.
+    pub(crate) reported: bool,
 }
 
 impl Wait {
-    /// The wait that a decision begins, or goes on with.
+    /// The wait that a decision begins or continues.
     pub(crate) fn next(
         before: Option<&Self>,
         departure: &Departure,
@@ -43,26 +43,26 @@ impl Wait {
     ) -> Self {
         let (reason, blocker) = (decision.reason.kind(), Blocker::of(&decision.reason, departure, seen));
         let before = before.filter(|before| before.reason == reason && before.blocker == blocker);
-        let (since, told) = before.map_or((now, false), |before| (before.since, before.told));
+        let (since, reported) = before.map_or((now, false), |before| (before.since, before.reported));
         let due = if let Reason::LoadBalancerDelay { until, .. } = decision.reason {
             until
         } else if let Reason::AllocationsLeft { .. } = decision.reason {
-            // As long as its own settings say that it may take to stop.
+            // As long as the allocations' own settings allow them to take.
             since + budget.longest_stop
         } else {
             since
         };
-        Self { reason, blocker, because: telling::because(decision, seen), since, due, told }
+        Self { reason, blocker, because: telling::because(decision, seen), since, due, reported }
     }
 
-    /// Whether it has lasted too long.
+    /// Whether the wait has lasted too long.
     fn is_stall(&self, after: Duration, now: Time) -> bool {
         self.due.max(self.since + after) <= now
     }
 }
 
-/// Tells of stalls until the service stops. Nobody is told by the departures themselves, because a wait may be long.
-pub(crate) async fn watching(service: &Service) {
+/// Reports stalls until the service stops. Departures do not report their own stalls, because they may be in a long wait.
+pub(crate) async fn watch_for_stalls(service: &Service) {
     let after = service.settings.serve.stalled_after;
     let every = (after / 8).clamp(Duration::from_millis(250), Duration::from_secs(10));
     let mut stopping = service.stopping.subscribe();
@@ -71,22 +71,22 @@ pub(crate) async fn watching(service: &Service) {
             _ = stopping.wait_for(|stop| *stop) => return,
             () = sleep(every) => {}
         }
-        for entry in service.departures.in_hand() {
-            tell_if_stalled(service, &entry, after);
+        for entry in service.departures.in_progress() {
+            notify_if_stalled(service, &entry, after);
         }
     }
 }
 
-fn tell_if_stalled(service: &Service, entry: &Arc<Entry>, after: Duration) {
+fn notify_if_stalled(service: &Service, entry: &Arc<Entry>, after: Duration) {
     let now = service.live.now();
     let mut view = lock(&entry.view);
-    let Some(wait) = view.wait.as_mut().filter(|wait| !wait.told && wait.is_stall(after, now)) else { return };
-    wait.told = true;
+    let Some(wait) = view.wait.as_mut().filter(|wait| !wait.reported && wait.is_stall(after, now)) else { return };
+    wait.reported = true;
     let wait = wait.clone();
     let (reason, because, blocker) = (wait.reason.word(), &wait.because, &wait.blocker.name);
     warn!(instance.id = %entry.departure.instance, asg.name = &*entry.departure.asg, action = "stalled", reason, blocker, "stalled, because {because}");
-    service.numbers.stalled(reason);
-    service.notify.tell(service, Note::stalled(&entry.departure, &view, &wait, now));
+    service.metrics.stalled(reason);
+    service.notify.send(service, Notification::stalled(&entry.departure, &view, &wait, now));
 }
 
 #[cfg(test)]
@@ -110,11 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn the_same_blocker_goes_on_and_another_one_begins_anew() {
+    fn the_same_blocker_continues_the_wait_and_another_one_begins_a_new_one() {
         let after = Duration::from_secs(5);
         let first = wait(None, left(1, 3), 0);
         let on = wait(Some(&first), left(1, 2), 90_000);
-        assert_eq!(on.since, Time(0), "one less is left, and the same one blocks");
+        assert_eq!(on.since, Time(0), "one allocation fewer is left, and the same one blocks");
         assert!(!on.is_stall(after, Time(99_000)), "it may take 100 s to stop");
         assert!(on.is_stall(after, Time(100_000)));
         let other = wait(Some(&on), left(2, 2), 100_000);
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_that_runs_is_no_stall_before_it_is_over_and_blindness_is_one_after_the_time_set() {
+    fn a_running_delay_is_no_stall_and_an_unreadable_system_is_one_after_the_time_set() {
         let group =
             "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef".parse().expect("an ARN");
         let after = Duration::from_secs(5);
         let delay = wait(None, Reason::LoadBalancerDelay { group, until: Time(300_000) }, 0);
         assert!(!delay.is_stall(after, Time(299_999)) && delay.is_stall(after, Time(300_000)));
-        let blind = wait(None, Reason::CannotSee(System::Nomad), 0);
-        assert!(!blind.is_stall(after, Time(4_999)) && blind.is_stall(after, Time(5_000)));
-        assert_eq!((blind.blocker.kind, &*blind.blocker.name), (BlockerKind::System, "Nomad"));
+        let unreadable = wait(None, Reason::CannotSee(System::Nomad), 0);
+        assert!(!unreadable.is_stall(after, Time(4_999)) && unreadable.is_stall(after, Time(5_000)));
+        assert_eq!((unreadable.blocker.kind, &*unreadable.blocker.name), (BlockerKind::System, "Nomad"));
     }
 }

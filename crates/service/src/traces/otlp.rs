@@ -1,27 +1,28 @@
-//! Spans as OTLP has them in JSON (opentelemetry-proto 1): ids in hexadecimal digits, times in nanoseconds as text.
+//! Encodes spans as OTLP in JSON (opentelemetry-proto 1): ids in hexadecimal digits, times in nanoseconds as text.
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Event, Failure, Span};
+use super::{Event, Span, SpanError};
 use decamp_core::ids::hex;
 use decamp_core::time::Time;
 
-/// Text of any length comes from the cluster.
+/// Texts from the cluster have any length and are cut to this.
 const LONGEST_TEXT: usize = 1_000;
-/// Of a status.
+/// The status code of an error.
 const ERROR: u8 = 2;
-/// Of a span: none of a server or a client.
+/// The kind of a span that is neither a server's nor a client's.
 const INTERNAL: u8 = 1;
-/// Times have milliseconds, and much is done within one. A span that takes no time at all is taken for a mistake by what shows it.
+/// The nanoseconds that are added to each span. Our times have milliseconds, and viewers take a span without duration for a
+/// mistake.
 const SHORTEST: u128 = 1_000;
 
-/// Names this process among the replicas: a random UUID, as OpenTelemetry wants it.
+/// Identifies this process among the replicas: a random UUID, as OpenTelemetry requires.
 pub(super) fn replica() -> String {
     let mut drawn = [0; 16];
     if SystemRandom::new().fill(&mut drawn).is_err() {
-        // As unlike as it can be without: the process, and where in memory it put this.
+        // Without randomness: the process id and a memory address, which differ as much as possible.
         let here = format!("{} {:p}", std::process::id(), &raw const drawn);
         drawn.copy_from_slice(&Sha256::digest(here)[..16]);
     }
@@ -55,7 +56,7 @@ fn span(span: &Span) -> Value {
     let events: Vec<Value> = span.events.iter().map(event).collect();
     let mut value = json!({
         "traceId": hex(&span.trace), "spanId": hex(&span.id), "name": span.name, "kind": INTERNAL,
-        // All by the same, so that whatever was within another span still is.
+        // All spans become longer by the same time, so that nested spans stay nested.
         "startTimeUnixNano": nanoseconds(span.from).to_string(), "endTimeUnixNano": (nanoseconds(span.to) + SHORTEST).to_string(),
         "attributes": attributes, "events": events,
     });
@@ -65,7 +66,7 @@ fn span(span: &Span) -> Value {
     if 0 < span.dropped_events {
         value["droppedEventsCount"] = span.dropped_events.into();
     }
-    if let Some(Failure { why, .. }) = &span.failed {
+    if let Some(SpanError { why, .. }) = &span.failed {
         value["status"] = json!({ "code": ERROR, "message": cut(why) });
     }
     value
@@ -77,7 +78,7 @@ fn event(event: &Event) -> Value {
     json!({ "timeUnixNano": nanoseconds(event.at).to_string(), "name": event.name, "attributes": attributes })
 }
 
-fn error_type(failed: &Failure) -> Value {
+fn error_type(failed: &SpanError) -> Value {
     attribute("error.type", failed.word)
 }
 
@@ -113,16 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn no_span_takes_no_time_and_what_fails_says_how() {
-        let failed = Failure { word: "denied", why: "denied: x".to_owned() };
+    fn every_span_has_a_duration_and_a_failed_one_says_why() {
+        let failed = SpanError { word: "denied", why: "denied: x".to_owned() };
         let event = Event { at: Time(5), name: "drain", detail: "drain node n".to_owned(), failed: Some(failed.clone()) };
         let failing = Span { failed: Some(failed), dropped_events: 3, events: vec![event], ..one() };
         let body: Value = serde_json::from_str(&request("here", &[one(), failing])).expect("it is JSON");
         let scope = &body["resourceSpans"][0]["scopeSpans"][0];
         assert_eq!(scope["scope"]["version"], env!("CARGO_PKG_VERSION"));
-        let [well, failing] = &scope["spans"].as_array().expect("spans")[..] else { panic!("{body:#}") };
-        assert_eq!((&well["startTimeUnixNano"], &well["endTimeUnixNano"]), (&json!("5000000"), &json!("5001000")));
-        assert!(well["status"].is_null() && well["droppedEventsCount"].is_null(), "{well:#}");
+        let [ok, failing] = &scope["spans"].as_array().expect("spans")[..] else { panic!("{body:#}") };
+        assert_eq!((&ok["startTimeUnixNano"], &ok["endTimeUnixNano"]), (&json!("5000000"), &json!("5001000")));
+        assert!(ok["status"].is_null() && ok["droppedEventsCount"].is_null(), "{ok:#}");
         assert_eq!(failing["status"], json!({ "code": 2, "message": "denied: x" }));
         assert_eq!((&failing["droppedEventsCount"], &failing["attributes"][1]), (&json!(3), &attribute("error.type", "denied")));
         let details = [("decamp.detail", "drain node n"), ("decamp.refused", "denied: x"), ("error.type", "denied")];

@@ -1,7 +1,7 @@
-//! Messages that SNS sends over HTTP: what they claim is checked first, then the certificate, then the signature.
+//! Verifies messages that SNS sends over HTTP: first their claims, then the certificate, then the signature.
 //!
-//! The certificate's host is derived from the topic, which is in a list of ours; nothing that a message says decides where
-//! anything is fetched from. Nothing here fetches, and the URL of a confirmation is never visited.
+//! The certificate's host is derived from the topic, which must be in our list. Nothing in a message decides from where anything is
+//! fetched. This module fetches nothing, and the URL of a confirmation is never visited.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,43 +19,43 @@ use webpki::{EndEntityCert, KeyUsage};
 
 use decamp_core::time::Time;
 
-/// SNS gives up its retries after about an hour.
+/// The oldest message that is accepted: SNS stops its retries after about an hour.
 const OLDEST: Duration = Duration::from_hours(1);
-/// Clocks differ.
+/// How far SNS's clock may be ahead of ours.
 const AHEAD: Duration = Duration::from_mins(5);
-/// The largest file of certificates that is looked at.
+/// The largest file of certificates that is read.
 pub const LARGEST_CERTIFICATE: usize = 16 * 1024;
-/// The most certificates in it.
+/// The most certificates in such a file.
 const LONGEST_CHAIN: usize = 5;
 
-/// Why a message is not believed. The sender is told none of it.
+/// Why a message is not authentic. The sender does not learn the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Doubt {
-    /// Raw delivery carries no signature.
+    /// Raw delivery has no signature.
     #[error("it was delivered raw, so that nothing signs it; turn raw delivery off")]
     Raw,
-    /// Not a message of SNS.
+    /// It is not a message of SNS.
     #[error("it is no message of SNS")]
     Unreadable,
-    /// A header and the body say different things.
+    /// A header contradicts the body.
     #[error("its headers say another thing than its body")]
     Contradiction,
-    /// Of a topic that is not in the list.
+    /// Its topic is not in the list.
     #[error("its topic is not in DECAMP_SNS_TOPICS")]
     Topic,
-    /// Signed in a version that is not believed.
+    /// Its signature version is not accepted.
     #[error("its signature is of version 1; set the topic's SignatureVersion to 2")]
     Version,
-    /// The certificate is said to be somewhere else than at SNS of the topic's Region.
+    /// The certificate's address is not at SNS in the topic's Region.
     #[error("its certificate is not at SNS")]
     Place,
-    /// Sent too long ago, or in the future.
+    /// It was sent too long ago or in the future.
     #[error("its time is not ours")]
     OutOfTime,
-    /// The certificate is none of SNS's.
+    /// The certificate is not SNS's.
     #[error("its certificate is not SNS's, or not valid now")]
     Certificate,
-    /// It is not what was signed.
+    /// It was changed after signing.
     #[error("its signature does not fit")]
     Forged,
 }
@@ -63,31 +63,31 @@ pub enum Doubt {
 /// What a message is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Something was published.
+    /// A published message.
     Notification,
-    /// Somebody subscribed this address to the topic; who calls ConfirmSubscription with the token agrees.
+    /// This address was subscribed to the topic. Calling ConfirmSubscription with the token confirms the subscription.
     Confirmation {
-        /// A right to subscribe, so it is never shown.
+        /// The token is a right to subscribe, so it is never shown.
         token: String,
     },
-    /// Somebody ended the subscription. The token would take it up again, and is left alone.
+    /// The subscription was ended. The token, which could renew it, is not used.
     Unsubscribed,
 }
 
-/// A message whose claims hold together, and whose signature is still to be verified.
+/// A message with consistent claims whose signature is not verified yet.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claim {
     /// What it is for.
     pub kind: Kind,
-    /// A topic of ours at whose SNS its certificate is.
+    /// A topic of ours whose SNS host has the certificate.
     pub near: Arc<str>,
     /// Its id.
     pub id: String,
-    /// What was published.
+    /// The published text.
     pub message: String,
-    /// The name of the certificate's file at SNS: all of its address that is not derived from the topic.
+    /// The name of the certificate's file at SNS. The rest of its address is derived from the topic.
     pub certificate: String,
-    /// Its topic, if it is one of ours. Whoever forges learns nothing of that: it counts only once everything else fits.
+    /// Its topic, if it is one of ours. It is checked last, so that a forger cannot learn which topics are ours.
     topic: Option<Arc<str>>,
     first_version: bool,
     signature: Vec<u8>,
@@ -100,7 +100,7 @@ impl std::fmt::Debug for Claim {
     }
 }
 
-/// The body of a message. A field that is there twice makes it unreadable.
+/// The body of a message. A body with a duplicate field is unreadable.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Envelope {
@@ -120,11 +120,12 @@ struct Envelope {
     subscribe_url: Option<String>,
 }
 
-/// Reads what a message claims, and refuses it for whatever can be told without its certificate, except a topic that is not ours.
+/// Reads the claims of a message, and refuses it for everything that can be checked without its certificate, except a foreign
+/// topic.
 ///
 /// # Errors
 ///
-/// Why it is not believed.
+/// Returns why the message is not authentic.
 pub fn read(
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
@@ -164,7 +165,7 @@ pub fn read(
     Ok(Claim { kind, near, id, message, certificate, topic, first_version, signature, canonical })
 }
 
-/// What SNS signs: some fields in their order, each name and value on a line of its own.
+/// The text that SNS signs: some fields in a fixed order, each name and each value on its own line.
 fn canonical(said: &Envelope) -> Result<String, Doubt> {
     let mut lines: Vec<(&str, &str)> = vec![("Message", &said.message), ("MessageId", &said.message_id)];
     match &*said.kind {
@@ -183,31 +184,31 @@ fn canonical(said: &Envelope) -> Result<String, Doubt> {
     Ok(lines.iter().map(|(name, value)| format!("{name}\n{value}\n")).collect())
 }
 
-/// The host of SNS in the Region of a topic of ours.
+/// The host of SNS in a topic's Region.
 #[must_use]
 pub fn host(topic: &str) -> String {
     let region = topic.split(':').nth(3).unwrap_or_default();
     decamp_aws::endpoints::plain_host("sns", region)
 }
 
-/// Whether this may be the name of a certificate's file at SNS.
+/// Whether this has the form of a certificate file's name at SNS.
 #[must_use]
 pub fn is_certificate_file(file: &str) -> bool {
     let number = file.strip_prefix("SimpleNotificationService-").and_then(|rest| rest.strip_suffix(".pem"));
     number.is_some_and(|number| number.len() == 32 && number.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// The file's name, if the address is SNS's own for this topic and nothing else: compared letter by letter, never parsed.
+/// The file's name, if the address is exactly SNS's own for this topic. The address is compared as text and never parsed.
 fn certificate_file<'a>(address: &'a str, topic: &str) -> Option<&'a str> {
     let file = address.strip_prefix("https://")?.strip_prefix(&*host(topic))?.strip_prefix('/')?;
     is_certificate_file(file).then_some(file)
 }
 
-/// Verifies the signature of a message by a file of certificates, SNS's own first, and answers its topic.
+/// Verifies the signature of a message with a file of certificates, SNS's own first, and returns its topic.
 ///
 /// # Errors
 ///
-/// Why it is not believed.
+/// Returns why the message is not authentic.
 pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], now: Time) -> Result<Arc<str>, Doubt> {
     let algorithm: &dyn SignatureVerificationAlgorithm =
         if claim.first_version { &Sha1 } else { webpki::ring::RSA_PKCS1_2048_8192_SHA256 };
@@ -216,16 +217,16 @@ pub fn verify(claim: &Claim, certificates: &[u8], anchors: &[TrustAnchor<'_>], n
     claim.topic.clone().ok_or(Doubt::Topic)
 }
 
-/// Whether a file of certificates is of SNS in the Region of this topic, and valid now.
+/// Checks that a file of certificates is SNS's in this topic's Region and valid now.
 ///
 /// # Errors
 ///
-/// It is not.
+/// Returns an error if it is not.
 pub fn is_of_sns(near: &str, certificates: &[u8], anchors: &[TrustAnchor<'_>], now: Time) -> Result<(), Doubt> {
     with_signer(near, certificates, anchors, now, |_| ())
 }
 
-/// What `then` makes of the certificate that signs, if it is SNS's.
+/// Calls `then` with the signing certificate if it is SNS's.
 fn with_signer<T>(
     near: &str,
     certificates: &[u8],
@@ -245,18 +246,18 @@ fn with_signer<T>(
     own.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, anchors, others, time, KeyUsage::server_auth(), None, None)
         .map_err(|_| Doubt::Certificate)?;
     let host = host(near);
-    // Older ones are of all Regions.
-    let names = [host.as_str(), "sns.amazonaws.com"];
+    // Older certificates are valid for all Regions.
+    let names = [host, decamp_aws::endpoints::global_host("sns")];
     let named = names
         .iter()
-        .any(|name| ServerName::try_from(*name).is_ok_and(|name| own.verify_is_valid_for_subject_name(&name).is_ok()));
+        .any(|name| ServerName::try_from(&**name).is_ok_and(|name| own.verify_is_valid_for_subject_name(&name).is_ok()));
     if !named {
         return Err(Doubt::Certificate);
     }
     Ok(then(&own))
 }
 
-/// RSA with SHA-1, which signs certificates no more: for SNS's first signature version alone.
+/// RSA with SHA-1, only for SNS's first signature version. No certificate may be signed with it.
 #[derive(Debug)]
 struct Sha1;
 

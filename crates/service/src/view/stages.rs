@@ -1,28 +1,28 @@
-//! How far a departure is, step by step, so that one takes it in at a glance.
+//! The stages of a departure, so that a person sees its progress at a glance.
 
 use decamp_core::decide::{Departure, Lifecycle, Policy, Reason, ReasonClass, Snapshot, may_send_for, targets_of};
 use decamp_core::time::Time;
 
-/// How far one step is.
+/// The state of one stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Stage {
     /// Still to come.
     #[default]
     ToCome,
-    /// Under way.
+    /// In progress.
     Now,
     /// Done.
     Done,
 }
 
-/// The steps of every departure, in their order. Several may be under way at the same time.
+/// The stages of every departure, in order. Several may be in progress at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stages([Stage; 6]);
 
 const NAMES: [&str; 6] = ["hook", "load balancers", "drain", "stopping", "discovery", "done"];
 
 impl Stages {
-    /// As a snapshot shows them.
+    /// The stages of a snapshot.
     pub(crate) fn of(departure: &Departure, seen: &Snapshot, policy: &Policy, waits_for: &Reason, now: Time) -> Self {
         use Stage::{Done, Now, ToCome};
         let waits = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::ReplacingRootVolume));
@@ -46,7 +46,7 @@ impl Stages {
         Self([if waits { Done } else { Now }, balancers, drain, stopping, discovery, ToCome])
     }
 
-    /// Of a departure that is over, however it ended.
+    /// The stages of a departure that has ended, whatever its outcome.
     pub(crate) fn over() -> Self {
         Self([Stage::Done; 6])
     }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_seen_is_neither_done_nor_under_way() {
+    fn a_stage_that_was_not_seen_is_neither_done_nor_in_progress() {
         use Stage::{Done, Now, ToCome};
         assert_eq!(stages(|_| {}), [Now, ToCome, ToCome, ToCome, ToCome, ToCome]);
         assert_eq!(stages(|seen| seen.take(Time(0), Showing::Lifecycle(Ok(Lifecycle::Waiting))))[0], Done);
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_is_over_every_step_is_done() {
+    fn every_stage_of_an_ended_departure_is_done() {
         assert!(Stages::over().each().all(|(_, stage)| stage == Stage::Done));
     }
 }

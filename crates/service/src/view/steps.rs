@@ -1,4 +1,4 @@
-//! The steps of a departure, one after another: what was waited for or done, from when to when.
+//! The steps of a departure, one after another: each wait or action, with its begin and end.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,38 +6,38 @@ use utoipa::ToSchema;
 use decamp_core::decide::{ActionKind, EffectKind, ReasonKind};
 use decamp_core::time::Time;
 
-/// The most steps that are kept of one departure. A calm one has some ten.
+/// The most steps that are kept of one departure. A calm departure has about ten.
 const MOST: usize = 100;
 
-/// A stretch of a departure in which one thing was done, for one reason.
+/// A part of a departure in which it did one thing for one reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Step {
-    /// What was done: `look`, `wait`, or the word of a write.
+    /// The action: `look`, `wait`, or the word of a write.
     #[schema(value_type = String)]
     pub(crate) action: ActionKind,
-    /// The reason's word.
+    /// The reason, as a word.
     #[schema(value_type = String)]
     pub(crate) reason: ReasonKind,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) from: Time,
-    /// When it was over; nothing while it lasts.
+    /// When it ended; `null` while it lasts.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) to: Option<Time>,
 }
 
 impl Step {
-    /// Whether it only passes between others: a look at how far things are, and a word that keeps the hook alive.
-    fn passes(&self) -> bool {
+    /// Whether it is only a look or a heartbeat between other steps.
+    fn is_in_between(&self) -> bool {
         matches!(self.action, ActionKind::Look | ActionKind::Write(EffectKind::Heartbeat))
     }
 
-    fn goes_on_with(&self, next: &Self) -> bool {
-        self.passes() && next.passes() || (self.action, self.reason) == (next.action, next.reason)
+    fn is_continued_by(&self, next: &Self) -> bool {
+        self.is_in_between() && next.is_in_between() || (self.action, self.reason) == (next.action, next.reason)
     }
 }
 
-/// All of them. Each begins when the one before is over.
+/// The steps in order. Each begins when the one before ends.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Steps(Vec<Step>);
@@ -48,12 +48,12 @@ impl Steps {
         &self.0
     }
 
-    /// Another thing is done from now on, or the same goes on. A wait goes on over the looks and heartbeats in it.
+    /// Begins a step, or continues the last one. A wait continues across the looks and heartbeats in it.
     pub(crate) fn next(&mut self, action: ActionKind, reason: ReasonKind, now: Time) {
         let next = Step { action, reason, from: now, to: None };
         match &mut self.0[..] {
-            [.., last] if last.goes_on_with(&next) => last.to = None,
-            [.., before, last] if last.passes() && before.goes_on_with(&next) => {
+            [.., last] if last.is_continued_by(&next) => last.to = None,
+            [.., before, last] if last.is_in_between() && before.is_continued_by(&next) => {
                 before.to = None;
                 self.0.pop();
             }
@@ -65,14 +65,14 @@ impl Steps {
         }
     }
 
-    /// Nothing is done any more.
+    /// Ends the last step.
     pub(crate) fn end(&mut self, now: Time) {
         if let Some(last) = self.0.last_mut() {
             last.to.get_or_insert(now);
         }
     }
 
-    /// Gives the time of the shortest step to the one before it, once there are too many.
+    /// Merges the shortest step into the one before it if there are too many.
     fn bound(&mut self) {
         if self.0.len() <= MOST {
             return;
@@ -80,9 +80,9 @@ impl Steps {
         let span = |step: &Step| step.to.unwrap_or(Time::NEVER).since(step.from);
         let shortest = (1..self.0.len()).min_by_key(|place| self.0.get(*place).map(span));
         if let Some(place) = shortest {
-            let gone = self.0.remove(place);
+            let removed = self.0.remove(place);
             if let Some(before) = self.0.get_mut(place - 1) {
-                before.to = gone.to;
+                before.to = removed.to;
             }
         }
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_goes_on_over_looks_and_heartbeats_and_each_step_begins_where_the_last_one_ended() {
+    fn a_wait_continues_across_looks_and_heartbeats_and_each_step_begins_where_the_last_one_ended() {
         let mut steps = Steps::default();
         for (action, reason, now) in [
             (LOOK, ReasonKind::MustLook, 0),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn of_ever_so_many_steps_the_long_ones_are_kept_and_no_time_is_lost() {
+    fn of_too_many_steps_the_long_ones_are_kept_and_no_time_is_lost() {
         let mut steps = Steps::default();
         let words = [ReasonKind::AllocationsLeft, ReasonKind::CannotSee];
         let mut now = 0;

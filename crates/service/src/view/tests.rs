@@ -5,7 +5,7 @@ use decamp_core::decide::{ActionRef, EffectKind, LifecycleAction};
 use decamp_core::ids::InstanceId;
 
 #[test]
-fn a_wait_that_another_began_is_not_reckoned_as_ours() {
+fn a_wait_that_another_worker_began_does_not_count_as_ours() {
     let cause = Cause::Lifecycle(LifecycleAction::default());
     let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
     let mut view = View::begin(&departure, "sweep", Time(0));
@@ -14,14 +14,14 @@ fn a_wait_that_another_began_is_not_reckoned_as_ours() {
         view.steps.next(ActionKind::Wait, reason, Time(5_000));
         assert!(!view.saw_the_floor_begin(), "nobody knows when it began");
         view.floor.push(Stretch { what, from: Time(6_000), to: Time(9_000) });
-        assert!(!view.saw_the_floor_begin(), "we waited before what we know of");
+        assert!(!view.saw_the_floor_begin(), "we waited before the begin that we know");
         view.floor.push(Stretch { what, from: Time(5_000), to: Time(9_000) });
         assert!(view.saw_the_floor_begin());
     }
 }
 
 #[test]
-fn what_a_sweep_wrote_before_is_shown_and_not_reckoned_as_ours() {
+fn writes_of_a_sweeps_pass_are_shown_and_do_not_count_as_ours() {
     let cause = Cause::Lifecycle(LifecycleAction::default());
     let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
     let mut pass = View::begin(&departure, "sweep", Time(1_000));
@@ -29,20 +29,20 @@ fn what_a_sweep_wrote_before_is_shown_and_not_reckoned_as_ours() {
     pass.steps.next(deregister, ReasonKind::StillInService, Time(1_100));
     let moment = |at, what: &str| Moment { at: Time(at), what: what.to_owned(), heartbeat: what == "heartbeat", refused: None };
     pass.timeline = vec![moment(1_200, "heartbeat"), moment(1_300, "deregister 1 of web")];
-    let view = View::begin(&departure, "sweep", Time(2_000)).go_on_from(pass, Time(2_000));
-    assert_eq!((view.taken_up, view.timeline.len(), view.goes_on), (Time(1_000), 2, true));
+    let view = View::begin(&departure, "sweep", Time(2_000)).continue_from(pass, Time(2_000));
+    assert_eq!((view.taken_up, view.timeline.len(), view.includes_a_pass), (Time(1_000), 2, true));
     assert_eq!(view.steps.all().first().map(|step| (step.action, step.to)), Some((deregister, Some(Time(2_000)))));
     let mut told = View::begin(&departure, "event", Time(1_250));
     told.timeline = vec![moment(1_260, "make node n ineligible")];
     told.add_writes(vec![moment(1_200, "heartbeat")]);
-    assert!(!told.goes_on, "a heartbeat begins nothing");
+    assert!(!told.includes_a_pass, "a heartbeat begins nothing");
     told.add_writes(vec![moment(1_255, "deregister 1 of web")]);
     let shown: Vec<u64> = told.timeline.iter().map(|moment| moment.at.0).collect();
-    assert_eq!((shown, told.goes_on), (vec![1_200, 1_255, 1_260], true));
+    assert_eq!((shown, told.includes_a_pass), (vec![1_200, 1_255, 1_260], true));
 }
 
 #[test]
-fn a_trace_is_named_where_there_is_one() {
+fn the_view_names_a_trace_if_there_is_one() {
     let cause = Cause::Lifecycle(LifecycleAction::default());
     let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
     let view = View::begin(&departure, "event", Time(0));
@@ -52,7 +52,7 @@ fn a_trace_is_named_where_there_is_one() {
 }
 
 #[test]
-fn a_departure_that_is_kept_alive_for_ever_has_a_bounded_timeline() {
+fn a_departure_that_is_kept_alive_forever_has_a_bounded_timeline() {
     let cause = Cause::Lifecycle(LifecycleAction::default());
     let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
     let mut view = View::begin(&departure, "event", Time(0));

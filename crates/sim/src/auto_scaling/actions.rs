@@ -1,4 +1,4 @@
-//! Lifecycle actions: how they begin, live by heartbeats, and end.
+//! Lifecycle actions: how they begin, are kept alive by heartbeats, and end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use decamp_core::decide::LifecycleResult;
 use decamp_core::ids::{ActionToken, InstanceId};
 use decamp_core::time::Time;
 
-/// One instance in one hook.
+/// The wait of one instance in one hook.
 #[derive(Debug, Clone)]
 pub struct Action {
     /// The hook's name.
     pub hook: Arc<str>,
-    /// The token that names the action.
+    /// The action's token.
     pub token: ActionToken,
     /// When it began.
     pub began: Time,
     /// When it ends without a heartbeat.
     pub expires: Time,
-    /// When it ends whatever happens.
+    /// When it ends in any case.
     pub ends: Time,
     /// How it ended; `None` while it is open.
     pub ending: Option<Ending>,
@@ -35,22 +35,22 @@ pub struct Action {
 /// What ended an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It was completed with this result.
+    /// The action was completed with this result.
     Completed(LifecycleResult),
-    /// No heartbeat came in time; the hook's default acted.
+    /// No heartbeat came in time. The hook's default result applied.
     Expired(LifecycleResult),
-    /// The global time-out; the hook's default acted.
+    /// The global time-out ended it. The hook's default result applied.
     GlobalTimeout(LifecycleResult),
-    /// Another hook's ABANDON skipped it.
+    /// An ABANDON in another hook skipped it.
     Skipped,
-    /// The hook was deleted: as if continued.
+    /// The hook was deleted, which has the effect of CONTINUE.
     HookDeleted,
     /// The instance left its group in another way, or the group was deleted.
     Dropped,
 }
 
 impl Action {
-    /// Whether it still waits.
+    /// Whether the instance still waits.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.ending.is_none()
@@ -62,7 +62,7 @@ impl Action {
 }
 
 impl AutoScaling {
-    /// `RecordLifecycleActionHeartbeat`: the action's heartbeat time-out starts anew.
+    /// `RecordLifecycleActionHeartbeat`: restarts the action's heartbeat time-out.
     ///
     /// # Errors
     /// Throttled, contended, no such group or hook, or no active action.
@@ -77,11 +77,11 @@ impl AutoScaling {
         let now = self.now;
         let action = &mut self.instances[place].actions[at];
         action.expires = now + action.heartbeat_timeout;
-        self.reckon();
+        self.reschedule();
         Ok(())
     }
 
-    /// `CompleteLifecycleAction`, by token or by instance id; a token that is given must be the one.
+    /// `CompleteLifecycleAction`, by token or by instance id. If a token is given, it must be the action's.
     ///
     /// # Errors
     /// Throttled, contended, no such group or hook, or no active action.
@@ -95,7 +95,7 @@ impl AutoScaling {
     ) -> Result<(), ApiError> {
         let (place, at) = self.open_action(asg, hook, token, instance)?;
         self.end_action(place, at, Ending::Completed(result));
-        self.reckon();
+        self.reschedule();
         Ok(())
     }
 
@@ -135,14 +135,14 @@ impl AutoScaling {
         })
     }
 
-    /// The instance enters every hook of this transition at once; without one it goes on.
+    /// The instance enters every hook of this transition at once. If there is none it proceeds.
     pub(super) fn begin_hooks(&mut self, place: usize, transition: Transition) {
         let group = self.instances[place].group;
         let hooks = self.groups[group].setup.hooks.iter().filter(|hook| hook.transition == transition);
         let instance = &mut self.instances[place];
         instance.actions.clear();
         for hook in hooks {
-            let token: ActionToken = self.luck.uuid().parse().expect("a UUID fits a token's grammar");
+            let token: ActionToken = self.rng.uuid().parse().expect("a UUID fits a token's grammar");
             self.events.push(LifecycleEvent {
                 time: self.now,
                 asg: Arc::clone(&self.groups[group].setup.name),
@@ -181,8 +181,8 @@ impl AutoScaling {
         }
     }
 
-    /// Ends the actions whose time is up.
-    pub(super) fn run_out(&mut self, place: usize) {
+    /// Ends the actions whose time has run out.
+    pub(super) fn expire(&mut self, place: usize) {
         for at in 0..self.instances[place].actions.len() {
             let action = &self.instances[place].actions[at];
             if action.runs_out() <= self.now {
@@ -194,7 +194,7 @@ impl AutoScaling {
         }
     }
 
-    /// Ends one action, and the wait if it was the last or an ABANDON.
+    /// Ends one action. The last action, or an ABANDON, also ends the wait.
     pub(super) fn end_action(&mut self, place: usize, at: usize, ending: Ending) {
         self.close(place, at, ending);
         let result = match ending {
@@ -217,11 +217,11 @@ impl AutoScaling {
         if action.is_open() {
             action.ending = Some(ending);
             let ended = Happening::ActionEnded { instance: instance.id, hook: Arc::clone(&action.hook), ending };
-            self.tell(ended);
+            self.record(ended);
         }
     }
 
-    /// Past its hooks. `result` is that of the last action; only an ABANDON can retain.
+    /// The instance proceeds past its hooks. `result` is that of the last action. Only ABANDON can retain an instance.
     fn proceed(&mut self, place: usize, result: LifecycleResult) {
         let instance = &self.instances[place];
         let setup = &self.groups[instance.group].setup;
@@ -235,7 +235,7 @@ impl AutoScaling {
             (true, _, _) if abandoned => LifecycleState::TerminatingProceed,
             (true, _, _) => LifecycleState::PendingProceed,
             (_, true, _) if retained => LifecycleState::WarmedPendingRetained,
-            // Not fit for the pool: it is terminated instead.
+            // The instance is terminated instead of entering the pool.
             (_, true, _) if abandoned => LifecycleState::WarmedTerminatingProceed,
             (_, true, _) => LifecycleState::WarmedPendingProceed,
             (_, _, true) if retained => LifecycleState::WarmedTerminatingRetained,
@@ -243,12 +243,12 @@ impl AutoScaling {
             (_, _, false) if retained => LifecycleState::TerminatingRetained,
             (_, _, false) => LifecycleState::TerminatingProceed,
         };
-        let turns = if state.is_retained() { Time::NEVER } else { self.now + setup.stop_after };
-        self.instances[place].turns = turns;
+        let continues_at = if state.is_retained() { Time::NEVER } else { self.now + setup.stop_after };
+        self.instances[place].continues_at = continues_at;
         self.set_state(place, state);
     }
 
-    /// Where the instance goes, as its actions' events said.
+    /// Where the instance goes, as in the events of its actions.
     #[must_use]
     pub fn destination(&self, id: InstanceId) -> Option<Destination> {
         self.instance(id).map(|instance| instance.destination)

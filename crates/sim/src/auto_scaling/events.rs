@@ -1,4 +1,4 @@
-//! The events that tell of a lifecycle action, in the shapes that AWS sends.
+//! Events about lifecycle actions, in the formats that AWS sends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use decamp_core::time::Time;
 /// A lifecycle action that began.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LifecycleEvent {
-    /// When.
+    /// When the action began.
     pub time: Time,
     /// The group's name.
     pub asg: Arc<str>,
@@ -22,18 +22,18 @@ pub struct LifecycleEvent {
     pub instance: InstanceId,
     /// The action's token.
     pub token: ActionToken,
-    /// Which way.
+    /// The transition.
     pub transition: Transition,
     /// Where the instance comes from.
     pub origin: Destination,
-    /// Where it goes.
+    /// Where the instance goes.
     pub destination: Destination,
     /// The hook's metadata.
     pub metadata: Option<Arc<str>>,
 }
 
 impl LifecycleEvent {
-    /// As EventBridge delivers it.
+    /// The event as EventBridge delivers it.
     #[must_use]
     pub fn event_bridge(&self, region: &str, account: &str) -> Value {
         let kind = match self.transition {
@@ -53,7 +53,7 @@ impl LifecycleEvent {
         })
     }
 
-    /// As a hook's own notification target (SQS, SNS) gets it.
+    /// The event as a hook's notification target (SQS, SNS) gets it.
     #[must_use]
     pub fn notification(&self, account: &str) -> Value {
         let mut body = self.detail();
@@ -82,14 +82,14 @@ impl LifecycleEvent {
         detail
     }
 
-    /// An id in the form of a UUID that only this event has.
+    /// A unique id for this event, in the form of a UUID.
     fn id(&self, kind: &str) -> String {
         let (one, two) = (short_hash(&[kind, self.token.expose()]), short_hash(&[self.token.expose(), kind]));
         format!("{}-{}-4{}-8{}-{}", &one[..8], &one[8..12], &two[..3], &two[3..6], &one)
     }
 }
 
-/// A group's ARN. The UUID in it is made of its name.
+/// A group's ARN. The UUID in it is derived from the group's name.
 #[must_use]
 pub fn group_arn(region: &str, account: &str, asg: &str) -> String {
     let hash = short_hash(&[asg]);

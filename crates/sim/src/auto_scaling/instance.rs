@@ -1,4 +1,4 @@
-//! One instance of a group: its state, what it waits for, and the steps it takes by itself.
+//! One instance of a group: its state, its lifecycle actions, and its timed state changes.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::load_balancers::LoadBalancers;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 
-/// Where an instance goes to or comes from, as events name it.
+/// Where an instance goes to or comes from, as in events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
-    /// Away, or from nothing.
+    /// EC2: the instance is terminated, or new.
     Ec2,
     /// The group itself.
     AutoScalingGroup,
@@ -36,7 +36,7 @@ impl Destination {
 /// A scaling activity of one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Activity {
-    /// Which one, unique in this world.
+    /// Its unique number.
     pub number: u64,
     /// Launching or terminating.
     pub transition: Transition,
@@ -55,34 +55,34 @@ pub struct Instance {
     pub zone: Arc<str>,
     /// Its state.
     pub state: LifecycleState,
-    /// `HealthStatus` is `Healthy`.
+    /// Whether `HealthStatus` is `Healthy`.
     pub healthy: bool,
     /// Whether Auto Scaling still lists it.
     pub listed: bool,
     /// Whether the machine runs.
     pub runs: bool,
-    /// Its actions, open ones and those that ended in the transition that it is in.
+    /// Its actions in the current transition, open and ended.
     pub actions: Vec<Action>,
-    /// When it was launched, if the activities go back so far.
+    /// When it was launched, if the activities go back that far.
     pub launched: Option<Time>,
     /// Its last activity.
     pub activity: Option<Activity>,
     /// The version of the launch template that it was launched with.
     pub version: u32,
-    /// A refresh told it to go, and sees to what stands in its place.
+    /// Whether a refresh terminates it, and launches its replacement.
     pub refreshed: bool,
     pub(super) origin: Destination,
     pub(super) destination: Destination,
     pub(super) group: usize,
-    /// When it takes its next step by itself, actions apart.
-    pub(super) turns: Time,
+    /// When its next timed state change is due. Its actions have their own times.
+    pub(super) continues_at: Time,
 }
 
 impl Instance {
     pub(super) fn new(id: InstanceId, group: usize, zone: Arc<str>, state: LifecycleState, now: Time) -> Self {
         let runs = !matches!(state, LifecycleState::WarmedStopped | LifecycleState::WarmedHibernated);
-        // An instance that is put in half way goes on from there.
-        let turns = if state.is_settled() { Time::NEVER } else { now };
+        // An instance that is added in a transitional state continues from there.
+        let continues_at = if state.is_settled() { Time::NEVER } else { now };
         let (origin, destination) = (Destination::AutoScalingGroup, Destination::Ec2);
         let (actions, activity) = (Vec::new(), None);
         let (healthy, listed, version, refreshed) = (true, true, 1, false);
@@ -102,32 +102,32 @@ impl Instance {
             origin,
             destination,
             group,
-            turns,
+            continues_at,
         }
     }
 
     pub(super) fn next(&self) -> Time {
-        self.actions.iter().map(Action::runs_out).min().unwrap_or(Time::NEVER).min(self.turns)
+        self.actions.iter().map(Action::runs_out).min().unwrap_or(Time::NEVER).min(self.continues_at)
     }
 }
 
 impl AutoScaling {
-    /// Takes every step of this instance that is due now.
+    /// Makes every state change of this instance that is due now.
     pub(super) fn step(&mut self, place: usize, balancers: &mut LoadBalancers) {
-        self.run_out(place);
-        if self.now < self.instances[place].turns {
+        self.expire(place);
+        if self.now < self.instances[place].continues_at {
             return;
         }
-        self.instances[place].turns = Time::NEVER;
+        self.instances[place].continues_at = Time::NEVER;
         let state = self.instances[place].state;
         match state {
-            LifecycleState::Terminating | LifecycleState::WarmedPending if self.leaves_balancers(place, balancers) => {}
+            LifecycleState::Terminating | LifecycleState::WarmedPending if self.waits_for_balancers(place, balancers) => {}
             LifecycleState::Terminating | LifecycleState::WarmedPending | LifecycleState::WarmedTerminating => {
                 self.begin_hooks(place, Transition::Terminating);
             }
             LifecycleState::ReplacingRootVolume => self.begin_hooks(place, Transition::Terminating),
             LifecycleState::ReplacingRootVolumeProceed => {
-                // It is rebooted: what ran on it is gone.
+                // The instance is rebooted, which ends every process on it.
                 self.stop_machine(place, balancers);
                 self.end_activity(place);
                 self.set_state(place, LifecycleState::RootVolumeReplaced);
@@ -136,10 +136,10 @@ impl AutoScaling {
             LifecycleState::PendingProceed => self.enter_service(place, balancers),
             LifecycleState::TerminatingProceed => self.stop(place, LifecycleState::Terminated, balancers),
             LifecycleState::WarmedTerminatingProceed => self.stop(place, LifecycleState::WarmedTerminated, balancers),
-            LifecycleState::WarmedPendingProceed => self.rest(place, balancers),
+            LifecycleState::WarmedPendingProceed => self.enter_pool(place, balancers),
             LifecycleState::Terminated | LifecycleState::WarmedTerminated | LifecycleState::Detaching => self.delist(place),
             LifecycleState::EnteringStandby => self.set_state(place, LifecycleState::Standby),
-            // A machine that somebody else terminated; Auto Scaling has noticed.
+            // Auto Scaling has noticed that another party terminated the machine.
             LifecycleState::InService | LifecycleState::Standby | LifecycleState::RootVolumeReplaced => {
                 self.instances[place].healthy = false;
                 self.depart(place, Destination::Ec2, balancers);
@@ -160,7 +160,7 @@ impl AutoScaling {
         }
     }
 
-    /// Begins the way out: attached target groups are left first.
+    /// Begins a termination or the way to the warm pool. The instance leaves the attached target groups first.
     pub(super) fn depart(&mut self, place: usize, destination: Destination, balancers: &mut LoadBalancers) {
         let from = self.instances[place].state;
         let state = match destination {
@@ -168,13 +168,13 @@ impl AutoScaling {
             Destination::Ec2 | Destination::AutoScalingGroup if from.is_warm() => LifecycleState::WarmedTerminating,
             Destination::Ec2 | Destination::AutoScalingGroup => LifecycleState::Terminating,
         };
-        let (number, began) = (self.luck.bits(), self.now);
+        let (number, began) = (self.rng.bits(), self.now);
         let instance = &mut self.instances[place];
         instance.origin = if from.is_warm() { Destination::WarmPool } else { Destination::AutoScalingGroup };
         instance.destination = destination;
         instance.actions.clear();
         instance.activity = Some(Activity { number, transition: Transition::Terminating, began, ended: None });
-        instance.turns = self.now;
+        instance.continues_at = self.now;
         self.set_state(place, state);
         let (id, group) = (self.instances[place].id, self.instances[place].group);
         let setup = &self.groups[group].setup;
@@ -184,20 +184,21 @@ impl AutoScaling {
         self.step(place, balancers);
     }
 
-    /// Begins the replacement of its root volume. Whether attached target groups are left first is not documented: here they are not.
+    /// Begins the replacement of the root volume. AWS does not document whether the instance leaves the attached target groups first. In
+    /// the model it does not.
     pub(super) fn begin_root_volume(&mut self, place: usize, balancers: &mut LoadBalancers) {
-        let (number, began) = (self.luck.bits(), self.now);
+        let (number, began) = (self.rng.bits(), self.now);
         let instance = &mut self.instances[place];
         (instance.origin, instance.destination) = (Destination::AutoScalingGroup, Destination::AutoScalingGroup);
         instance.actions.clear();
         instance.activity = Some(Activity { number, transition: Transition::Terminating, began, ended: None });
-        instance.turns = self.now;
+        instance.continues_at = self.now;
         self.set_state(place, LifecycleState::ReplacingRootVolume);
         self.step(place, balancers);
     }
 
     /// Whether attached target groups still list the instance, and Auto Scaling waits for that.
-    fn leaves_balancers(&mut self, place: usize, balancers: &LoadBalancers) -> bool {
+    fn waits_for_balancers(&mut self, place: usize, balancers: &LoadBalancers) -> bool {
         let instance = &mut self.instances[place];
         let setup = &self.groups[instance.group].setup;
         if !setup.waits_for_deregistration {
@@ -206,8 +207,8 @@ impl AutoScaling {
         let listed = setup.attached.iter().filter_map(|arn| balancers.listed_until(arn, instance.id)).max();
         match listed {
             Some(until) if self.now < until => {
-                // Somebody who registers it again is not waited for: one look a minute tells when that is over.
-                instance.turns = if until == Time::NEVER { self.now + std::time::Duration::from_secs(60) } else { until };
+                // If another party has registered the instance again, there is no end to wait for. Check again in a minute.
+                instance.continues_at = if until == Time::NEVER { self.now + std::time::Duration::from_secs(60) } else { until };
                 true
             }
             Some(_) | None => false,
@@ -228,10 +229,10 @@ impl AutoScaling {
         self.end_activity(place);
         self.set_state(place, state);
         let listed_after = self.groups[self.instances[place].group].setup.listed_after;
-        self.instances[place].turns = self.now + listed_after;
+        self.instances[place].continues_at = self.now + listed_after;
     }
 
-    fn rest(&mut self, place: usize, balancers: &mut LoadBalancers) {
+    fn enter_pool(&mut self, place: usize, balancers: &mut LoadBalancers) {
         let pool = self.groups[self.instances[place].group].setup.warm_pool;
         let rests = pool.map_or(LifecycleState::WarmedStopped, |pool| pool.rests);
         if rests != LifecycleState::WarmedRunning {
@@ -248,16 +249,16 @@ impl AutoScaling {
         }
         let id = instance.id;
         balancers.machine_stopped(id);
-        self.tell(Happening::MachineStopped(id));
+        self.record(Happening::MachineStopped(id));
     }
 
     pub(super) fn delist(&mut self, place: usize) {
         self.end_activity(place);
         let instance = &mut self.instances[place];
         instance.listed = false;
-        instance.turns = Time::NEVER;
+        instance.continues_at = Time::NEVER;
         let id = instance.id;
-        self.tell(Happening::Delisted(id));
+        self.record(Happening::Delisted(id));
     }
 
     fn end_activity(&mut self, place: usize) {
@@ -270,6 +271,6 @@ impl AutoScaling {
         let instance = &mut self.instances[place];
         instance.state = state;
         let id = instance.id;
-        self.tell(Happening::State { instance: id, state });
+        self.record(Happening::State { instance: id, state });
     }
 }

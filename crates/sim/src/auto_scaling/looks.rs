@@ -1,4 +1,4 @@
-//! What the Describe calls of Auto Scaling answer, for the rules and, in AWS's own words, for the wire.
+//! The answers of Auto Scaling's Describe calls: as the rules see them, and with AWS's own names for the sandbox.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use decamp_core::time::Time;
 /// The most ids that `DescribeAutoScalingInstances` takes in one call.
 pub const IDS_A_CALL: usize = 50;
 
-/// How far an activity is, as `DescribeScalingActivities` names it.
+/// The progress of an activity, as in `DescribeScalingActivities`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// `WaitingForELBConnectionDraining`.
@@ -40,7 +40,7 @@ impl Progress {
 }
 
 impl AutoScaling {
-    /// What the rules see of one instance. One call.
+    /// The lifecycle of one instance as the rules see it. One call.
     ///
     /// # Errors
     /// Throttled.
@@ -49,7 +49,7 @@ impl AutoScaling {
         Ok(self.lifecycle(id))
     }
 
-    /// The same for many instances: one call for each fifty.
+    /// The lifecycles of many instances. One call for each fifty.
     ///
     /// # Errors
     /// Throttled.
@@ -60,14 +60,14 @@ impl AutoScaling {
         Ok(ids.iter().map(|&id| self.lifecycle(id)).collect())
     }
 
-    /// What the rules would see of one instance, without a call.
+    /// The lifecycle of one instance as the rules would see it, without a call.
     #[must_use]
     pub fn lifecycle(&self, id: InstanceId) -> Lifecycle {
         self.instance(id).map_or(Lifecycle::Gone, |instance| instance.state.seen())
     }
 
-    /// What the rules see of a group: `DescribeLifecycleHooks`, `DescribeTrafficSources` and `DescribeAutoScalingGroups`, and for
-    /// `activity_of` `DescribeScalingActivities` as well. Three calls or four. A group that is not there has no hooks.
+    /// A group as the rules see it: `DescribeLifecycleHooks`, `DescribeTrafficSources` and `DescribeAutoScalingGroups`, and with
+    /// `activity_of` also `DescribeScalingActivities`. Three or four calls. A group that does not exist has no hooks.
     ///
     /// # Errors
     /// Throttled.
@@ -106,7 +106,7 @@ impl AutoScaling {
         })
     }
 
-    /// When the instance was launched, if its group's activities go back so far.
+    /// When the instance was launched, if its group's activities go back that far.
     #[must_use]
     pub fn launched(&self, id: InstanceId) -> Launched {
         self.instance(id).and_then(|instance| instance.launched).map_or(Launched::Untold, Launched::At)
@@ -119,7 +119,7 @@ impl AutoScaling {
         Some(activity.began)
     }
 
-    /// Every activity of a group that is known, the newest first: each listed or delisted instance's last one.
+    /// The last activity of each listed or delisted instance of a group, the newest first.
     #[must_use]
     pub fn activities(&self, asg: &str) -> Vec<(&Instance, Activity, Progress)> {
         let in_group = |instance: &&Instance| *self.groups[instance.group].setup.name == *asg;
@@ -130,13 +130,13 @@ impl AutoScaling {
         rows
     }
 
-    /// The name of the group that an instance is in.
+    /// The name of an instance's group.
     #[must_use]
     pub fn group_of(&self, instance: &Instance) -> &Arc<str> {
         &self.groups[instance.group].setup.name
     }
 
-    /// One call that describes a group.
+    /// Describes a group. One call.
     ///
     /// # Errors
     /// Throttled, or no such group.

@@ -1,11 +1,11 @@
-//! Instance refreshes: the calls that start, list, cancel and roll them back, and how each is carried out.
+//! Instance refreshes: the calls that start, list, cancel and roll them back, and their execution.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::actions::no_group;
 use super::instance::Instance;
-use super::rolling::{Member, Move, Rolling, Stands};
+use super::rolling::{Member, MemberState, Move, Rolling};
 use super::setup::Transition;
 use super::states::LifecycleState;
 use super::{AutoScaling, Happening};
@@ -17,17 +17,17 @@ use decamp_core::time::Time;
 
 /// How long a refresh is pending.
 const BEGINS_AFTER: Duration = Duration::from_millis(500);
-/// Without any progress for so long it fails (facts/aws.md 2.6).
+/// A refresh fails after this long without progress (facts/aws.md 2.6).
 const PATIENCE: Duration = Duration::from_hours(1);
 
-/// A refresh, under way or over.
+/// A refresh, in progress or over.
 #[derive(Debug, Clone)]
 pub struct InstanceRefresh {
     /// Its id.
     pub id: Arc<str>,
     /// The group's name.
     pub asg: Arc<str>,
-    /// How it stands.
+    /// Its status.
     pub status: Status,
     /// `StatusReason`.
     pub reason: Option<Arc<str>>,
@@ -35,9 +35,9 @@ pub struct InstanceRefresh {
     pub began: Time,
     /// `EndTime`.
     pub ended: Option<Time>,
-    /// What it was asked for.
+    /// The preferences that it was started with.
     pub preferences: Preferences,
-    /// The launch template's version that it was asked for; only then it can be rolled back.
+    /// The launch template's version that it was started with. A refresh without one cannot be rolled back.
     pub version: Option<u32>,
     /// `PercentageComplete`.
     pub percentage: u32,
@@ -45,26 +45,26 @@ pub struct InstanceRefresh {
     pub to_update: u32,
     /// The version that replacements are launched with.
     launches: u32,
-    /// Where a rollback began.
+    /// The percentage at which a rollback began.
     rolled_from: u32,
     rolling: Rolling,
-    /// When it last got on.
+    /// When it last made progress.
     progressed: Time,
-    /// When it is to be looked after, whatever happens.
-    pub(super) turns: Time,
+    /// When it continues although no instance changes.
+    pub(super) continues_at: Time,
 }
 
 impl InstanceRefresh {
-    fn takes_orders(&self) -> bool {
+    fn can_be_stopped(&self) -> bool {
         matches!(self.status, Status::Pending | Status::InProgress | Status::Baking | Status::RollbackInProgress)
     }
 }
 
 impl AutoScaling {
-    /// `StartInstanceRefresh`, of the instances that there are, with the group's launch template or another version of it.
+    /// `StartInstanceRefresh` for all present instances, with the group's launch template or another version of it.
     ///
     /// # Errors
-    /// Throttled, contended, no such group, preferences that make no sense, or one is under way.
+    /// Throttled, contended, no such group, invalid preferences, or a refresh in progress.
     pub fn start_refresh(&mut self, asg: &str, preferences: Preferences, version: Option<u32>) -> Result<Arc<str>, ApiError> {
         self.write()?;
         let place = self.group_place(asg).ok_or_else(|| no_group(asg))?;
@@ -74,7 +74,7 @@ impl AutoScaling {
         }
         let setup = &self.groups[place].setup;
         let launches = version.unwrap_or(setup.version);
-        let staying = |i: &&Instance| i.group == place && i.listed && stands(i).is_some_and(|s| s != Stands::Leaving);
+        let staying = |i: &&Instance| i.group == place && i.listed && member_state(i).is_some_and(|s| s != MemberState::Leaving);
         let staying: Vec<&Instance> = self.instances.iter().filter(staying).collect();
         let fits = |i: &&&Instance| preferences.skip_matching && i.version == launches;
         let old: Vec<InstanceId> = staying.iter().filter(|i| !fits(i)).map(|i| i.id).collect();
@@ -82,7 +82,7 @@ impl AutoScaling {
         let rolling = Rolling::begin(preferences.clone(), old, desired);
         let refresh = InstanceRefresh {
             asg: Arc::clone(&setup.name),
-            id: self.luck.uuid().into(),
+            id: self.rng.uuid().into(),
             status: Status::Pending,
             reason: None,
             began: self.now,
@@ -95,7 +95,7 @@ impl AutoScaling {
             rolled_from: 0,
             rolling,
             progressed: self.now,
-            turns: self.now + BEGINS_AFTER,
+            continues_at: self.now + BEGINS_AFTER,
         };
         let id = Arc::clone(&refresh.id);
         self.refreshes.push(refresh);
@@ -103,7 +103,7 @@ impl AutoScaling {
         Ok(id)
     }
 
-    /// `DescribeInstanceRefreshes`: those of a group, the newest first. One call.
+    /// `DescribeInstanceRefreshes`: the refreshes of a group, the newest first. One call.
     ///
     /// # Errors
     /// Throttled, or no such group.
@@ -112,18 +112,18 @@ impl AutoScaling {
         Ok(self.refreshes(asg))
     }
 
-    /// The same without a call.
+    /// The refreshes of a group, the newest first, without a call.
     #[must_use]
     pub fn refreshes(&self, asg: &str) -> Vec<&InstanceRefresh> {
         self.refreshes.iter().rev().filter(|refresh| *refresh.asg == *asg).collect()
     }
 
-    /// `CancelInstanceRefresh`. Unless it is told otherwise it waits for what is under way, and so for hooks.
+    /// `CancelInstanceRefresh`. With `waits`, the default, it waits for launches and terminations in progress, and so for hooks.
     ///
     /// # Errors
-    /// Throttled, contended, no such group, or none is under way.
+    /// Throttled, contended, no such group, or no refresh in progress.
     pub fn cancel_refresh(&mut self, asg: &str, waits: bool) -> Result<Arc<str>, ApiError> {
-        let place = self.under_way(asg)?;
+        let place = self.stoppable(asg)?;
         let refresh = &mut self.refreshes[place];
         refresh.reason = Some("Cancelled due to user request.".into());
         if waits {
@@ -131,29 +131,29 @@ impl AutoScaling {
         } else {
             self.end_refresh(place, Status::Cancelled);
         }
-        self.reckon();
+        self.reschedule();
         Ok(Arc::clone(&self.refreshes[place].id))
     }
 
-    /// `RollbackInstanceRefresh`: what was replaced is replaced again, by what the group is set to.
+    /// `RollbackInstanceRefresh`: replaces the new instances by instances of the group's own version.
     ///
     /// # Errors
-    /// Throttled, contended, no such group, none is under way, or it names no version to go back from.
+    /// Throttled, contended, no such group, no refresh in progress, or a refresh without a version.
     pub fn roll_back_refresh(&mut self, asg: &str) -> Result<Arc<str>, ApiError> {
-        let place = self.under_way(asg)?;
+        let place = self.stoppable(asg)?;
         if self.refreshes[place].version.is_none() {
             return Err(ApiError::IrreversibleRefresh);
         }
         self.begin_rollback(place);
-        self.reckon();
+        self.reschedule();
         Ok(Arc::clone(&self.refreshes[place].id))
     }
 
-    /// AWS gives a refresh up: a failed launch, an alarm.
+    /// AWS fails a refresh because of a failed launch or an alarm.
     pub fn fail_refresh(&mut self, asg: &str, why: &str) {
         if let Some(place) = self.active(asg) {
             self.fail(place, why);
-            self.reckon();
+            self.reschedule();
         }
     }
 
@@ -161,32 +161,32 @@ impl AutoScaling {
         self.refreshes.iter().position(|refresh| *refresh.asg == *asg && !refresh.status.is_over())
     }
 
-    fn under_way(&mut self, asg: &str) -> Result<usize, ApiError> {
+    fn stoppable(&mut self, asg: &str) -> Result<usize, ApiError> {
         self.write()?;
         self.group_place(asg).ok_or_else(|| no_group(asg))?;
-        self.active(asg).filter(|&place| self.refreshes[place].takes_orders()).ok_or_else(|| ApiError::NoRefresh(asg.into()))
+        self.active(asg).filter(|&place| self.refreshes[place].can_be_stopped()).ok_or_else(|| ApiError::NoRefresh(asg.into()))
     }
 
-    /// Something happened: every refresh is looked after.
+    /// Makes every refresh continue after a change.
     pub(super) fn wake_refreshes(&mut self) {
         for refresh in self.refreshes.iter_mut().filter(|refresh| !refresh.status.is_over()) {
             if refresh.status != Status::Pending {
-                refresh.turns = self.now;
+                refresh.continues_at = self.now;
             }
         }
     }
 
-    /// Takes every step of a refresh that is due now.
-    pub(super) fn carry_on_refreshes(&mut self, balancers: &mut LoadBalancers) {
+    /// Continues every refresh that is due now.
+    pub(super) fn continue_refreshes(&mut self, balancers: &mut LoadBalancers) {
         for place in 0..self.refreshes.len() {
-            if self.refreshes[place].turns <= self.now {
-                self.refreshes[place].turns = Time::NEVER;
-                self.carry_on(place, balancers);
+            if self.refreshes[place].continues_at <= self.now {
+                self.refreshes[place].continues_at = Time::NEVER;
+                self.continue_refresh(place, balancers);
             }
         }
     }
 
-    fn carry_on(&mut self, place: usize, balancers: &mut LoadBalancers) {
+    fn continue_refresh(&mut self, place: usize, balancers: &mut LoadBalancers) {
         let members = self.members(place);
         let now = self.now;
         let refresh = &mut self.refreshes[place];
@@ -197,7 +197,7 @@ impl AutoScaling {
                 }
                 let moves = refresh.rolling.next(now, &members);
                 let settled = moves.is_empty();
-                self.make(place, moves, balancers);
+                self.apply(place, moves, balancers);
                 self.note_progress(place);
                 if settled && self.refreshes[place].rolling.is_over(now, &members) {
                     self.complete_refresh(place);
@@ -206,18 +206,18 @@ impl AutoScaling {
                 }
             }
             Status::Cancelling => {
-                let moves = refresh.rolling.settle(now, &members);
-                let quiet = moves.is_empty() && members.iter().all(|m| matches!(m.stands, Stands::InService(_)));
-                self.make(place, moves, balancers);
+                let moves = refresh.rolling.restore_size(now, &members);
+                let quiet = moves.is_empty() && members.iter().all(|m| matches!(m.state, MemberState::InService(_)));
+                self.apply(place, moves, balancers);
                 if quiet {
                     self.end_refresh(place, Status::Cancelled);
                 }
             }
-            // It bakes until its time.
+            // The bake time is over.
             Status::Baking if refresh.progressed + refresh.preferences.bake.unwrap_or_default() <= now => {
                 self.end_refresh(place, Status::Successful);
             }
-            Status::Baking => refresh.turns = refresh.progressed + refresh.preferences.bake.unwrap_or_default(),
+            Status::Baking => refresh.continues_at = refresh.progressed + refresh.preferences.bake.unwrap_or_default(),
             Status::Successful
             | Status::Failed
             | Status::Cancelled
@@ -227,11 +227,11 @@ impl AutoScaling {
         }
     }
 
-    fn make(&mut self, place: usize, moves: Vec<Move>, balancers: &mut LoadBalancers) {
+    fn apply(&mut self, place: usize, moves: Vec<Move>, balancers: &mut LoadBalancers) {
         let (asg, version) = (Arc::clone(&self.refreshes[place].asg), self.refreshes[place].launches);
-        for one in moves {
-            // A refusal changes nothing: the next look says what is still to be done.
-            match one {
+        for step in moves {
+            // A refusal changes nothing: the next round finds what is still to do.
+            match step {
                 Move::Launch => drop(self.launch_another(&asg, Some(version))),
                 Move::Terminate(id) => {
                     if let Some(place) = self.instance_place(id) {
@@ -243,7 +243,7 @@ impl AutoScaling {
         }
     }
 
-    /// Counts again what is left, and when it is to be looked after next.
+    /// Updates the progress, and when the refresh continues.
     fn note_progress(&mut self, place: usize) {
         let members = self.members(place);
         let now = self.now;
@@ -251,22 +251,22 @@ impl AutoScaling {
         let (total, left) = (refresh.rolling.total(), refresh.rolling.to_update(now, &members));
         let share = ((total - left) * 100).checked_div(total).unwrap_or(100);
         let percentage = if refresh.status == Status::RollbackInProgress {
-            // It goes down again, and what a rollback replaces is not counted.
+            // The percentage goes down again. A rollback does not count the instances that it replaces.
             refresh.rolled_from * (100 - share) / 100
         } else {
             refresh.to_update = left;
             share
         };
-        // A hook that takes its time is no standstill.
-        if percentage != refresh.percentage || members.iter().any(|m| m.stands == Stands::Leaving) {
+        // A slow hook counts as progress.
+        if percentage != refresh.percentage || members.iter().any(|m| m.state == MemberState::Leaving) {
             refresh.progressed = now;
         }
         refresh.percentage = percentage;
-        let turns = refresh.rolling.turns(now, &members).min(refresh.progressed + PATIENCE);
-        refresh.turns = refresh.turns.min(turns);
+        let continues_at = refresh.rolling.continues_at(now, &members).min(refresh.progressed + PATIENCE);
+        refresh.continues_at = refresh.continues_at.min(continues_at);
     }
 
-    /// All is replaced.
+    /// All instances are replaced.
     fn complete_refresh(&mut self, place: usize) {
         let refresh = &mut self.refreshes[place];
         if refresh.status == Status::RollbackInProgress {
@@ -274,7 +274,7 @@ impl AutoScaling {
         } else if refresh.preferences.bake.is_some_and(|bake| !bake.is_zero()) {
             refresh.status = Status::Baking;
             refresh.progressed = self.now;
-            refresh.turns = self.now;
+            refresh.continues_at = self.now;
         } else {
             self.end_refresh(place, Status::Successful);
         }
@@ -298,7 +298,7 @@ impl AutoScaling {
         let group = self.group_place(&asg);
         let version = group.map_or(left, |group| self.groups[group].setup.version);
         let replaced = |i: &&Instance| Some(i.group) == group && i.listed && i.version == left && left != version;
-        let staying = |i: &&Instance| stands(i).is_some_and(|s| s != Stands::Leaving);
+        let staying = |i: &&Instance| member_state(i).is_some_and(|s| s != MemberState::Leaving);
         let old: Vec<InstanceId> = self.instances.iter().filter(replaced).filter(staying).map(|i| i.id).collect();
         let desired = self.refreshes[place].rolling.desired();
         let refresh = &mut self.refreshes[place];
@@ -313,9 +313,9 @@ impl AutoScaling {
         let refresh = &mut self.refreshes[place];
         refresh.status = status;
         refresh.ended = Some(self.now);
-        refresh.turns = Time::NEVER;
+        refresh.continues_at = Time::NEVER;
         let (asg, version) = (Arc::clone(&refresh.asg), refresh.launches);
-        // The group becomes what the refresh made of it.
+        // The group takes over the version of the refresh.
         if status == Status::Successful
             && let Some(group) = self.group_place(&asg)
         {
@@ -326,10 +326,10 @@ impl AutoScaling {
     fn members(&self, place: usize) -> Vec<Member> {
         let group = self.group_place(&self.refreshes[place].asg);
         let ours = self.instances.iter().filter(|i| Some(i.group) == group && i.listed);
-        ours.filter_map(|i| Some(Member { id: i.id, stands: stands(i)? })).collect()
+        ours.filter_map(|i| Some(Member { id: i.id, state: member_state(i)? })).collect()
     }
 
-    /// Auto Scaling launches an instance by the group's launch template, or another version of it, where there are fewest.
+    /// Auto Scaling launches an instance in the zone with the fewest, with the group's launch template or another version of it.
     ///
     /// # Errors
     /// No such group.
@@ -347,7 +347,7 @@ impl AutoScaling {
         if let Some(place) = self.instance_place(id) {
             self.instances[place].version = version;
         }
-        self.tell(Happening::Launched(id));
+        self.record(Happening::Launched(id));
         Ok(id)
     }
 }
@@ -355,17 +355,17 @@ impl AutoScaling {
 #[cfg(test)]
 mod tests;
 
-/// Where an instance stands to a refresh; `None`: it counts no more, or it rests.
-fn stands(instance: &Instance) -> Option<Stands> {
+/// The state of an instance for a refresh. `None`: it no longer counts, or it rests in the warm pool.
+fn member_state(instance: &Instance) -> Option<MemberState> {
     match instance.state {
         LifecycleState::InService => {
             let launched = instance.activity.filter(|activity| activity.transition == Transition::Launching);
-            Some(Stands::InService(launched.and_then(|activity| activity.ended).unwrap_or(Time(0))))
+            Some(MemberState::InService(launched.and_then(|activity| activity.ended).unwrap_or(Time(0))))
         }
-        LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed => Some(Stands::Pending),
-        // One whose machine is off is still listed for a while.
+        LifecycleState::Pending | LifecycleState::PendingWait | LifecycleState::PendingProceed => Some(MemberState::Pending),
+        // An instance whose machine is off is still listed for a while.
         LifecycleState::Terminating | LifecycleState::TerminatingWait | LifecycleState::TerminatingProceed => {
-            instance.runs.then_some(Stands::Leaving)
+            instance.runs.then_some(MemberState::Leaving)
         }
         LifecycleState::Quarantined
         | LifecycleState::TerminatingRetained

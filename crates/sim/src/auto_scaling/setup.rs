@@ -1,4 +1,4 @@
-//! How a group and its hooks are set up.
+//! The setup of groups and hooks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ pub struct GroupSetup {
     pub hooks: Vec<HookSetup>,
     /// Target groups attached to it.
     pub attached: Vec<TargetGroupArn>,
-    /// VPC Lattice target groups attached to it, which are played as load balancers that nobody sees.
+    /// VPC Lattice target groups attached to it. The model treats them as load balancers that decamp cannot see.
     pub lattice: Vec<TargetGroupArn>,
     /// Its tags.
     pub tags: Vec<(Arc<str>, Arc<str>)>,
-    /// `RetentionTriggers.TerminateHookAbandon = retain`.
+    /// Whether it has `RetentionTriggers.TerminateHookAbandon = retain`.
     pub retains: bool,
     /// Its warm pool, if it has one.
     pub warm_pool: Option<WarmPool>,
-    /// Whether AWS waits for the deregistration from attached groups before the hook begins. It does, by its documents.
+    /// Whether AWS waits for the deregistration from attached groups before the hook begins. By its documentation it does.
     pub waits_for_deregistration: bool,
     /// How long after the last hook the machine is stopped.
     pub stop_after: Duration,
@@ -32,24 +32,24 @@ pub struct GroupSetup {
     pub start_takes: Duration,
     /// How long a terminated instance is still listed.
     pub listed_after: Duration,
-    /// How long Auto Scaling takes to notice that a machine was terminated by somebody else.
+    /// How long Auto Scaling takes to notice that another party terminated a machine.
     pub notices_after: Duration,
-    /// The version of its launch template that it is set to.
+    /// The version of its launch template.
     pub version: u32,
-    /// The number that the id of the next instance spells which Auto Scaling launches of its own accord.
+    /// The number in the id of the next instance that Auto Scaling itself launches.
     pub next_instance: u64,
 }
 
 /// A warm pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WarmPool {
-    /// `InstanceReusePolicy.ReuseOnScaleIn`: scaling in sends instances there.
+    /// `InstanceReusePolicy.ReuseOnScaleIn`: whether scaling in sends instances to the pool.
     pub reuse_on_scale_in: bool,
-    /// The state that instances wait in: `Warmed:Stopped`, `Warmed:Running` or `Warmed:Hibernated`.
+    /// The state of instances in the pool: `Warmed:Stopped`, `Warmed:Running` or `Warmed:Hibernated`.
     pub rests: LifecycleState,
 }
 
-/// Which way an instance goes through a hook.
+/// The direction in which an instance passes a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transition {
     /// `autoscaling:EC2_INSTANCE_LAUNCHING`.
@@ -80,19 +80,19 @@ impl Transition {
 pub struct HookSetup {
     /// Its name.
     pub name: Arc<str>,
-    /// Which way.
+    /// The hook's transition.
     pub transition: Transition,
     /// How long an action lives without a heartbeat.
     pub heartbeat_timeout: Duration,
-    /// What AWS does when nobody completes the action.
+    /// What AWS does when no client completes the action.
     pub default_result: LifecycleResult,
-    /// `NotificationMetadata`, as it was written.
+    /// `NotificationMetadata` as it was written.
     pub metadata: Option<Arc<str>>,
-    /// The target groups that the metadata names, as a reader of it finds them.
+    /// The target groups that the metadata names.
     pub target_groups: Vec<TargetGroupArn>,
 }
 
-/// No action lives longer than this, nor longer than a hundred heartbeats.
+/// The longest life of an action. Another limit is a hundred heartbeat time-outs.
 const LONGEST_WAIT: Duration = Duration::from_secs(48 * 3600);
 
 impl HookSetup {
@@ -110,7 +110,7 @@ impl HookSetup {
         Self { metadata: Some(metadata.into()), target_groups, ..self }
     }
 
-    /// How long an action lives at all.
+    /// The longest that an action lives.
     #[must_use]
     pub fn global_timeout(&self) -> Duration {
         LONGEST_WAIT.min(self.heartbeat_timeout * 100)

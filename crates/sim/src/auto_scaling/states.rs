@@ -1,4 +1,4 @@
-//! The states of an instance in its group, and what each means to the rules.
+//! The states of an instance in its group, and how the rules see each.
 
 use decamp_core::decide::Lifecycle;
 
@@ -26,19 +26,19 @@ macro_rules! states {
 }
 
 states! {
-    /// The machine starts.
+    /// The machine is starting.
     Pending = "Pending",
-    /// It waits in a launching hook.
+    /// The instance waits in a launching hook.
     PendingWait = "Pending:Wait",
     /// Past its launching hooks.
     PendingProceed = "Pending:Proceed",
     /// Never used by AWS.
     Quarantined = "Quarantined",
-    /// It serves.
+    /// The instance serves.
     InService = "InService",
-    /// On its way out; attached load balancers are left first.
+    /// The instance is leaving. It leaves the attached load balancers first.
     Terminating = "Terminating",
-    /// It waits in a terminating hook.
+    /// The instance waits in a terminating hook.
     TerminatingWait = "Terminating:Wait",
     /// Past its terminating hooks.
     TerminatingProceed = "Terminating:Proceed",
@@ -46,17 +46,17 @@ states! {
     TerminatingRetained = "Terminating:Retained",
     /// The machine is gone.
     Terminated = "Terminated",
-    /// On its way out of the group, alive.
+    /// It is leaving the group, and keeps running.
     Detaching = "Detaching",
-    /// Out of the group, alive.
+    /// It has left the group, and keeps running.
     Detached = "Detached",
     /// On its way to standby.
     EnteringStandby = "EnteringStandby",
-    /// Alive, without load balancers.
+    /// It runs without load balancers.
     Standby = "Standby",
-    /// Its root volume is replaced.
+    /// Its root volume is being replaced.
     ReplacingRootVolume = "ReplacingRootVolume",
-    /// It waits in a hook before that.
+    /// It waits in a hook before the replacement of its root volume.
     ReplacingRootVolumeWait = "ReplacingRootVolume:Wait",
     /// Past that hook.
     ReplacingRootVolumeProceed = "ReplacingRootVolume:Proceed",
@@ -95,7 +95,7 @@ impl LifecycleState {
         Self::ALL.iter().copied().find(|state| state.name() == name)
     }
 
-    /// What it means to the rules.
+    /// The state as the rules see it.
     #[must_use]
     pub fn seen(self) -> Lifecycle {
         match self {
@@ -129,19 +129,19 @@ impl LifecycleState {
         }
     }
 
-    /// Whether it is in the warm pool or on its way there or out of there.
+    /// Whether the instance is in the warm pool, or on its way into it or out of it.
     #[must_use]
     pub fn is_warm(self) -> bool {
         self.name().starts_with("Warmed:")
     }
 
-    /// Whether it is kept after an ABANDON.
+    /// Whether the instance is kept after an ABANDON.
     #[must_use]
     pub fn is_retained(self) -> bool {
         self.name().ends_with(":Retained")
     }
 
-    /// Whether it may be told to go: it serves, stands by, or lies in the warm pool.
+    /// Whether the instance may be terminated: it serves, is in standby, or rests in the warm pool.
     #[must_use]
     pub fn is_settled(self) -> bool {
         matches!(
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_a_name_of_its_own_and_is_found_by_it() {
+    fn every_state_has_a_unique_name_and_is_found_by_it() {
         for &state in LifecycleState::ALL {
             assert_eq!(LifecycleState::named(state.name()), Some(state));
         }

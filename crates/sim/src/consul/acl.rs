@@ -1,28 +1,28 @@
-//! Who may see what in Consul's catalog.
+//! ACLs: what each token may read in Consul's catalog.
 
 use std::sync::Arc;
 
-/// A token that asks.
+/// The token of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// No ACLs: whoever asks reads everything, and that there are none is answered.
+    /// No ACLs: every caller may read everything, and Consul's answers say that there are no ACLs.
     AclsOff,
-    /// Reads everything: management, or node and service read on all.
+    /// May read everything: management, or read access to all nodes and services.
     Full,
-    /// `node_prefix "" { policy = "read" }` alone.
+    /// Only `node_prefix "" { policy = "read" }`.
     NodesOnly,
-    /// Nodes, and one service.
+    /// Read access to all nodes and one service.
     OneService(Arc<str>),
-    /// `service_prefix "" { policy = "read" }` alone.
+    /// Only `service_prefix "" { policy = "read" }`.
     ServicesOnly,
-    /// No token, where the default is to deny: it sees nothing, and nothing says so.
+    /// No token, with a default policy of deny: answers are empty, and do not say that they were filtered.
     Blank,
-    /// Unknown to the servers.
+    /// A token that the servers do not know.
     Unknown,
 }
 
 impl Token {
-    /// Whether it may read nodes.
+    /// Whether the token may read nodes.
     #[must_use]
     pub fn reads_nodes(&self) -> bool {
         match self {
@@ -31,7 +31,7 @@ impl Token {
         }
     }
 
-    /// Whether it may read this service.
+    /// Whether the token may read this service.
     #[must_use]
     pub fn reads_service(&self, name: &str) -> bool {
         match self {

@@ -1,16 +1,16 @@
-//! Consul's HTTP API, the other lists of the catalog: nodes, names, instances of a service, checks of a node.
+//! Further lists of Consul's HTTP API: nodes, service names, instances of a service, checks of a node.
 
 use std::sync::Arc;
 
 use super::view::{Answer, ApiError, Read};
 use super::{Consul, Entry, NodeNumber, NodeState, Token};
 
-/// One check of a node: of one of its allocations' services, or `serfHealth`.
+/// One check of a node: of an allocation's service, or `serfHealth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// The service that it is about; `None` is the agent itself.
+    /// The service that it checks; `None` is the agent itself.
     pub service: Option<(decamp_core::ids::AllocationId, Arc<str>)>,
-    /// Critical, or passing.
+    /// Whether it is critical. Otherwise it passes.
     pub critical: bool,
 }
 
@@ -25,7 +25,7 @@ impl Consul {
         Ok(self.shown(all, |_| token.reads_nodes(), token))
     }
 
-    /// `GET /v1/catalog/services`: their names.
+    /// `GET /v1/catalog/services`: the names of services.
     ///
     /// # Errors
     /// As for [`Consul::look`].
@@ -37,7 +37,7 @@ impl Consul {
         Ok(self.shown(names.into_iter(), |name| token.reads_service(name), token))
     }
 
-    /// `GET /v1/catalog/service/:name`: the nodes of its instances. Both the node and the service must be readable.
+    /// `GET /v1/catalog/service/:name`: the nodes of its instances. The token must have read access to the node and the service.
     ///
     /// # Errors
     /// As for [`Consul::look`].
@@ -49,7 +49,7 @@ impl Consul {
         Ok(self.shown(all, |_| token.reads_nodes() && token.reads_service(name), token))
     }
 
-    /// `GET /v1/health/service/:name?passing`: allocations whose instances are handed out.
+    /// `GET /v1/health/service/:name?passing`: the allocations of its passing instances.
     ///
     /// # Errors
     /// As for [`Consul::look`].
@@ -80,10 +80,10 @@ impl Consul {
         Ok(self.shown(serf.into_iter().chain(listed.map(of)), readable, token))
     }
 
-    /// What of a list a token is shown, and whether the header says that something is missing.
+    /// The part of a list that a token may read, and whether the header says that the list was filtered.
     fn shown<T>(&self, all: impl Iterator<Item = T>, readable: impl Fn(&T) -> bool, token: &Token) -> Answer<Vec<T>> {
         let (body, hidden): (Vec<T>, Vec<T>) = all.partition(readable);
-        let filtered = !hidden.is_empty() && self.admits_filtering(token);
+        let filtered = !hidden.is_empty() && self.reports_filtering(token);
         Answer { index: self.index, known_leader: self.has_leader(), filtered, body }
     }
 }

@@ -1,4 +1,4 @@
-//! Registrations: who may see them, what undoes them, and what stays.
+//! Tests of registrations: which tokens may read them, when they disappear, and when they stay.
 
 use super::*;
 
@@ -6,7 +6,7 @@ const NODE: NodeNumber = NodeNumber(0);
 const ONE: AllocationNumber = AllocationNumber(0);
 
 fn one_service() -> (Consul, Vec<Event>) {
-    let mut consul = Consul::new(Version::V1_19_2, Time(1_000), Luck::new(1));
+    let mut consul = Consul::new(Version::V1_19_2, Time(1_000), Rng::new(1));
     consul.add_node("n1".into());
     let mut log = Vec::new();
     consul.register(NODE, Entry::new(ONE, AllocationId(1), 0, "app".into()), Time(1_500), &mut log);
@@ -19,13 +19,13 @@ fn listed(consul: &mut Consul) -> usize {
 }
 
 #[test]
-fn a_service_is_handed_out_only_once_its_check_passes() {
+fn a_service_is_in_discovery_only_once_its_check_passes() {
     let (_, log) = one_service();
     assert_eq!(log, [Event { at: Time(1_500), allocation: ONE, what: What::InDiscovery { service: 0 } }]);
 }
 
 #[test]
-fn a_live_agent_undoes_what_somebody_took_out_of_the_catalog() {
+fn a_live_agent_registers_again_what_was_deregistered_in_the_catalog() {
     let (mut consul, mut log) = one_service();
     consul.deregister_service(NODE, ONE, 0, &mut log);
     assert_eq!(listed(&mut consul), 0);
@@ -47,7 +47,7 @@ fn an_agent_that_may_not_deregister_leaves_the_registration_until_it_may() {
 }
 
 #[test]
-fn what_was_deregistered_while_the_agent_was_dead_goes_when_it_is_back() {
+fn a_service_deregistered_while_the_agent_was_dead_goes_when_the_agent_is_back() {
     let (mut consul, mut log) = one_service();
     consul.kill_agent(NODE);
     consul.deregister(NODE, ONE, 1, &mut log);
@@ -68,7 +68,7 @@ fn a_check_finds_out_that_its_process_is_gone() {
 }
 
 #[test]
-fn an_answer_is_whole_only_where_something_would_have_said_otherwise() {
+fn an_answer_is_whole_only_if_a_header_would_have_said_otherwise() {
     let (mut consul, _) = one_service();
     for (token, whole) in [(Token::Full, true), (Token::NodesOnly, false), (Token::Blank, false), (Token::ServicesOnly, false)] {
         assert_eq!(consul.look(NODE, &token, Read::Default).unwrap().body.whole, whole, "{token:?}");

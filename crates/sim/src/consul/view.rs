@@ -1,4 +1,5 @@
-//! Consul's HTTP API, the reads: what the catalog lists for a node, as a token may see it, now or as a server lags.
+//! The reads of Consul's HTTP API: a node's registrations. They show what the token may read, and a stale read may show what a lagging
+//! server knows.
 
 use std::sync::Arc;
 
@@ -6,23 +7,23 @@ use super::{Consul, Entry, NodeNumber, NodeState, Token, Version};
 use decamp_core::decide::Unseen;
 use decamp_core::decide::snapshot::{HandRegistration, Registration, Registrations};
 
-/// Who answers a read.
+/// Which server answers a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {
-    /// The leader, as by default and with `?consistent`.
+    /// The leader, which is the default and the same with `?consistent`.
     Default,
     /// Any server (`?stale`).
     Stale,
 }
 
-/// An answer, with what its headers say.
+/// An answer with the values of its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<T> {
     /// `X-Consul-Index`.
     pub index: u64,
     /// `X-Consul-KnownLeader`.
     pub known_leader: bool,
-    /// `X-Consul-Results-Filtered-By-ACLs: true`. Never there before 1.11, nor for a blank token.
+    /// `X-Consul-Results-Filtered-By-ACLs: true`. It is never set before 1.11 or for a blank token.
     pub filtered: bool,
     /// The body.
     pub body: T,
@@ -31,15 +32,15 @@ pub struct Answer<T> {
 /// The body of `/v1/catalog/node-services/:node`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeServices {
-    /// Whether `Node` is there, and not `null`.
+    /// Whether `Node` is not `null`.
     pub node: bool,
-    /// The services of allocations.
+    /// The registrations of allocations.
     pub services: Arc<[Registration]>,
-    /// The names of the others.
+    /// The names of other services.
     pub others: Vec<Arc<str>>,
 }
 
-/// A refusal, as Consul words it.
+/// A refusal in Consul's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiError {
     /// 403 `ACL not found`.
@@ -70,7 +71,7 @@ impl ApiError {
         }
     }
 
-    /// As an adapter tells it of a look.
+    /// How an adapter reports this refusal of a look.
     #[must_use]
     pub fn unseen(self) -> Unseen {
         let line = format!("{} {}", self.status(), self.text()).into();
@@ -82,16 +83,16 @@ impl ApiError {
 }
 
 impl Consul {
-    /// What the rules see of a node's registrations. Whole only if the answer itself proves it: a header that could have said
-    /// otherwise, a token that is one, and a node that is there.
+    /// A node's registrations as the rules see them. They are whole only if the answer proves it: the version would set the header that
+    /// says otherwise, the token is not blank, and the node is in the answer.
     ///
     /// # Errors
-    /// Without a leader (unless stale), or to an unknown token.
+    /// Without a leader (unless stale), or with an unknown token.
     pub fn look(&mut self, node: NodeNumber, token: &Token, read: Read) -> Result<Answer<Registrations>, ApiError> {
         self.look_in(node, token, read, &[])
     }
 
-    /// The same, in these namespaces as well as in the default one.
+    /// A node's registrations in these namespaces and in the default one.
     ///
     /// # Errors
     /// As for [`Consul::look`].
@@ -114,7 +115,7 @@ impl Consul {
         let body = shown(node, services, token);
         let by_hand = if body.node { seen.by_hand } else { Arc::default() };
         let filtered = self.says_filtered(node, token);
-        let whole = (self.admits_filtering(token) || *token == Token::AclsOff) && !filtered && body.node;
+        let whole = (self.reports_filtering(token) || *token == Token::AclsOff) && !filtered && body.node;
         let body = Registrations { whole, agent_dead: agent_dead && body.node, services: body.services, by_hand };
         Ok(Answer { index, known_leader: self.has_leader(), filtered, body })
     }
@@ -136,10 +137,10 @@ impl Consul {
         Ok(Answer { index: node.index, known_leader, filtered: self.says_filtered(node, token), body })
     }
 
-    /// `PUT /v1/catalog/deregister`: whether it is taken from this token.
+    /// Whether `PUT /v1/catalog/deregister` is accepted with this token.
     ///
     /// # Errors
-    /// Without a leader, or if the token may not. No token here may write but a full one.
+    /// Without a leader, or if the token may not write. In the model only a full token may.
     pub fn may_deregister(&self, token: &Token) -> Result<(), ApiError> {
         self.may_read(token, Read::Default)?;
         if matches!(token, Token::AclsOff | Token::Full) { Ok(()) } else { Err(ApiError::PermissionDenied) }
@@ -152,19 +153,19 @@ impl Consul {
         if read == Read::Default && !self.has_leader() { Err(ApiError::NoLeader) } else { Ok(()) }
     }
 
-    /// Whether the header says that something was left out.
+    /// Whether the header says that the answer was filtered.
     fn says_filtered(&self, node: &NodeState, token: &Token) -> bool {
         let all = node.entries.iter().filter(|e| e.catalog).map(|e| &e.name).chain(&node.others);
         let hides = !token.reads_nodes() || all.into_iter().any(|name| !token.reads_service(name));
-        node.registered && hides && self.admits_filtering(token)
+        node.registered && hides && self.reports_filtering(token)
     }
 
-    /// Whether an answer to this token would say that it was filtered.
-    pub(super) fn admits_filtering(&self, token: &Token) -> bool {
+    /// Whether a filtered answer to this token would say that it was filtered.
+    pub(super) fn reports_filtering(&self, token: &Token) -> bool {
         Version::V1_19_2 <= self.version && *token != Token::Blank
     }
 
-    /// One node of the catalog, listed or not.
+    /// A node, even if the catalog no longer lists it.
     #[must_use]
     pub fn node(&self, number: NodeNumber) -> &NodeState {
         &self.nodes[number.index()]
@@ -182,7 +183,7 @@ impl Consul {
         (0_u32..).zip(&self.nodes).find(|(_, node)| *node.name == *name).map(|(number, _)| NodeNumber(number))
     }
 
-    /// Whether somebody has registered something in a namespace: then it is Enterprise's.
+    /// Whether any registration has been in a namespace, which shows that this is Consul Enterprise.
     #[must_use]
     pub fn has_namespaces(&self) -> bool {
         self.has_namespaces
@@ -194,7 +195,7 @@ impl Consul {
         self.version
     }
 
-    /// What the catalog lists, to whoever may see all of it. The list is made anew only when something changed.
+    /// A node's registrations with full read access. The list is cached until something changes.
     pub(super) fn seen(&mut self, node: NodeNumber) -> Registrations {
         let NodeState { cached, entries, serf_critical, .. } = &mut self.nodes[node.index()];
         let services = cached.get_or_insert_with(|| {
@@ -208,14 +209,14 @@ impl Consul {
     }
 }
 
-/// What allocations registered on a node in these namespaces.
+/// The registrations of allocations on a node in these namespaces.
 fn within(node: &NodeState, namespaces: &[Arc<str>]) -> Vec<Registration> {
     let asked = |e: &&Entry| e.catalog && e.namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace));
     let listed = node.entries.iter().filter(asked);
     listed.map(|e| Registration { allocation: e.id, service: e.name.clone(), critical: !e.passing }).collect()
 }
 
-/// What a token sees of a node's services.
+/// The part of a node's services that a token may read.
 fn shown(node: &NodeState, services: Arc<[Registration]>, token: &Token) -> NodeServices {
     if !node.registered || !token.reads_nodes() {
         return NodeServices { node: false, services: Arc::default(), others: Vec::new() };

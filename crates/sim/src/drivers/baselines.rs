@@ -1,15 +1,17 @@
-//! What is done today, as drivers on the same seam: they look at the same world, and know less about it.
+//! Baselines: common ways to take an instance out of service, as drivers with decamp's interface. They look at the same world, and know
+//! less about it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Action, ActionRef, Decision, Departure, DrainMeta, Effect, LifecycleResult, Node, Outcome, Part, Phase, Policy, Reason,
-    Snapshot, WholeSeconds,
+    Action, ActionRef, Decision, Departure, DrainMeta, Effect, GroupToRead, LifecycleResult, Node, Outcome, Part, Phase, Policy,
+    Reason, Snapshot, WholeSeconds,
 };
+use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
 
-/// How often a script looks.
+/// How often a baseline looks.
 const POLL: Duration = Duration::from_secs(2);
 
 fn decision(action: Action, reason: Reason) -> Decision {
@@ -24,7 +26,7 @@ fn wait(now: Time) -> Decision {
     decision(Action::Wait { until: now + POLL, watch: Vec::new() }, Reason::WorkLeft)
 }
 
-/// Completes whatever the event named, or ends if that was done.
+/// Completes the action that the event named, or ends if it was completed.
 fn complete(departure: &Departure, seen: &Snapshot) -> Decision {
     if seen.history.completed.is_some() || seen.history.no_active_action.is_some() || seen.history.token_refused {
         return decision(Action::End(Outcome::Departed { waiting_for: None }), Reason::ActionCompleted);
@@ -38,7 +40,7 @@ fn complete(departure: &Departure, seen: &Snapshot) -> Decision {
     decision(Action::Do(vec![effect]), Reason::NothingLeft)
 }
 
-/// As if there were no hook.
+/// Completes at once, as if there were no hook.
 pub(super) fn terminate_at_once(departure: &Departure, seen: &Snapshot) -> Decision {
     complete(departure, seen)
 }
@@ -62,7 +64,7 @@ fn drain(departure: &Departure, node: &Node) -> Decision {
     decision(Action::Do(vec![effect]), Reason::WorkLeft)
 }
 
-/// Drains, and believes "complete". `None` when it is.
+/// Drains, and trusts "complete". `None` when Nomad says so.
 fn until_drained(departure: &Departure, seen: &Snapshot, now: Time) -> Option<Decision> {
     if seen.nomad.now().is_none() {
         return Some(match seen.nomad.blind() {
@@ -79,12 +81,12 @@ fn until_drained(departure: &Departure, seen: &Snapshot, now: Time) -> Option<De
     Some(if now < looked + POLL { wait(now) } else { look(vec![Part::Nomad]) })
 }
 
-/// Drain, and complete when Nomad says "complete".
+/// Drains, and completes the action when Nomad says "complete".
 pub(super) fn drain_only(departure: &Departure, seen: &Snapshot, now: Time) -> Decision {
     until_drained(departure, seen, now).unwrap_or_else(|| complete(departure, seen))
 }
 
-/// Deregisters every target of the instance and waits until none is listed. `None` when none is.
+/// Deregisters every target of the instance, and waits until none is listed. `None` when none is.
 fn until_deregistered(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Option<Decision> {
     let Some(group) = seen.group.last() else {
         return Some(match seen.group.blind() {
@@ -92,8 +94,9 @@ fn until_deregistered(departure: &Departure, seen: &Snapshot, policy: &Policy, n
             _ => look(vec![Part::Group { with_activity: false }]),
         });
     };
-    let named = group.hooks.iter().flat_map(|h| &h.target_groups).chain(&policy.target_groups).map(|arn| (arn.clone(), false));
-    let groups: Vec<_> = group.attached.iter().map(|arn| (arn.clone(), true)).chain(named).collect();
+    let read = |arn: &TargetGroupArn, attached| GroupToRead { arn: arn.clone(), attached };
+    let named = group.hooks.iter().flat_map(|h| &h.target_groups).chain(&policy.target_groups).map(|arn| read(arn, false));
+    let groups: Vec<_> = group.attached.iter().map(|arn| read(arn, true)).chain(named).collect();
     if groups.is_empty() {
         return None;
     }
@@ -123,14 +126,14 @@ fn until_deregistered(departure: &Departure, seen: &Snapshot, policy: &Policy, n
     listed.then(|| if now < looked + POLL { wait(now) } else { look_at_all() })
 }
 
-/// Drain first, then the load balancers.
+/// Drains first, then deregisters.
 pub(super) fn drain_then_deregister(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
     until_drained(departure, seen, now)
         .or_else(|| until_deregistered(departure, seen, policy, now))
         .unwrap_or_else(|| complete(departure, seen))
 }
 
-/// Both at once, whatever serves the targets.
+/// Drains and deregisters at the same time, without regard to the processes behind the targets.
 pub(super) fn naive_overlap(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
     let deregistering = until_deregistered(departure, seen, policy, now);
     if let Some(Decision { action: Action::Look(_) | Action::Do(_), .. }) = &deregistering {

@@ -1,15 +1,15 @@
-//! Wrong drivers: decamp's rules with one mistake each. The simulator must catch every one of them.
+//! Mutants: decamp's rules with one mistake each. The simulator must catch every one of them.
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod balancers;
 mod beginnings;
-#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod drain;
-#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod ends;
-#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod hook;
-#[expect(clippy::wildcard_enum_match_arm, reason = "what it does not get wrong stays as it was")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod over;
 
 use std::time::Duration;
@@ -19,45 +19,52 @@ use crate::simulate::Draw;
 use decamp_core::decide::{Action, ActionRef, Decision, Departure, Effect, Outcome, Policy, Reason, Snapshot, decide, our_hook};
 use decamp_core::time::Time;
 
-/// No wait is shorter: a driver that waits for what has passed would stop the clock.
+/// The shortest wait. A mutant that waits until a time in the past would stop the clock.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 /// One wrong driver.
-struct Wrong {
+struct WrongDriver {
     name: &'static str,
     mistake: &'static str,
-    /// The faults that bring the mistake to light; none: it shows without any.
+    /// The faults that reveal the mistake; empty if it shows without faults.
     faults: &'static [Fault],
-    how: How,
+    kind: Mistake,
 }
 
-/// Where it goes wrong.
-enum How {
-    /// It sees, or is set to, what is not so.
-    Sees(fn(&mut View<'_>)),
-    /// It does something else than was decided.
-    Does(fn(&Scene<'_>, Decision) -> Decision),
+/// The kind of mistake.
+enum Mistake {
+    /// It decides on an altered snapshot or policy.
+    Sees(fn(&mut AlteredView<'_>)),
+    /// It alters the decision.
+    Does(fn(&Context<'_>, Decision) -> Decision),
 }
 
-/// What it sees, and may change before it decides.
-struct View<'a> {
+/// The snapshot and policy that a mutant may alter before it decides.
+struct AlteredView<'a> {
     departure: &'a Departure,
     seen: Snapshot,
     policy: Policy,
     now: Time,
 }
 
-/// What it saw when it decided.
-struct Scene<'a> {
+/// The snapshot and policy of a decision that a mutant may alter.
+struct Context<'a> {
     departure: &'a Departure,
     seen: &'a Snapshot,
     policy: &'a Policy,
     now: Time,
 }
 
-const TABLES: &[&[Wrong]] = &[hook::WRONG, balancers::WRONG, drain::WRONG, over::WRONG, beginnings::WRONG, ends::WRONG];
+const TABLES: &[&[WrongDriver]] = &[
+    hook::WRONG_DRIVERS,
+    balancers::WRONG_DRIVERS,
+    drain::WRONG_DRIVERS,
+    over::WRONG_DRIVERS,
+    beginnings::WRONG_DRIVERS,
+    ends::WRONG_DRIVERS,
+];
 
-/// A wrong driver, by its place in the tables.
+/// A mutant, by its indices in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mutant {
     table: usize,
@@ -65,18 +72,18 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    /// All of them.
+    /// All mutants.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..TABLES.len()).flat_map(|table| (0..TABLES[table].len()).map(move |place| Self { table, place }))
     }
 
-    /// The one of this name.
+    /// The mutant of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|mutant| mutant.name() == name)
     }
 
-    fn wrong(self) -> &'static Wrong {
+    fn wrong(self) -> &'static WrongDriver {
         &TABLES[self.table][self.place]
     }
 
@@ -86,13 +93,13 @@ impl Mutant {
         self.wrong().name
     }
 
-    /// What is wrong with it, in a sentence.
+    /// A sentence that describes its mistake.
     #[must_use]
     pub fn mistake(self) -> &'static str {
         self.wrong().mistake
     }
 
-    /// The faults among which those are drawn that bring its mistake to light.
+    /// The faults to draw so that its mistake shows.
     #[must_use]
     pub fn draw(self) -> Draw {
         match self.wrong().faults {
@@ -101,15 +108,15 @@ impl Mutant {
         }
     }
 
-    /// Its next step.
+    /// The mutant's next step.
     pub(super) fn decide(self, departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
-        let decision = match self.wrong().how {
-            How::Sees(change) => {
-                let mut view = View { departure, seen: seen.clone(), policy: policy.clone(), now };
+        let decision = match self.wrong().kind {
+            Mistake::Sees(change) => {
+                let mut view = AlteredView { departure, seen: seen.clone(), policy: policy.clone(), now };
                 change(&mut view);
                 decide(departure, &view.seen, &view.policy, now)
             }
-            How::Does(change) => change(&Scene { departure, seen, policy, now }, decide(departure, seen, policy, now)),
+            Mistake::Does(change) => change(&Context { departure, seen, policy, now }, decide(departure, seen, policy, now)),
         };
         let idle = match &decision.action {
             Action::Look(parts) => parts.is_empty(),
@@ -121,13 +128,13 @@ impl Mutant {
     }
 }
 
-/// To wait for a while, watching nothing.
+/// A decision to wait for a while without watching.
 fn wait(now: Time, span: Duration) -> Decision {
     Decision { action: Action::Wait { until: now + span, watch: Vec::new() }, reason: Reason::MustLook }
 }
 
-impl Scene<'_> {
-    /// The completion of its action, saying this.
+impl Context<'_> {
+    /// The completion of the action with this outcome.
     fn complete(&self, verdict: Outcome) -> Option<Decision> {
         let hook = our_hook(self.departure, self.seen, self.policy)?;
         let token = self.departure.action().and_then(|action| action.token.clone()).filter(|_| !self.seen.history.token_refused);
@@ -136,7 +143,7 @@ impl Scene<'_> {
         Some(Decision { action: Action::Do(vec![effect]), reason: Reason::NothingLeft })
     }
 
-    /// The decision with each of its effects changed, or left out.
+    /// The decision with each of its effects changed or removed.
     fn effects(&self, mut decision: Decision, change: impl Fn(Effect) -> Option<Effect>) -> Decision {
         if let Action::Do(effects) = decision.action {
             decision.action = Action::Do(effects.into_iter().filter_map(change).collect());

@@ -1,4 +1,4 @@
-//! What is under way when a forecast begins.
+//! The state of a forecast at its beginning: deregistrations, stops and drains that are already in progress.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::systems::{Due, Systems};
 use super::{Span, What};
 
 impl Systems {
-    /// Auto Scaling deregisters an instance from attached groups, and waits for that, before its hook begins (facts/aws.md 2.4).
-    pub(super) fn leave_what_is_attached(&mut self) {
+    /// Removes the instance from the attached groups. Auto Scaling does that, and waits for it, before the hook begins (facts/aws.md 2.4).
+    pub(super) fn leave_attached_groups(&mut self) {
         let attached = self.group.as_ref().map(|group| group.attached.clone()).unwrap_or_default();
         let ours = TargetId::Instance(self.instance);
         for (arn, group) in &mut self.balancers {
@@ -24,9 +24,9 @@ impl Systems {
         }
     }
 
-    /// Nobody tells since when a target drains, but a note of the departure, nor since when an allocation stops: it is taken to have begun
-    /// now then.
-    pub(super) fn go_on_with_what_is_under_way(&mut self, departure: &Departure, now: Time) {
+    /// Continues what is in progress. Only a note of the departure says since when a target has been draining, and nothing says since
+    /// when an allocation has been stopping. Without that, the forecast assumes that it began now.
+    pub(super) fn continue_what_is_in_progress(&mut self, departure: &Departure, now: Time) {
         let mut due = Vec::new();
         let nodes = self.nomad.as_ref().map(|nomad| nomad.nodes.clone()).unwrap_or_default();
         let noted = nodes.iter().flat_map(|node| &node.notes).filter(|note| *note.action == *departure.mark());
@@ -43,7 +43,7 @@ impl Systems {
         self.due.extend(due);
         for node in &nodes {
             for allocation in node.allocations.iter().filter(|a| !a.wanted && !a.client.is_over()) {
-                self.begin_to_stop(allocation, now);
+                self.begin_stop(allocation, now);
             }
             if let Some(drain) = &node.drain {
                 let phase = node.last_drain.as_ref().and_then(|last| last.meta.as_ref()).map_or(Phase::All, |meta| meta.phase);

@@ -1,4 +1,4 @@
-//! Auto Scaling, load balancers, Nomad and discovery as a snapshot shows them, and how they go on from there.
+//! The systems of a forecast: Auto Scaling, load balancers, Nomad and discovery, which start as a snapshot shows them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use decamp_core::time::Time;
 use super::{Span, Stops, What};
 use crate::nomad::BATCH;
 
-/// How long a replacement takes at the latest to count as healthy, before the next copy is told to stop: the default of
-/// `migrate.min_healthy_time`, which the lists that decamp reads do not tell. At the earliest it is healthy already.
+/// The longest that a replacement takes to count as healthy before the next copy has to stop: the default of `migrate.min_healthy_time`,
+/// which the lists that decamp reads do not show. In the shortest case it is healthy at once.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 
-/// What happens by itself.
+/// The timed events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The drainer tells what may stop to stop.
+    /// The drainer stops the allocations that may stop now.
     Mark(NodeId),
-    /// A drain's deadline tells everything that is left to stop.
+    /// A drain's deadline stops all remaining allocations.
     Deadline(NodeId),
     /// An allocation is over.
     Over(AllocationId),
@@ -33,7 +33,7 @@ pub(super) enum Due {
     Gone(TargetGroupArn, TargetId, u16),
 }
 
-/// All of them. What was not seen is answered as unseen.
+/// All systems. A part that the snapshot does not show is answered as unseen.
 #[derive(Debug)]
 pub(super) struct Systems {
     pub(super) instance: InstanceId,
@@ -51,7 +51,7 @@ pub(super) struct Systems {
     pub(super) spans: Vec<Span>,
 }
 
-/// What the survey saw, or why it did not.
+/// What the snapshot shows of a part, or why it does not.
 fn seen<T: Clone>(sight: &Sight<T>) -> Result<T, Unseen> {
     match (sight.last(), sight.blind()) {
         (Some(last), _) => Ok(last.clone()),
@@ -69,7 +69,7 @@ impl Systems {
             policy: policy.clone(),
             stops,
             lifecycle: if enters { Ok(Lifecycle::Waiting) } else { seen(&of.lifecycle) },
-            // A hold lasts until somebody deletes its tag, and nobody can tell when: it is taken to be deleted now.
+            // A hold lasts until somebody deletes its tag, at an unknown time. The forecast assumes that it is deleted now.
             group: seen(&of.group).map(|group| Group { held: false, ..group }),
             balancers,
             nomad: seen(&of.nomad),
@@ -81,9 +81,9 @@ impl Systems {
             spans: Vec::new(),
         };
         if enters {
-            systems.leave_what_is_attached();
+            systems.leave_attached_groups();
         }
-        systems.go_on_with_what_is_under_way(departure, now);
+        systems.continue_what_is_in_progress(departure, now);
         systems
     }
 
@@ -95,8 +95,8 @@ impl Systems {
         self.due.iter().map(|(at, _)| *at).min()
     }
 
-    /// Everything that is due by then, in its order.
-    pub(super) fn go_on_to(&mut self, now: Time) {
+    /// Processes all events that are due by `now`, in order.
+    pub(super) fn advance(&mut self, now: Time) {
         while let Some((place, at)) = self
             .due
             .iter()
@@ -123,7 +123,7 @@ impl Systems {
                 let unasked = || Err(Unseen::Away("it was not looked at".into()));
                 let show = |arn: &TargetGroupArn| self.balancers.iter().find(|(known, _)| known == arn);
                 let look = |arn: &TargetGroupArn| show(arn).map_or_else(unasked, |(_, look)| look.clone());
-                groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), look(arn))).collect()
+                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), look(&group.arn))).collect()
             }
             Part::Scan => {
                 let ours = TargetId::Instance(self.instance);
@@ -139,7 +139,7 @@ impl Systems {
         }
     }
 
-    /// Whether a watch of this part would answer: it shows something other than was seen.
+    /// Whether a watch of this part would answer, because the part differs from the last look.
     pub(super) fn has_news(&self, part: &Part, seen: &Snapshot) -> bool {
         match part {
             Part::Nomad => self.nomad.as_ref().is_ok_and(|nomad| seen.nomad.last() != Some(nomad)),
@@ -161,7 +161,8 @@ impl Systems {
             Effect::Deregister { group, targets } => self.deregister(group, targets, now),
             Effect::Drain { node: id, deadline, ignore_system_jobs, meta } => {
                 let drain = Drain { force_deadline: Some(now + deadline.span()), ignore_system_jobs: *ignore_system_jobs };
-                let last = LastDrain { status: DrainStatus::Draining, updated: Some(now), meta: Some(meta.clone()) };
+                let last =
+                    LastDrain { status: DrainStatus::Draining, started: Some(now), updated: Some(now), meta: Some(meta.clone()) };
                 let mut name = None;
                 self.end_drain_span(*id, now);
                 self.change_node(*id, |node| {
@@ -171,7 +172,7 @@ impl Systems {
                 if let Some(name) = name {
                     self.spans.push(Span { what: What::Drain(name, meta.phase), from: now, to: None });
                 }
-                // The deadline of a drain that is sent again replaces the one before.
+                // A drain that is sent again replaces the deadline.
                 self.due.retain(|(_, due)| *due != Due::Deadline(*id));
                 self.due.push((now + BATCH, Due::Mark(*id)));
                 self.due.push((now + deadline.span(), Due::Deadline(*id)));
@@ -220,14 +221,14 @@ impl Systems {
         self.due.iter().any(|(_, due)| *due == Due::Over(allocation.id))
     }
 
-    /// One round of the drainer: of each service so many copies as `migrate.max_parallel` allows; batch only where it ends by itself.
+    /// One round of the drainer: stops as many copies of each service as `migrate.max_parallel` allows. Batch jobs end by themselves.
     fn mark(&mut self, id: NodeId, now: Time) {
         let Some(node) = self.node(id).filter(|node| node.drain.is_some()).cloned() else { return };
-        let mut told: Vec<(String, u32)> = Vec::new();
+        let mut stopped: Vec<(String, u32)> = Vec::new();
         for allocation in node.allocations.iter().filter(|a| !a.client.is_over() && !a.group.csi_plugin) {
             let stops = match allocation.group.kind {
                 JobKind::Service => true,
-                // When it ends by itself nobody knows: at once, or not before the deadline.
+                // Nobody knows when a batch job ends by itself: at once, or not before the deadline.
                 JobKind::Batch | JobKind::SysBatch => self.stops == Stops::AtTheSignal,
                 JobKind::System => false,
             };
@@ -236,17 +237,17 @@ impl Systems {
             }
             let title = format!("{}/{}", allocation.group.namespace, allocation.group.title());
             let most = allocation.group.max_parallel.unwrap_or(u32::MAX).max(1);
-            let of_it = match told.iter_mut().position(|(known, _)| *known == title) {
-                Some(place) => &mut told[place].1,
+            let of_it = match stopped.iter_mut().position(|(known, _)| *known == title) {
+                Some(place) => &mut stopped[place].1,
                 None => {
-                    told.push((title, 0));
-                    &mut told.last_mut().expect("it was pushed").1
+                    stopped.push((title, 0));
+                    &mut stopped.last_mut().expect("it was pushed").1
                 }
             };
             if *of_it < most {
                 *of_it += 1;
                 if allocation.wanted && !self.is_stopping(allocation) {
-                    self.tell_to_stop(id, allocation, now);
+                    self.stop(id, allocation, now);
                 }
             }
         }
@@ -258,19 +259,19 @@ impl Systems {
         let Some(drain) = &node.drain else { return };
         let stays = |a: &Allocation| a.client.is_over() || (drain.ignore_system_jobs && a.group.kind == JobKind::System);
         for allocation in node.allocations.iter().filter(|a| a.wanted && !stays(a)) {
-            self.tell_to_stop(id, allocation, now);
+            self.stop(id, allocation, now);
         }
         self.complete(id, now);
     }
 
-    fn tell_to_stop(&mut self, node: NodeId, allocation: &Allocation, now: Time) {
+    fn stop(&mut self, node: NodeId, allocation: &Allocation, now: Time) {
         let id = allocation.id;
         self.change_allocation(node, id, |allocation| allocation.wanted = false);
-        self.begin_to_stop(allocation, now);
+        self.begin_stop(allocation, now);
     }
 
-    /// Its services leave discovery before anything of it stops (facts/nomad.md 5).
-    pub(super) fn begin_to_stop(&mut self, allocation: &Allocation, now: Time) {
+    /// Begins the stop of an allocation. Its services leave discovery before its processes stop (facts/nomad.md 5).
+    pub(super) fn begin_stop(&mut self, allocation: &Allocation, now: Time) {
         let group = &allocation.group;
         let lasts = match self.stops {
             Stops::AtTheSignal => group.longest_stop(Duration::ZERO, Duration::ZERO),
@@ -308,10 +309,11 @@ impl Systems {
         let nodes = self.nomad.as_ref().map(|nomad| nomad.nodes.clone()).unwrap_or_default();
         let found = nodes.iter().find_map(|node| Some((node, node.allocations.iter().find(|a| a.id == id)?)));
         let Some((node, allocation)) = found else { return };
-        let told = self.spans.iter().find(|span| matches!(span.what, What::Allocation(of, _) if of == id)).map(|span| span.from);
+        let requested =
+            self.spans.iter().find(|span| matches!(span.what, What::Allocation(of, _) if of == id)).map(|span| span.from);
         self.change_allocation(node.id, id, |allocation| {
             (allocation.client, allocation.ended, allocation.wanted) = (ClientStatus::Complete, Some(now), false);
-            allocation.told = told;
+            allocation.told = requested;
         });
         let waits = node.allocations.iter().any(|a| a.wanted && !a.client.is_over() && a.group == allocation.group);
         if node.drain.is_some() && waits && allocation.group.kind == JobKind::Service {
@@ -324,7 +326,7 @@ impl Systems {
         self.complete_if_done(node.id, now);
     }
 
-    /// A drain is complete when nothing is left of other jobs than system jobs (facts/nomad.md 3.1).
+    /// Completes a drain when only system jobs are left (facts/nomad.md 3.1).
     fn complete_if_done(&mut self, id: NodeId, now: Time) {
         let Some(node) = self.node(id).filter(|node| node.drain.is_some()) else { return };
         let left = |a: &Allocation| !a.client.is_over() && a.group.kind != JobKind::System && !a.group.csi_plugin;
@@ -333,13 +335,13 @@ impl Systems {
         }
     }
 
-    /// Completes a drain. Nomad stops the system jobs that are left then, unless the drain ignores them.
+    /// Completes a drain. Nomad then stops the remaining system jobs, unless the drain ignores them.
     fn complete(&mut self, id: NodeId, now: Time) {
         let Some(node) = self.node(id).cloned() else { return };
         let Some(drain) = &node.drain else { return };
         if !drain.ignore_system_jobs {
             for allocation in node.allocations.iter().filter(|a| a.wanted && !a.client.is_over() && !a.group.csi_plugin) {
-                self.tell_to_stop(id, allocation, now);
+                self.stop(id, allocation, now);
             }
         }
         self.due.retain(|(_, due)| *due != Due::Deadline(id));

@@ -1,4 +1,4 @@
-//! The played world: a clock that jumps from one event to the next, in front of systems that begin as a snapshot shows them.
+//! The virtual world of a forecast: a clock that jumps from one event to the next, and systems that start as a snapshot shows them.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use decamp_core::world::World;
 
 use super::Span;
 use super::systems::Systems;
-use crate::worker::CONSUL_TELLS_EVERY;
+use crate::worker::CONSUL_ANSWERS_EVERY;
 
-/// What an answer is taken to need. Nothing waits for it; without it a look would not be later than the write before it.
+/// The assumed time of an answer. Without it a look would not be later than the write before it.
 const ANSWER: Duration = Duration::from_millis(100);
 
-/// The world.
+/// The virtual world.
 #[derive(Debug)]
-pub(super) struct Played {
+pub(super) struct VirtualWorld {
     began: Time,
     now: RefCell<Time>,
     systems: RefCell<Systems>,
 }
 
-impl Played {
+impl VirtualWorld {
     pub(super) fn new(systems: Systems, now: Time) -> Self {
         Self { began: now, now: RefCell::new(now), systems: RefCell::new(systems) }
     }
@@ -35,14 +35,14 @@ impl Played {
         self.systems.into_inner().into_spans()
     }
 
-    fn go_on_to(&self, time: Time) {
+    fn advance(&self, time: Time) {
         let mut now = self.now.borrow_mut();
         *now = time.max(*now);
-        self.systems.borrow_mut().go_on_to(*now);
+        self.systems.borrow_mut().advance(*now);
     }
 }
 
-impl World for Played {
+impl World for VirtualWorld {
     fn now(&self) -> Time {
         self.time()
     }
@@ -52,25 +52,27 @@ impl World for Played {
     }
 
     async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
-        // It shows what is so when it is asked for.
+        // A look shows the state at the time of the question.
         let showings = parts.iter().flat_map(|part| self.systems.borrow().show(part)).collect();
-        self.go_on_to(self.time() + ANSWER);
+        self.advance(self.time() + ANSWER);
         showings
     }
 
     async fn pause(&self, _: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
-        let tells = watch.contains(&Part::Consul) && seen.stops_in_consul().next().is_some();
-        let told = self.time() + CONSUL_TELLS_EVERY;
+        let asks_consul = watch.contains(&Part::Consul) && seen.stops_in_consul().next().is_some();
+        let consul_answers_at = self.time() + CONSUL_ANSWERS_EVERY;
         loop {
             let event = self.systems.borrow().next_event();
-            let next = event.into_iter().chain(tells.then_some(told)).chain([until]).min().unwrap_or(until);
+            let next = event.into_iter().chain(asks_consul.then_some(consul_answers_at)).chain([until]).min().unwrap_or(until);
             if until <= next {
-                self.go_on_to(until);
+                self.advance(until);
                 return Vec::new();
             }
-            self.go_on_to(next);
+            self.advance(next);
             let systems = self.systems.borrow();
-            let news = |part: &&Part| (tells && **part == Part::Consul && told <= next) || systems.has_news(part, seen);
+            let news = |part: &&Part| {
+                (asks_consul && **part == Part::Consul && consul_answers_at <= next) || systems.has_news(part, seen)
+            };
             if let Some(part) = watch.iter().find(news) {
                 return systems.show(part);
             }
@@ -79,7 +81,7 @@ impl World for Played {
 
     async fn act(&self, _: &Departure, effect: &Effect) -> Result<(), Refusal> {
         self.systems.borrow_mut().take(effect, self.time());
-        self.go_on_to(self.time() + ANSWER);
+        self.advance(self.time() + ANSWER);
         Ok(())
     }
 }

@@ -1,9 +1,9 @@
-//! One target group: its targets, and the list that it routes by, rebuilt only when something changed.
+//! One target group: its targets and its routes, which are rebuilt only when something changes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::target::{Entry, HealthTimes, Oddity, Stage};
+use super::target::{Entry, HealthTimes, TargetProblem, TargetStage};
 use super::zones::{CrossZone, ZonalNode, Zones, zone_of};
 use super::{ALB_LAG, NLB_LAG};
 use crate::api_error::ApiError;
@@ -11,10 +11,10 @@ use decamp_core::decide::{BalancerKind, Target};
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
-/// Which kind of balancer; the same two words that the rules use.
+/// The kind of load balancer, as in the rules.
 pub type Kind = BalancerKind;
 
-/// What the targets of a group are named by.
+/// What identifies the targets of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetType {
     /// Instance ids.
@@ -23,33 +23,33 @@ pub enum TargetType {
     Ip,
 }
 
-/// How a group is set up.
+/// The setup of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSetup {
     /// Its ARN.
     pub arn: TargetGroupArn,
-    /// What stands in front of it.
+    /// The kind of its load balancer.
     pub kind: Kind,
-    /// What its targets are named by.
+    /// What identifies its targets.
     pub target_type: TargetType,
     /// The port of a target that was registered without one.
     pub port: u16,
     /// `deregistration_delay.timeout_seconds`.
     pub delay: Duration,
-    /// `deregistration_delay.connection_termination.enabled`; only a Network Load Balancer's groups have it.
+    /// `deregistration_delay.connection_termination.enabled`. Only groups of a Network Load Balancer have it.
     pub connection_termination: bool,
     /// Whether load balancing crosses zones.
     pub cross_zone: CrossZone,
     /// Whether a listener sends to it. If not, its targets are `unused` with `Target.NotInUse`.
     pub in_use: bool,
-    /// How long routing lags a deregistration, least and most.
+    /// How long routing lags behind a deregistration: least and most.
     pub lag: (Duration, Duration),
     /// How long its checks take.
     pub health: HealthTimes,
 }
 
 impl GroupSetup {
-    /// As AWS sets one up: instance targets, a delay of 300 s, in use. Load balancing crosses zones, but for a Network Load Balancer's.
+    /// AWS's defaults: instance targets, a delay of 300 s, in use. Load balancing crosses zones except with a Network Load Balancer.
     #[must_use]
     pub fn new(arn: TargetGroupArn, kind: Kind, port: u16) -> Self {
         let (lag, unhealthy_draining) = match kind {
@@ -63,7 +63,7 @@ impl GroupSetup {
     }
 }
 
-/// Somewhere that new requests go.
+/// A target to which new requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The target.
@@ -84,7 +84,7 @@ pub(super) struct Group {
     zones: Zones,
     version: u64,
     next: Time,
-    /// The list as `DescribeTargetHealth` shows it, until it changes.
+    /// The list that `DescribeTargetHealth` shows, cached until it changes.
     shown: Option<Arc<[Target]>>,
 }
 
@@ -121,14 +121,14 @@ impl Group {
         self.version
     }
 
-    /// Lets happen what is due at `now`.
+    /// Processes what is due at `now`.
     pub(super) fn step(&mut self, now: Time) {
         if now < self.next {
             return;
         }
         for entry in &mut self.entries {
-            if entry.turns <= now {
-                entry.turn(now, &self.setup.health);
+            if entry.changes_at <= now {
+                entry.change_stage(now, &self.setup.health);
             }
         }
         self.changed(now);
@@ -144,7 +144,7 @@ impl Group {
         match (self.setup.target_type, id) {
             (TargetType::Instance, TargetId::Instance(_)) => Ok(()),
             (TargetType::Ip, TargetId::Ip(_)) => {
-                let leaving = self.find(id, port).is_some_and(|e| matches!(e.stage, Stage::Draining { .. }));
+                let leaving = self.find(id, port).is_some_and(|e| matches!(e.stage, TargetStage::Draining { .. }));
                 // An address has to leave before it can come back (facts/aws.md 3.2).
                 if leaving { Err(ApiError::InvalidTarget(format!("The target '{id}' is draining").into())) } else { Ok(()) }
             }
@@ -156,7 +156,7 @@ impl Group {
     pub(super) fn register(&mut self, now: Time, id: TargetId, port: u16, zone: Option<Arc<str>>) {
         let times = self.setup.health;
         match self.entries.iter_mut().find(|e| e.port == port && e.id == id) {
-            // Registering what is registered changes nothing.
+            // Registering a registered target changes nothing.
             Some(entry) if entry.is_registered() => return,
             Some(entry) => entry.register(now, &times),
             None => {
@@ -168,7 +168,8 @@ impl Group {
         self.changed(now);
     }
 
-    /// Deregisters what is registered and asked for: by id, port and the group's own port. Draining targets go on draining.
+    /// Deregisters the registered targets for which `which` is true, given the id, the port and the group's own port. Draining targets
+    /// continue to drain.
     pub(super) fn deregister(
         &mut self,
         now: Time,
@@ -195,17 +196,17 @@ impl Group {
     pub(super) fn set_delay(&mut self, now: Time, delay: Duration) {
         self.setup.delay = delay;
         for entry in &mut self.entries {
-            if let Stage::Draining { since } = entry.stage {
-                entry.turns = (since + delay).max(now);
+            if let TargetStage::Draining { since } = entry.stage {
+                entry.changes_at = (since + delay).max(now);
             }
         }
         self.changed(now);
     }
 
-    pub(super) fn set_oddity(&mut self, now: Time, oddity: Option<Oddity>, which: impl Fn(&TargetId, u16) -> bool) {
+    pub(super) fn set_problem(&mut self, now: Time, problem: Option<TargetProblem>, which: impl Fn(&TargetId, u16) -> bool) {
         for entry in &mut self.entries {
             if which(&entry.id, entry.port) {
-                entry.oddity = oddity;
+                entry.problem = problem;
             }
         }
         self.changed(now);
@@ -242,7 +243,7 @@ impl Group {
         Arc::clone(self.shown.get_or_insert_with(build))
     }
 
-    /// Something changed: what is over is forgotten, the next event and the routes are reckoned anew.
+    /// Called after each change: drops targets that are over, and computes the routes and the next event again.
     pub(super) fn changed(&mut self, now: Time) {
         self.entries.retain(|entry| !entry.is_over(now));
         self.route(now);
@@ -256,10 +257,10 @@ impl Group {
         self.routes.clear();
         let is_used = self.setup.in_use && !self.deleted;
         if is_used && !self.setup.cross_zone.is_on() && self.entries.iter().any(|entry| zone_of(entry).is_some()) {
-            self.routes = self.zones.reckon(now, &self.entries);
+            self.routes = self.zones.compute_routes(now, &self.entries);
             return;
         }
-        self.zones.cross();
+        self.zones.forget();
         if !is_used {
             return;
         }
@@ -272,13 +273,15 @@ impl Group {
     }
 }
 
-/// Until when a target is listed: without end while it is registered.
+/// Until when a target is listed. While it is registered there is no end.
 fn until(entry: &Entry) -> Option<Time> {
     match entry.stage {
-        Stage::Gone => None,
-        Stage::Draining { .. } => Some(entry.turns),
-        Stage::Registering | Stage::FirstChecks | Stage::Healthy | Stage::Unhealthy | Stage::UnhealthyDraining => {
-            Some(Time::NEVER)
-        }
+        TargetStage::Gone => None,
+        TargetStage::Draining { .. } => Some(entry.changes_at),
+        TargetStage::Registering
+        | TargetStage::FirstChecks
+        | TargetStage::Healthy
+        | TargetStage::Unhealthy
+        | TargetStage::UnhealthyDraining => Some(Time::NEVER),
     }
 }

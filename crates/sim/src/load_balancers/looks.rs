@@ -1,29 +1,29 @@
-//! What the Describe calls of Elastic Load Balancing answer, for the rules and, in AWS's own words, for the wire.
+//! The answers of Elastic Load Balancing's Describe calls: as the rules see them, and with AWS's own names for the sandbox.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::group::Group;
-use super::target::{Entry, Stage};
-use super::{Kind, LoadBalancers, Oddity};
+use super::target::{Entry, TargetStage};
+use super::{Kind, LoadBalancers, TargetProblem};
 use crate::api_error::ApiError;
 use decamp_core::decide::{TargetGroup, Unseen, Zones};
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
-/// What a worker remembers of a group, so that it need not ask again.
+/// The attributes of a group that a worker remembers, so that it need not read them again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// Its kind.
     pub kind: Kind,
     /// Its delay; `None` if it could not be read.
     pub delay: Option<Duration>,
-    /// Whether it cuts connections at the end of the delay; `None` if it has no such attribute, or it could not be read.
+    /// Whether its load balancer cuts connections at the end of the delay; `None` if it has no such attribute, or it could not be read.
     pub connection_termination: Option<bool>,
     /// Whether load balancing crosses zones; `None` if that could not be read.
     pub crosses_zones: Option<bool>,
 }
 
-/// A target's state in AWS's own words.
+/// A target's state with AWS's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AwsState {
     /// `TargetHealth.State`.
@@ -46,12 +46,12 @@ pub struct TargetView {
 }
 
 impl LoadBalancers {
-    /// What the rules see of one group: `DescribeTargetHealth` without a filter, and `DescribeTargetGroupAttributes` before it
-    /// unless what it answers is `known`. That makes one or two calls. The kind comes from `DescribeTargetGroups`, which a worker
-    /// calls once for all of its groups ([`LoadBalancers::describe_groups`]).
+    /// One group as the rules see it: `DescribeTargetHealth` without a filter, after `DescribeTargetGroupAttributes` unless the
+    /// attributes are `known`. That makes one or two calls. The kind comes from `DescribeTargetGroups`, which a worker calls once for all
+    /// of its groups ([`LoadBalancers::describe_groups`]).
     ///
     /// # Errors
-    /// Throttled or denied. Attributes that may not be read are no error: the delay is `None`.
+    /// Throttled or denied. If only the attributes are denied, the delay is `None`.
     pub fn look_group(&mut self, arn: &TargetGroupArn, attached: bool, known: Option<Known>) -> Result<TargetGroup, Unseen> {
         let known = match known {
             Some(known) => known,
@@ -77,7 +77,7 @@ impl LoadBalancers {
         Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, zones, targets })
     }
 
-    /// Whether the balancer cuts connections when the delay is over; `None` for a group without that attribute.
+    /// Whether the load balancer cuts connections when the delay is over; `None` for a group without that attribute.
     #[must_use]
     pub fn connection_termination(&self, arn: &TargetGroupArn) -> Option<bool> {
         let setup = &self.group(arn)?.setup;
@@ -93,7 +93,7 @@ impl LoadBalancers {
         self.group_mut(arn).map(Group::shown).ok_or(ApiError::TargetGroupNotFound)
     }
 
-    /// The same in AWS's own words.
+    /// `DescribeTargetHealth` without a filter, with AWS's own names.
     ///
     /// # Errors
     /// Throttled, denied, or the group is gone.
@@ -102,7 +102,7 @@ impl LoadBalancers {
         self.group(arn).map(views).ok_or(ApiError::TargetGroupNotFound)
     }
 
-    /// `DescribeTargetGroupAttributes`, as far as it matters: the delay.
+    /// `DescribeTargetGroupAttributes`, of which only the delay matters.
     ///
     /// # Errors
     /// Throttled, denied, or the group is gone.
@@ -121,7 +121,7 @@ impl LoadBalancers {
         arns.iter().map(|arn| self.group(arn).map(|g| g.setup.kind).ok_or(ApiError::TargetGroupNotFound)).collect()
     }
 
-    /// Takes one call out of the Describe bucket.
+    /// Takes one token for a call out of the Describe bucket.
     ///
     /// # Errors
     /// Throttled.
@@ -129,7 +129,7 @@ impl LoadBalancers {
         if self.reads.take(self.now) { Ok(()) } else { Err(ApiError::Throttled) }
     }
 
-    /// Every target without a call, for whoever judges: ids, ports and states.
+    /// All targets without a call, for the judge.
     #[must_use]
     pub fn inside(&self, arn: &TargetGroupArn) -> Vec<TargetView> {
         self.group(arn).map(views).unwrap_or_default()
@@ -150,18 +150,18 @@ fn views(group: &Group) -> Vec<TargetView> {
 
 fn state(entry: &Entry, in_use: bool) -> AwsState {
     let with = |state, reason| AwsState { state, reason: Some(reason) };
-    match (entry.stage, entry.oddity) {
-        (Stage::Gone, _) => with("unused", "Target.NotRegistered"),
-        (Stage::Draining { .. }, _) => with("draining", "Target.DeregistrationInProgress"),
-        (_, Some(Oddity::InvalidState)) => with("unused", "Target.InvalidState"),
-        (_, Some(Oddity::IpUnusable)) => with("unused", "Target.IpUnusable"),
+    match (entry.stage, entry.problem) {
+        (TargetStage::Gone, _) => with("unused", "Target.NotRegistered"),
+        (TargetStage::Draining { .. }, _) => with("draining", "Target.DeregistrationInProgress"),
+        (_, Some(TargetProblem::InvalidState)) => with("unused", "Target.InvalidState"),
+        (_, Some(TargetProblem::IpUnusable)) => with("unused", "Target.IpUnusable"),
         _ if !in_use => with("unused", "Target.NotInUse"),
-        (_, Some(Oddity::HealthCheckDisabled)) => with("unavailable", "Target.HealthCheckDisabled"),
-        (_, Some(Oddity::InternalError)) => with("unavailable", "Elb.InternalError"),
-        (Stage::Registering, None) => with("initial", "Elb.RegistrationInProgress"),
-        (Stage::FirstChecks, None) => with("initial", "Elb.InitialHealthChecking"),
-        (Stage::Healthy, None) => AwsState { state: "healthy", reason: None },
-        (Stage::Unhealthy, None) => with("unhealthy", "Target.FailedHealthChecks"),
-        (Stage::UnhealthyDraining, None) => with("unhealthy.draining", "Target.FailedHealthChecks"),
+        (_, Some(TargetProblem::HealthCheckDisabled)) => with("unavailable", "Target.HealthCheckDisabled"),
+        (_, Some(TargetProblem::InternalError)) => with("unavailable", "Elb.InternalError"),
+        (TargetStage::Registering, None) => with("initial", "Elb.RegistrationInProgress"),
+        (TargetStage::FirstChecks, None) => with("initial", "Elb.InitialHealthChecking"),
+        (TargetStage::Healthy, None) => AwsState { state: "healthy", reason: None },
+        (TargetStage::Unhealthy, None) => with("unhealthy", "Target.FailedHealthChecks"),
+        (TargetStage::UnhealthyDraining, None) => with("unhealthy.draining", "Target.FailedHealthChecks"),
     }
 }

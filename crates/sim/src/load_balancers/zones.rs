@@ -1,5 +1,5 @@
-//! Load balancing that does not cross zones: each zone has a node of the load balancer, which sends to the targets of its zone alone. A node
-//! without a healthy target there is taken out of DNS, and its clients go on asking it until they have heard of that.
+//! Load balancing that does not cross zones. Each zone has a node of the load balancer, which sends only to the targets of its zone. A
+//! node without a healthy target is removed from DNS, and clients use it until they have noticed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use super::group::Route;
 use super::target::Entry;
 use decamp_core::time::Time;
 
-/// For how long clients go on asking the node of a zone that lost its last healthy target. A load balancer's name lives for 60 s in DNS,
+/// How long clients still use the node of a zone after it lost its last healthy target. The DNS name of a load balancer has a TTL of 60 s,
 /// and Route 53 has to notice first (facts/aws.md 3.8).
 pub const WITHDRAWN_AFTER: Duration = Duration::from_secs(90);
 
-/// `load_balancing.cross_zone.enabled`, of a target group and of its load balancer.
+/// `load_balancing.cross_zone.enabled` of a target group and of its load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CrossZone {
-    /// The target group's; `None`: `use_load_balancer_configuration`.
+    /// The target group's value; `None` is `use_load_balancer_configuration`.
     pub of_group: Option<bool>,
-    /// The load balancer's.
+    /// The load balancer's value.
     pub of_balancer: bool,
 }
 
@@ -29,43 +29,43 @@ impl CrossZone {
     }
 }
 
-/// The node of one zone, while DNS names it.
+/// The node of one zone that DNS names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ZonalNode {
     /// Its zone.
     pub zone: Arc<str>,
-    /// Where it sends new requests, by place among the group's routes. None: to nobody, and requests fail.
+    /// Where it sends new requests: indices into the group's routes. If empty, requests fail.
     pub routes: Vec<usize>,
 }
 
 /// The zones of one group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Zones {
-    /// Every zone that has had a target, and since when it has had no healthy one.
+    /// All zones that have had a target, and since when each has had no healthy one.
     all: Vec<(Arc<str>, Option<Time>)>,
     nodes: Vec<ZonalNode>,
 }
 
 impl Zones {
-    /// The nodes that DNS names; none where load balancing crosses zones.
+    /// The nodes that DNS names; empty if load balancing crosses zones.
     pub(super) fn nodes(&self) -> &[ZonalNode] {
         &self.nodes
     }
 
-    /// When a node is next taken out of DNS.
+    /// When the next node is removed from DNS.
     pub(super) fn next(&self, now: Time) -> Time {
         let withdrawn = self.all.iter().filter_map(|(_, since)| since.map(|since| since + WITHDRAWN_AFTER));
         withdrawn.filter(|at| now < *at).min().unwrap_or(Time::NEVER)
     }
 
-    /// Load balancing crosses zones.
-    pub(super) fn cross(&mut self) {
+    /// Forgets all zones, because load balancing crosses zones.
+    pub(super) fn forget(&mut self) {
         self.all.clear();
         self.nodes.clear();
     }
 
-    /// Where the node of each zone sends, as of now. A target whose zone is not known is sent to from all of them.
-    pub(super) fn reckon(&mut self, now: Time, entries: &[Entry]) -> Vec<Route> {
+    /// Computes where the node of each zone sends now. All nodes send to a target whose zone is not known.
+    pub(super) fn compute_routes(&mut self, now: Time, entries: &[Entry]) -> Vec<Route> {
         for zone in entries.iter().filter_map(zone_of) {
             if !self.all.iter().any(|(known, _)| known == zone) {
                 self.all.push((Arc::clone(zone), None));
@@ -88,7 +88,7 @@ impl Zones {
             }
             nodes.push(node);
         }
-        // Where no zone has a healthy target, DNS names them all.
+        // If no zone has a healthy target, DNS names all nodes.
         let fails_open = self.all.iter().all(|(_, since)| since.is_some());
         let named = |since: &Option<Time>| fails_open || since.is_none_or(|since| now < since + WITHDRAWN_AFTER);
         let mut named = self.all.iter().map(|(_, since)| named(since));
@@ -98,7 +98,7 @@ impl Zones {
     }
 }
 
-/// The one zone that a target is sent to from. One that is registered for `all` has none, nor one whose zone is not known.
+/// The one zone whose node sends to a target. A target registered for `all`, or without a known zone, has none.
 pub(super) fn zone_of(entry: &Entry) -> Option<&Arc<str>> {
     entry.zone.as_ref().filter(|zone| ***zone != *"all")
 }

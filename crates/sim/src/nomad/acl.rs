@@ -1,25 +1,25 @@
-//! Who may see and do what: tokens and policies, as Nomad reads them (facts/nomad.md 11.1 and 11.2).
+//! ACLs: tokens and policies as Nomad applies them (facts/nomad.md 11.1 and 11.2).
 
 use std::sync::Arc;
 
 use decamp_core::decide::snapshot::NomadSight;
 
-/// A token that asks.
+/// The token of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// ACLs are off: everybody may do everything.
+    /// ACLs are off: every caller may do everything.
     AclsOff,
     /// A management token.
     Management,
     /// A client token, or a workload identity, with these policies (those of its roles included).
     Client(Vec<Policy>),
-    /// No token, where no anonymous policy gives anything.
+    /// No token, and no anonymous policy grants anything.
     Anonymous,
-    /// Unknown to the servers.
+    /// A token that the servers do not know.
     Unknown,
-    /// Expired.
+    /// An expired token.
     Expired,
-    /// Not a token at all.
+    /// A text that is no token.
     Garbage,
 }
 
@@ -34,18 +34,18 @@ pub struct Policy {
     pub namespaces: Vec<NamespaceRule>,
 }
 
-/// What a policy says of nodes.
+/// A policy's rule for nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRule {
     /// Nothing.
     None,
-    /// List and read.
+    /// Nodes may be listed and read.
     Read,
-    /// Drain, too.
+    /// Nodes may also be drained.
     Write,
 }
 
-/// What a policy says of a namespace, or of all whose names match a pattern.
+/// A policy's rule for the namespaces whose names match a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceRule {
     /// A name, or a pattern with `*`.
@@ -57,7 +57,7 @@ pub struct NamespaceRule {
 }
 
 impl Policy {
-    /// What decamp asks for: node write and `read-job` everywhere.
+    /// The policy that decamp needs: node write, and `read-job` in every namespace.
     #[must_use]
     pub fn decamp() -> Self {
         let everywhere = NamespaceRule { pattern: "*".into(), reads_jobs: true, scales_jobs: false };
@@ -66,7 +66,7 @@ impl Policy {
 }
 
 impl Token {
-    /// Whether anything at all is answered to it but "permission denied".
+    /// Whether the servers accept the token. They answer others only with "permission denied".
     #[must_use]
     pub fn is_valid(&self) -> bool {
         match self {
@@ -75,7 +75,7 @@ impl Token {
         }
     }
 
-    fn is_almighty(&self) -> bool {
+    fn may_do_everything(&self) -> bool {
         matches!(self, Self::AclsOff | Self::Management)
     }
 
@@ -86,31 +86,31 @@ impl Token {
         }
     }
 
-    /// What it may do with nodes.
+    /// What the token may do with nodes.
     #[must_use]
     pub fn node(&self) -> NodeRule {
-        if self.is_almighty() {
+        if self.may_do_everything() {
             return NodeRule::Write;
         }
         self.policies().iter().map(|p| p.node).max().unwrap_or(NodeRule::None)
     }
 
-    /// Whether it may read jobs and allocations of a namespace. In each policy the narrowest rule that matches decides.
+    /// Whether the token may read jobs and allocations of a namespace. In each policy the narrowest rule that matches decides.
     #[must_use]
     pub fn reads_jobs(&self, namespace: &str) -> bool {
-        self.is_almighty() || self.rules(namespace).any(|rule| rule.reads_jobs)
+        self.may_do_everything() || self.rules(namespace).any(|rule| rule.reads_jobs)
     }
 
-    /// Whether it may scale jobs of a namespace.
+    /// Whether the token may scale jobs of a namespace.
     #[must_use]
     pub fn scales_jobs(&self, namespace: &str) -> bool {
-        self.is_almighty() || self.rules(namespace).any(|rule| rule.scales_jobs)
+        self.may_do_everything() || self.rules(namespace).any(|rule| rule.scales_jobs)
     }
 
-    /// Whether it may read jobs of any namespace at all: the lists over all of them ask for that much.
+    /// Whether the token may read jobs of at least one namespace, which lists over all namespaces require.
     #[must_use]
     pub fn reads_some_jobs(&self) -> bool {
-        self.is_almighty() || self.policies().iter().flat_map(|p| &p.namespaces).any(|rule| rule.reads_jobs)
+        self.may_do_everything() || self.policies().iter().flat_map(|p| &p.namespaces).any(|rule| rule.reads_jobs)
     }
 
     fn rules<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a NamespaceRule> {
@@ -120,10 +120,10 @@ impl Token {
         })
     }
 
-    /// What its own policies prove that it sees.
+    /// What the token's own policies prove that it can see.
     #[must_use]
     pub fn sight(&self) -> NomadSight {
-        if self.is_almighty() {
+        if self.may_do_everything() {
             return NomadSight::Full;
         }
         if self.node() < NodeRule::Write {
@@ -141,7 +141,7 @@ impl Token {
 }
 
 impl NamespaceRule {
-    /// Whether the rule is about this namespace: a `*` at the end stands for anything.
+    /// Whether the rule applies to this namespace. A `*` at the end matches any text.
     fn matches(&self, namespace: &str) -> bool {
         match self.pattern.strip_suffix('*') {
             Some(start) => namespace.starts_with(start),

@@ -1,4 +1,4 @@
-//! Nomad's HTTP API, the writes: what each does, and how it refuses.
+//! The writes of Nomad's HTTP API: what each does, and how Nomad refuses it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,52 +12,52 @@ use decamp_core::decide::snapshot::DrainStatus;
 use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::ids::NodeId;
 
-/// `DrainSpec` of a drain request.
+/// The `DrainSpec` of a drain request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainSpec {
-    /// Nanoseconds: positive is a deadline, zero is never, negative is force.
+    /// Nanoseconds: positive is a deadline, zero is no deadline, negative is force.
     pub deadline_ns: i64,
     /// Whether system jobs stay.
     pub ignore_system_jobs: bool,
 }
 
-/// The answer to a write that was taken.
+/// The answer to an accepted write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// The raft index; 0 where nothing had to be written.
+    /// The raft index; 0 if nothing had to be written.
     pub index: u64,
 }
 
-/// A refusal, as Nomad words it.
+/// A refusal in Nomad's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApiError {
-    /// A node that is not there, read: 404.
+    /// A read of a node that does not exist: 404.
     NoSuchNode,
-    /// A node that is not there, written to: 500.
+    /// A write to a node that does not exist: 500.
     NoSuchNodeToWrite,
-    /// An allocation that is not there, or not in that namespace: 404.
+    /// An allocation that does not exist in that namespace: 404.
     NoSuchAllocation,
-    /// A job or group that is not there: 404.
+    /// A job or group that does not exist: 404.
     NoSuchJob,
-    /// The token may not, or is not one.
+    /// The token is not allowed to do this, or is not valid.
     PermissionDenied,
-    /// The token is not one, as old versions say it.
+    /// The token is not valid, in the words of old versions.
     TokenNotFound,
     /// `token/self` with an expired token.
     TokenExpired,
-    /// `token/self` with something that is no token.
+    /// `token/self` with a text that is no token.
     TokenMalformed,
-    /// Eligibility cannot be set while a drain is under way.
+    /// A node cannot be made eligible while it drains.
     EligibleWhileDraining,
-    /// No server answers for the leader, in one of several wordings.
+    /// There is no leader. Nomad words this in several ways.
     LeaderAway(&'static str),
-    /// There is no such endpoint in this version: 404.
+    /// This version has no such endpoint: 404.
     NoSuchRoute,
-    /// A node that no server knows, whose agent was to be asked: 500.
+    /// A call to the agent of a node that no server knows: 500.
     UnknownNode,
-    /// A node whose agent no server is connected to: 404.
+    /// A call to an agent that no server is connected to: 404.
     NoPathToNode,
-    /// A read of a follower while there is none to ask: a plain time-out.
+    /// A read of a follower while there is none: a time-out.
     TimedOut,
 }
 
@@ -98,17 +98,17 @@ impl ApiError {
         }
     }
 
-    fn line(&self) -> Arc<str> {
+    fn status_and_text(&self) -> Arc<str> {
         let text: Cow<'_, str> = format!("{} {}", self.status(), self.text()).into();
         text.into()
     }
 
-    /// As an adapter tells it of a look.
+    /// How an adapter reports this refusal of a look.
     #[must_use]
     pub fn unseen(&self) -> Unseen {
         match self {
             Self::PermissionDenied | Self::TokenNotFound | Self::TokenExpired | Self::TokenMalformed => {
-                Unseen::Denied(self.line())
+                Unseen::Denied(self.status_and_text())
             }
             Self::NoSuchNode
             | Self::NoSuchNodeToWrite
@@ -119,11 +119,11 @@ impl ApiError {
             | Self::NoPathToNode
             | Self::EligibleWhileDraining
             | Self::LeaderAway(_)
-            | Self::TimedOut => Unseen::Away(self.line()),
+            | Self::TimedOut => Unseen::Away(self.status_and_text()),
         }
     }
 
-    /// As an adapter tells it of a write.
+    /// How an adapter reports this refusal of a write.
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
@@ -134,10 +134,10 @@ impl ApiError {
             | Self::NoSuchRoute
             | Self::NoPathToNode => Refusal::Missing,
             Self::PermissionDenied | Self::TokenNotFound | Self::TokenExpired | Self::TokenMalformed => {
-                Refusal::Denied(self.line())
+                Refusal::Denied(self.status_and_text())
             }
-            Self::EligibleWhileDraining | Self::UnknownNode => Refusal::Rejected(self.line()),
-            Self::LeaderAway(_) | Self::TimedOut => Refusal::Away(self.line()),
+            Self::EligibleWhileDraining | Self::UnknownNode => Refusal::Rejected(self.status_and_text()),
+            Self::LeaderAway(_) | Self::TimedOut => Refusal::Away(self.status_and_text()),
         }
     }
 }
@@ -176,11 +176,11 @@ impl Nomad {
             }
             last => *last = Some(LastDrainState { status: DrainStatus::Draining, started: now, updated: now, note }),
         }
-        self.show_drainer(node);
+        self.notify_drainer(node);
         Ok(Written { index })
     }
 
-    /// `PUT /v1/node/:id/drain` without a `DrainSpec`: the drain is cancelled. What was told to stop still stops.
+    /// `PUT /v1/node/:id/drain` without a `DrainSpec`: the drain is cancelled. Allocations that already have to stop still stop.
     ///
     /// # Errors
     /// As for [`Nomad::set_drain`].
@@ -196,7 +196,7 @@ impl Nomad {
             last.status = DrainStatus::Canceled;
             last.updated = now;
         }
-        self.show_drainer(node);
+        self.notify_drainer(node);
         self.node_takes_work(node);
         Ok(Written { index })
     }
@@ -204,7 +204,7 @@ impl Nomad {
     /// `PUT /v1/node/:id/eligibility`.
     ///
     /// # Errors
-    /// As for [`Nomad::set_drain`], and if it should be made eligible while it drains.
+    /// As for [`Nomad::set_drain`], and if the node would become eligible while it drains.
     pub fn set_eligibility(&mut self, token: &Token, node: NodeId, eligible: bool) -> Result<Written, ApiError> {
         let node = self.node_to_write(token, node)?;
         let state = &self.nodes[node.index()];
@@ -223,7 +223,7 @@ impl Nomad {
         Ok(Written { index })
     }
 
-    /// `PUT /v1/node/:id/purge`: the row goes, the drain with it. An agent that lives comes back, and eligible.
+    /// `PUT /v1/node/:id/purge`: removes the node's row and its drain. A live agent registers again, and its node is eligible.
     ///
     /// # Errors
     /// As for [`Nomad::set_drain`].
@@ -238,8 +238,8 @@ impl Nomad {
         Ok(Written { index })
     }
 
-    /// `DELETE /v1/job/:id`: its allocations are told to stop. With `purge` they also vanish from every list at once, while their
-    /// processes still stop.
+    /// `DELETE /v1/job/:id`: the job's allocations have to stop. With `purge` they also vanish from every list at once, while their
+    /// processes are still stopping.
     ///
     /// # Errors
     /// Without a leader, without rights in the namespace, or if there is no such job.
@@ -294,7 +294,7 @@ impl Nomad {
                 self.queue.put(plan, Due::Plan { allocation, replace: false });
                 continue;
             }
-            // Another version of the job is another deployment: health is found anew, in place.
+            // A new version of the job is a new deployment, so that the health of running allocations is determined again.
             let state = &mut self.allocations[allocation.index()];
             state.healthy = None;
             self.queue.put(healthy, Due::Healthy { allocation, epoch: state.epoch });
@@ -310,7 +310,7 @@ impl Nomad {
         if found.is_empty() { Err(ApiError::NoSuchJob) } else { Ok(found) }
     }
 
-    /// Whether a request that needs the leader is answered, and to a token at all.
+    /// Whether a request that needs the leader is answered with this token.
     pub(super) fn leader_answers(&mut self, token: &Token) -> Result<(), ApiError> {
         const WORDINGS: [&str; 4] = [
             "No cluster leader",
@@ -319,17 +319,17 @@ impl Nomad {
             "rpc error: failed to get conn: rpc error: lead thread didn't get connection",
         ];
         if self.leader_back.is_some() {
-            let wording = usize::try_from(self.luck.below(4)).unwrap_or(0);
+            let wording = usize::try_from(self.rng.below(4)).unwrap_or(0);
             return Err(ApiError::LeaderAway(WORDINGS[wording]));
         }
         self.token_is_valid(token)
     }
 
-    /// Whether the token is one.
+    /// Whether the token is valid.
     pub(super) fn token_is_valid(&self, token: &Token) -> Result<(), ApiError> {
         match token.is_valid() {
             true => Ok(()),
-            false if self.version.tells_unknown_tokens() => Err(ApiError::TokenNotFound),
+            false if self.version.reports_unknown_tokens() => Err(ApiError::TokenNotFound),
             false => Err(ApiError::PermissionDenied),
         }
     }

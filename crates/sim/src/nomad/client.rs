@@ -1,4 +1,4 @@
-//! What a node's client does: it starts and stops processes, asks for their registrations, and tells the servers, a little late.
+//! A node's client: starts and stops processes, asks Consul for their registrations, and reports to the servers with a delay.
 
 use super::state::{Life, NodeNumber};
 use super::stopping::Stopping;
@@ -8,8 +8,8 @@ use crate::event::{AllocationNumber, What};
 use decamp_core::decide::snapshot::{ClientStatus, JobKind, Provider, TaskRole};
 
 impl Nomad {
-    /// The client hears that an allocation is to stop.
-    pub(super) fn learn(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
+    /// The client receives the request to stop an allocation.
+    pub(super) fn receive_stop(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let capped = self.version.caps_kill_timeout();
         let state = &mut self.allocations[number.index()];
         if !self.nodes[state.node.index()].agent_alive {
@@ -21,7 +21,7 @@ impl Nomad {
             Life::Coming => {
                 state.epoch += 1;
                 state.life = Life::Over { failed: false };
-                return self.unsynced(number);
+                return self.schedule_sync(number);
             }
             Life::Running => {}
         }
@@ -30,7 +30,7 @@ impl Nomad {
         let plan = Stopping::plan(&spec.group, &spec.behaviour, self.now, capped);
         state.stopping = Some(plan);
         let epoch = state.epoch;
-        for place in self.turns_that_show(number) {
+        for place in self.visible_turns(number) {
             self.queue.put(plan.turns[usize::from(place)], Due::Turn { allocation: number, epoch, place });
         }
         self.queue.put(plan.signal, Due::Signal { allocation: number, epoch });
@@ -38,13 +38,13 @@ impl Nomad {
             self.queue.put(plan.ended, Due::Ended { allocation: number, epoch });
         }
         self.queue.put(plan.over, Due::Over { allocation: number, epoch });
-        self.say(number, What::ToldToStop, outside);
+        self.emit(number, What::ToldToStop, outside);
         let of_tasks = self.groups[self.allocations[number.index()].group.index()].spec.behaviour.services_of_tasks;
         self.leave_discovery(number, !of_tasks, outside);
     }
 
-    /// The turns of a stop at which something shows: a task's delay, a task's services, a layer after another.
-    fn turns_that_show(&self, number: AllocationNumber) -> impl Iterator<Item = u8> + use<> {
+    /// The layers of a stop whose beginning is visible: because of a task's delay, a task's services, or an earlier layer.
+    fn visible_turns(&self, number: AllocationNumber) -> impl Iterator<Item = u8> + use<> {
         let spec = &self.groups[self.allocations[number.index()].group.index()].spec;
         let pending = self.version.shows_pending_in_shutdown_delay();
         let layers = [TaskRole::Leader, TaskRole::Main, TaskRole::Sidecar, TaskRole::Poststop];
@@ -68,16 +68,16 @@ impl Nomad {
         if 0 < of_tasks && first_layer == Some(usize::from(place)) {
             self.leave_discovery(number, of_tasks, outside);
         }
-        self.unsynced(number);
+        self.schedule_sync(number);
     }
 
     pub(super) fn serving_ended(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let killed = self.allocations[number.index()].stopping.is_some_and(|s| s.killed);
-        self.say(number, What::Ended { killed }, outside);
+        self.emit(number, What::Ended { killed }, outside);
     }
 
     /// The last process is gone.
-    pub(super) fn over(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
+    pub(super) fn last_process_ended(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let state = &mut self.allocations[number.index()];
         let failed = self.groups[state.group.index()].spec.behaviour.exits_with_error;
         state.life = Life::Over { failed };
@@ -85,13 +85,13 @@ impl Nomad {
         if state.stopping.is_none_or(|s| s.ended == s.over) {
             self.serving_ended(number, outside);
         }
-        self.say(number, What::Over, outside);
-        self.check_finds_out(number, outside);
-        self.unsynced(number);
+        self.emit(number, What::Over, outside);
+        self.leave_to_its_check(number, outside);
+        self.schedule_sync(number);
     }
 
-    /// The serving process of an allocation that has its kill signal ended by itself, now and not when it was planned to: where
-    /// real processes stand for the model's.
+    /// The serving process of an allocation ended by itself after its kill signal: now, and not when the model planned it. The rehearsal
+    /// calls this, because it runs real processes.
     pub fn process_ended(&mut self, number: AllocationNumber) {
         let now = self.now;
         let state = &mut self.allocations[number.index()];
@@ -109,8 +109,8 @@ impl Nomad {
         self.queue.put(over, Due::Over { allocation: number, epoch });
     }
 
-    /// What ends while no agent is there to deregister it stays in Consul, until its check fails.
-    fn check_finds_out(&self, number: AllocationNumber, outside: &mut Outside<'_>) {
+    /// An allocation that ends while no agent is there to deregister it stays in Consul until its check fails.
+    fn leave_to_its_check(&self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let node = &self.nodes[self.allocations[number.index()].node.index()];
         if let Some((consul_node, _)) = &node.spec.consul
             && !node.agent_alive
@@ -119,21 +119,21 @@ impl Nomad {
         }
     }
 
-    /// It ends by itself.
-    pub(super) fn finish(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
+    /// The allocation ends by itself.
+    pub(super) fn end_by_itself(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let state = &mut self.allocations[number.index()];
         state.epoch += 1;
         state.life = Life::Over { failed: false };
         state.ended = Some(self.now);
-        self.say(number, What::Ended { killed: false }, outside);
-        self.say(number, What::Over, outside);
+        self.emit(number, What::Ended { killed: false }, outside);
+        self.emit(number, What::Over, outside);
         self.leave_discovery(number, u32::MAX, outside);
-        self.check_finds_out(number, outside);
-        self.unsynced(number);
+        self.leave_to_its_check(number, outside);
+        self.schedule_sync(number);
     }
 
-    /// Puts down when a process that was placed comes up. Nothing comes up where no agent lives.
-    pub(super) fn come_up(&mut self, number: AllocationNumber) {
+    /// Schedules the start of a placed allocation. Without a live agent nothing starts.
+    pub(super) fn schedule_start(&mut self, number: AllocationNumber) {
         let at = self.soon(20, 120);
         let state = &self.allocations[number.index()];
         if state.life == Life::Coming && self.nodes[state.node.index()].agent_alive {
@@ -151,20 +151,20 @@ impl Nomad {
         state.started = Some(self.now);
         let (group, epoch) = (state.group, state.epoch);
         let healthy = self.now + self.groups[group.index()].spec.behaviour.healthy_in;
-        self.say(number, What::Serving, outside);
+        self.emit(number, What::Serving, outside);
         self.enter_nomad_discovery(number);
         for service in bits(self.allocations[number.index()].in_nomad_discovery) {
-            self.say(number, What::InDiscovery { service }, outside);
+            self.emit(number, What::InDiscovery { service }, outside);
         }
         let at = self.soon(5, 40);
         self.queue.put(at, Due::Register { allocation: number, epoch });
         if self.has_health(group) {
             self.queue.put(healthy, Due::Healthy { allocation: number, epoch });
         }
-        self.unsynced(number);
+        self.schedule_sync(number);
     }
 
-    /// Whether the servers are told of a health of this group's allocations at all.
+    /// Whether clients report the health of this group's allocations.
     pub(super) fn has_health(&self, group: super::GroupNumber) -> bool {
         match self.groups[group.index()].spec.group.kind {
             JobKind::Service => true,
@@ -175,8 +175,8 @@ impl Nomad {
 
     pub(super) fn become_healthy(&mut self, number: AllocationNumber) {
         let state = &mut self.allocations[number.index()];
-        let told = self.nodes[state.node.index()].agent_alive;
-        if told && state.wanted && state.life == Life::Running && state.healthy.is_none() {
+        let reports = self.nodes[state.node.index()].agent_alive;
+        if reports && state.wanted && state.life == Life::Running && state.healthy.is_none() {
             state.healthy = Some(true);
             self.allocation_changed(number);
         }
@@ -187,19 +187,19 @@ impl Nomad {
         self.allocations[number.index()].in_nomad_discovery = services;
     }
 
-    /// The services of an allocation that this provider keeps, a bit each.
+    /// The services of an allocation with this provider, one bit for each.
     fn services_with(&self, number: AllocationNumber, provider: Provider) -> u32 {
         let services = &self.groups[self.allocations[number.index()].group.index()].spec.group.services;
         services.iter().enumerate().filter(|(_, s)| s.provider == provider).fold(0, |bits, (place, _)| bits | 1 << place)
     }
 
-    /// Registers with the Consul agent beside it.
+    /// Registers the allocation's services with the node's Consul agent.
     pub(super) fn register(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let passes_in = self.groups[self.allocations[number.index()].group.index()].spec.behaviour.passes_in;
         self.register_at(number, self.now + passes_in, outside);
     }
 
-    /// Registers with the Consul agent beside it, passing from then on.
+    /// Registers the allocation's services with the node's Consul agent; they pass from `passes` on.
     pub(super) fn register_at(&mut self, number: AllocationNumber, passes: decamp_core::time::Time, outside: &mut Outside<'_>) {
         let state = &self.allocations[number.index()];
         let node = &self.nodes[state.node.index()];
@@ -212,7 +212,7 @@ impl Nomad {
         }
     }
 
-    /// Its services leave discovery: Nomad's own at once, Consul's as soon as its agent gets to it.
+    /// Removes services from discovery: from Nomad's own at once, from Consul a few milliseconds later.
     fn leave_discovery(&mut self, number: AllocationNumber, services: u32, outside: &mut Outside<'_>) {
         self.leave_nomad_discovery(number, services, outside);
         let in_consul = self.services_with(number, Provider::Consul) & services;
@@ -227,7 +227,7 @@ impl Nomad {
         let gone = state.in_nomad_discovery & services;
         state.in_nomad_discovery &= !services;
         for service in bits(gone) {
-            self.say(number, What::LeftDiscovery { service }, outside);
+            self.emit(number, What::LeftDiscovery { service }, outside);
         }
     }
 
@@ -240,8 +240,8 @@ impl Nomad {
         }
     }
 
-    /// The servers will hear of an allocation's state with its client's next batch.
-    pub(super) fn unsynced(&mut self, number: AllocationNumber) {
+    /// The client will report the allocation's state with its next batch.
+    pub(super) fn schedule_sync(&mut self, number: AllocationNumber) {
         let at = self.soon(20, 250);
         let node = self.allocations[number.index()].node;
         let state = &mut self.nodes[node.index()];
@@ -283,7 +283,7 @@ impl Nomad {
             (Life::Over { failed: true }, _) => ClientStatus::Failed,
         };
         if state.is_client_terminal() && was != state.client {
-            // Since 1.8 the servers themselves drop what an allocation that is over had in Nomad's discovery.
+            // Since 1.8 the servers themselves remove an allocation that is over from Nomad's discovery.
             self.leave_nomad_discovery(number, u32::MAX, outside);
             self.release_successor(number);
         }
@@ -292,15 +292,15 @@ impl Nomad {
         }
     }
 
-    /// What was to follow an allocation that is now over comes up.
+    /// Starts the successor of an allocation that is over.
     pub(super) fn release_successor(&mut self, number: AllocationNumber) {
         if let Some(next) = self.allocations[number.index()].next {
-            self.come_up(next);
+            self.schedule_start(next);
         }
     }
 }
 
-/// The places of the bits that are set.
+/// The positions of the bits that are set.
 pub(super) fn bits(mut set: u32) -> impl Iterator<Item = u16> {
     std::iter::from_fn(move || {
         let place = u16::try_from(set.trailing_zeros()).unwrap_or(u16::MAX);

@@ -1,8 +1,8 @@
-//! The drainer: which allocations are marked when, and when a node's drain counts as complete (facts/nomad.md 3.1; `nomad/drainer`).
+//! The drainer: marks allocations, and decides when a node's drain is complete (facts/nomad.md 3.1; `nomad/drainer`).
 //!
-//! It is a watcher of jobs and one loop. The watcher sends a batch of allocations to mark and waits until it is written; the loop does
-//! one thing at a time, and a batch takes it a second. That a node is done is looked at only when its drain changes and when an
-//! allocation *of a watched job* ends: an allocation of any other job that is still stopping then hangs the drain to its deadline.
+//! It consists of a watcher of jobs and one loop. The watcher sends a batch of allocations to mark, and waits until the batch is written.
+//! The loop does one thing at a time, and a batch takes a second. Nomad checks whether a node is done only when its drain changes and when
+//! an allocation *of a watched job* ends. If an allocation of another job is still stopping then, the drain hangs until its deadline.
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use decamp_core::time::Time;
 /// Marks are collected for this long (facts/nomad.md 3.7).
 pub(crate) const BATCH: Duration = Duration::from_secs(1);
 
-/// What the drainer of the present leader knows. A new leader begins anew.
+/// The state of the current leader's drainer. A new leader starts with an empty one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Drainer {
     epoch: u32,
     deadlines: Deadlines,
     watched: Vec<GroupNumber>,
     wake_due: bool,
-    /// Sent by the watcher, not yet taken by the loop.
+    /// A request of the watcher that the loop has not taken yet.
     request: Option<Vec<AllocationNumber>>,
-    /// Nodes on which allocations of watched jobs ended; the second kind waits for the request to be written.
+    /// Nodes on which allocations of watched jobs ended. Those in `migrated_later` wait until the request is written.
     migrated: Vec<NodeNumber>,
     migrated_later: Vec<NodeNumber>,
     deadlined: Vec<NodeNumber>,
     batch: Option<Batch>,
-    /// Another drain was seen while a request was on its way.
+    /// Whether the drainer noticed another drain while a request was pending.
     drain_seen_meanwhile: bool,
 }
 
@@ -47,7 +47,7 @@ impl Drainer {
 }
 
 impl Nomad {
-    /// Something about a group changed; its watcher will see it.
+    /// A group changed, and the watcher will notice.
     pub(super) fn group_changed(&mut self, group: GroupNumber) {
         let state = &mut self.groups[group.index()];
         state.changed = true;
@@ -64,26 +64,26 @@ impl Nomad {
         }
     }
 
-    /// Puts down that the drainer is to look at a node whose drain changed.
-    pub(super) fn show_drainer(&mut self, node: NodeNumber) {
+    /// Notifies the drainer of a node whose drain changed.
+    pub(super) fn notify_drainer(&mut self, node: NodeNumber) {
         let (at, epoch) = (self.soon(1, 3), self.drainer.epoch);
         self.queue.put(at, Due::DrainSeen { node, epoch });
     }
 
-    /// A new leader's drainer: it knows nothing but what the nodes say.
+    /// Starts the drainer of a new leader. It knows only the nodes' drains.
     pub(super) fn restart_drainer(&mut self) {
         let epoch = self.drainer.epoch + 1;
         self.drainer = Drainer { epoch, ..Drainer::default() };
         self.groups.iter_mut().for_each(|g| g.watched = false);
-        self.allocations.iter_mut().for_each(|a| a.told_over = false);
+        self.allocations.iter_mut().for_each(|a| a.reported_over = false);
         for number in 0..self.nodes.len() {
             if self.nodes[number].drain.is_some() {
-                self.show_drainer(NodeNumber(number as u32));
+                self.notify_drainer(NodeNumber(number as u32));
             }
         }
     }
 
-    /// The old leader's drainer is gone with whatever it had in hand.
+    /// Drops the old leader's drainer with its pending requests and batches.
     pub(super) fn stop_drainer(&mut self) {
         self.drainer = Drainer { epoch: self.drainer.epoch + 1, ..Drainer::default() };
         self.groups.iter_mut().for_each(|g| g.watched = false);
@@ -95,8 +95,8 @@ impl Nomad {
         }
         let Some(drain) = self.nodes[node.index()].drain else { return self.forget_deadline(node) };
         match drain.force_deadline {
-            Some(deadline) => self.drainer.deadlines.watch(node, deadline, &mut self.luck),
-            None => self.drainer.deadlines.forget(node, &mut self.luck),
+            Some(deadline) => self.drainer.deadlines.watch(node, deadline, &mut self.rng),
+            None => self.drainer.deadlines.forget(node, &mut self.rng),
         }
         self.set_deadline_timer();
         for place in 0..self.nodes[node.index()].allocations.len() {
@@ -154,11 +154,11 @@ impl Nomad {
         self.pump();
     }
 
-    /// Which allocations of one group to mark, and on which nodes some ended. True when there is nothing left to watch.
+    /// Finds the allocations of one group to mark, and the nodes on which some ended. Returns true if there is nothing left to watch.
     fn watch_group(&mut self, group: GroupNumber, marks: &mut Vec<AllocationNumber>, ended: &mut Vec<NodeNumber>) -> bool {
         let Self { allocations, nodes, groups, version, .. } = self;
         let (state, spec) = (&groups[group.index()], &groups[group.index()].spec.group);
-        // A sysbatch job has no `migrate`, and so is done at once: nobody is told when it ends.
+        // A sysbatch job has no `migrate`, and so is done at once: nothing notifies the drainer when it ends.
         if spec.kind == JobKind::SysBatch {
             return true;
         }
@@ -178,7 +178,7 @@ impl Nomad {
                 continue;
             }
             let over = is_over(*version, allocation);
-            if over && !std::mem::replace(&mut allocation.told_over, true) && !ended.contains(&allocation.node) {
+            if over && !std::mem::replace(&mut allocation.reported_over, true) && !ended.contains(&allocation.node) {
                 ended.push(allocation.node);
             }
             if !over {
@@ -194,7 +194,7 @@ impl Nomad {
         !left
     }
 
-    /// The loop takes whatever waits for it, one thing at a time.
+    /// The loop takes pending work, one item at a time.
     fn pump(&mut self) {
         while self.drainer.batch.is_none() {
             if let Some(marks) = self.drainer.request.take() {
@@ -218,7 +218,7 @@ impl Nomad {
         self.queue.put(self.now + BATCH, Due::Flush { epoch: self.drainer.epoch });
     }
 
-    /// A batch is written.
+    /// Writes a batch.
     pub(super) fn flush(&mut self, epoch: u32) {
         if epoch != self.drainer.epoch {
             return;
@@ -230,7 +230,7 @@ impl Nomad {
                 let mut ended = std::mem::take(&mut self.drainer.migrated_later);
                 self.drainer.migrated.append(&mut ended);
                 if self.drainer.drain_seen_meanwhile && !self.version.holds_max_parallel_over_nodes() {
-                    // Looked at again before the scheduler stopped what was just marked: it counts as healthy once more.
+                    // The watcher runs before the scheduler has stopped the marked allocations, and counts them as healthy again.
                     self.watch_groups();
                 } else {
                     self.wake_watcher(10, 12);
@@ -262,9 +262,9 @@ impl Nomad {
         }
     }
 
-    pub(super) fn deadline_comes(&mut self, epoch: u32, generation: u32) {
+    pub(super) fn deadline_reached(&mut self, epoch: u32, generation: u32) {
         if epoch == self.drainer.epoch {
-            let mut nodes = self.drainer.deadlines.take(generation, &mut self.luck);
+            let mut nodes = self.drainer.deadlines.take(generation, &mut self.rng);
             self.set_deadline_timer();
             self.drainer.deadlined.append(&mut nodes);
             self.pump();
@@ -273,14 +273,14 @@ impl Nomad {
 
     fn set_deadline_timer(&mut self) {
         if let Some((at, generation)) = self.drainer.deadlines.next() {
-            // One that is past acts at once, but after what the watcher of jobs sends on the same occasion: so it was recorded.
+            // A deadline in the past acts at once, but after the request that the watcher sends at the same time, as in recordings.
             let at = at.max(self.now + Duration::from_millis(5));
             self.queue.put(at, Due::Deadline { epoch: self.drainer.epoch, generation });
         }
     }
 
     fn forget_deadline(&mut self, node: NodeNumber) {
-        self.drainer.deadlines.forget(node, &mut self.luck);
+        self.drainer.deadlines.forget(node, &mut self.rng);
         self.set_deadline_timer();
     }
 
@@ -292,7 +292,7 @@ impl Nomad {
         self.version.drains_plugins_last() && self.groups[allocation.group.index()].spec.group.csi_plugin
     }
 
-    /// Whether nothing that a drain waits for is left: all but system allocations and plugins.
+    /// Whether the node has nothing left that a drain waits for. A drain waits for all but system allocations and plugins.
     fn is_done(&self, node: NodeNumber) -> bool {
         let node = &self.nodes[node.index()];
         node.drain.is_some()
@@ -301,7 +301,7 @@ impl Nomad {
             })
     }
 
-    /// What is left on a node and not to be ignored by its drain.
+    /// The allocations left on a node that its drain does not ignore.
     fn left_on(&self, node: NodeNumber, which: impl Fn(&AllocationState) -> bool) -> Vec<AllocationNumber> {
         let node = &self.nodes[node.index()];
         let ignores = node.drain.is_some_and(|drain| drain.ignore_system_jobs);
@@ -312,7 +312,7 @@ impl Nomad {
         node.allocations.iter().copied().filter(counts).collect()
     }
 
-    /// Nothing is left that the drain waits for: the rest is marked, and in the same breath the drain is complete.
+    /// Marks the system allocations and plugins, and completes the drain in the same write.
     fn complete_done(&mut self, node: NodeNumber) {
         let last = self.left_on(node, |allocation| self.kind(allocation) == JobKind::System || self.is_plugin(allocation));
         self.mark(&last, false);
@@ -334,7 +334,7 @@ impl Nomad {
     }
 }
 
-/// Whether a drain has no more to wait for here: since the fix only the client's word counts.
+/// Whether a drain no longer waits for this allocation. Since the fix only the client's status counts.
 fn is_over(version: super::Version, allocation: &AllocationState) -> bool {
     allocation.is_client_terminal() || (!allocation.wanted && !version.completes_on_client_status())
 }

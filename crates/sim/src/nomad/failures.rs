@@ -1,4 +1,4 @@
-//! What goes wrong with Nomad: no leader, dead agents, machines that end, followers that lag, rows that vanish.
+//! Failures of Nomad: no leader, dead agents, machines that end, followers that lag, rows that vanish.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::event::{AllocationNumber, Event};
 use decamp_core::decide::snapshot::{ClientStatus, JobKind, NodeStatus};
 use decamp_core::time::Time;
 
-/// After an election every heartbeat timer starts anew with this (`failover_heartbeat_ttl`).
+/// After an election every heartbeat timer restarts with this (`failover_heartbeat_ttl`).
 const HEARTBEATS_AFTER_ELECTION: u64 = 300_000;
 
 impl Nomad {
-    /// The leader is gone for so long: writes and default reads fail, stale reads go on, and the next leader's drainer begins
-    /// anew: it does not watch for what was already stopping.
+    /// The leader is gone for `span`. Writes and default reads fail, and stale reads continue. The next leader's drainer starts empty,
+    /// and does not watch allocations that were already stopping.
     pub fn lose_leader(&mut self, span: Duration) {
         let back = self.now + span;
         self.leader_back = Some(self.leader_back.map_or(back, |already| already.max(back)));
@@ -39,12 +39,12 @@ impl Nomad {
         for number in 0..self.nodes.len() {
             if self.nodes[number].down_pending {
                 let at = self.soon(HEARTBEATS_AFTER_ELECTION, HEARTBEATS_AFTER_ELECTION + 10_000);
-                self.expect_down(NodeNumber(number as u32), at);
+                self.schedule_down(NodeNumber(number as u32), at);
             }
         }
     }
 
-    /// The node's Nomad agent dies; its processes go on. The servers notice some 25 s later.
+    /// The node's Nomad agent dies, and its allocations' processes continue. The servers notice about 25 s later.
     pub fn kill_agent(&mut self, node: NodeNumber) {
         let at = self.soon(18_000, 28_000);
         let state = &mut self.nodes[node.index()];
@@ -58,7 +58,7 @@ impl Nomad {
             if state.node != node || state.life != Life::Stopping {
                 continue;
             }
-            // Nobody goes on with the stop; but what has its signal already still ends by itself, if it obeys.
+            // The stop does not continue. A process that has its signal already still ends by itself, if it obeys.
             state.epoch += 1;
             let plan = state.stopping.filter(|plan| plan.signal <= self.now && self.now < plan.ended && !plan.killed);
             if let Some(plan) = plan {
@@ -66,10 +66,10 @@ impl Nomad {
                 self.queue.put(plan.ended, Due::Over { allocation, epoch });
             }
         }
-        self.expect_down(node, at);
+        self.schedule_down(node, at);
     }
 
-    fn expect_down(&mut self, node: NodeNumber, at: Time) {
+    fn schedule_down(&mut self, node: NodeNumber, at: Time) {
         let state = &mut self.nodes[node.index()];
         state.agent_epoch += 1;
         self.queue.put(at, Due::Down { node, epoch: state.agent_epoch });
@@ -91,10 +91,10 @@ impl Nomad {
         state.status = status;
         state.status_since = now;
         state.index = index;
-        self.give_up_on(node);
+        self.schedule_give_up(node);
     }
 
-    fn give_up_on(&mut self, node: NodeNumber) {
+    fn schedule_give_up(&mut self, node: NodeNumber) {
         for place in 0..self.nodes[node.index()].allocations.len() {
             let allocation = self.nodes[node.index()].allocations[place];
             if !self.allocations[allocation.index()].is_client_terminal() {
@@ -104,7 +104,7 @@ impl Nomad {
         }
     }
 
-    /// An allocation on a node that is down becomes `lost`, or `unknown` if its group may come back.
+    /// Makes an allocation on a node that is down `lost`, or `unknown` if its group has `disconnect`.
     pub(super) fn give_up(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let state = &mut self.allocations[number.index()];
         let node = &self.nodes[state.node.index()];
@@ -122,7 +122,7 @@ impl Nomad {
         self.replace_lost(number);
     }
 
-    /// The node's agent is started again, if its machine still runs.
+    /// Starts the node's agent again, if its machine still runs.
     pub fn revive_agent(&mut self, node: NodeNumber) {
         let at = self.soon(300, 1_500);
         let state = &mut self.nodes[node.index()];
@@ -134,7 +134,7 @@ impl Nomad {
         }
     }
 
-    /// An agent registers with the servers: after its restart, or because its row is gone (then as eligible as a new one).
+    /// An agent registers with the servers: after its restart, or because its row is gone. In the second case its node is eligible.
     pub(super) fn rejoin(&mut self, node: NodeNumber) {
         let (now, index) = (self.now, self.write());
         let state = &mut self.nodes[node.index()];
@@ -149,35 +149,35 @@ impl Nomad {
         state.index = index;
         state.cached = None;
         for number in (0_u32..).zip(&self.allocations).filter(|(_, a)| a.node == node).map(|(n, _)| n).collect::<Vec<_>>() {
-            self.take_up_again(AllocationNumber(number));
+            self.resume(AllocationNumber(number));
         }
         self.node_takes_work(node);
     }
 
-    fn take_up_again(&mut self, number: AllocationNumber) {
+    fn resume(&mut self, number: AllocationNumber) {
         let state = &mut self.allocations[number.index()];
         match state.life {
-            Life::Coming if state.wanted => self.come_up(number),
-            Life::Coming => self.tell_client(number),
-            Life::Over { .. } => self.unsynced(number),
+            Life::Coming if state.wanted => self.schedule_start(number),
+            Life::Coming => self.send_stop(number),
+            Life::Over { .. } => self.schedule_sync(number),
             Life::Running | Life::Stopping if state.wanted => {
                 let successor = state.next.filter(|_| state.client == ClientStatus::Unknown);
-                self.unsynced(number);
+                self.schedule_sync(number);
                 if let Some(next) = successor {
                     self.apply_plan(next, false);
                 }
             }
             Life::Running | Life::Stopping => {
-                // The client begins the stop from its first layer.
+                // The client begins the stop again with the first layer.
                 state.life = Life::Running;
                 state.stopping = None;
                 state.epoch += 1;
-                self.tell_client(number);
+                self.send_stop(number);
             }
         }
     }
 
-    /// The machine is gone, with every process on it and both agents. `politely`: its Consul agent still said good-bye.
+    /// The machine ends, with every process on it and both agents. `politely`: the Consul agent leaves the cluster first.
     pub fn end_machine(&mut self, node: NodeNumber, politely: bool, consul: &mut Consul, log: &mut Vec<Event>) {
         if !std::mem::replace(&mut self.nodes[node.index()].machine_alive, false) {
             return;
@@ -194,10 +194,10 @@ impl Nomad {
             state.life = Life::Over { failed: true };
             state.ended = Some(self.now);
             if serves {
-                self.say(number, What::Ended { killed: true }, outside);
+                self.emit(number, What::Ended { killed: true }, outside);
             }
             if was_alive {
-                self.say(number, What::Over, outside);
+                self.emit(number, What::Over, outside);
             }
         }
         self.kill_agent(node);
@@ -206,30 +206,30 @@ impl Nomad {
         }
     }
 
-    /// Whether the node's machine still runs, in truth.
+    /// Whether the node's machine really still runs.
     #[must_use]
     pub fn machine_runs(&self, node: NodeNumber) -> bool {
         self.nodes[node.index()].machine_alive
     }
 
-    /// From now on the follower that answers stale reads learns nothing new.
+    /// From now on the follower that answers stale reads gets no updates.
     pub fn lag(&mut self) {
         self.frozen = None;
         self.frozen = Some(self.freeze());
     }
 
-    /// The follower has caught up.
+    /// The follower catches up.
     pub fn catch_up(&mut self) {
         self.frozen = None;
     }
 
-    /// Whether a stale read answers from the past.
+    /// Whether this read is answered with an old state.
     #[must_use]
     pub fn lags(&self, read: Read) -> bool {
         read == Read::Stale && self.frozen.is_some()
     }
 
-    /// The servers are restored from a snapshot: everything stands as it was, but indices begin lower.
+    /// The servers are restored from a snapshot: the state stays the same, and the indices become lower.
     pub fn restore_index(&mut self, by: u64) {
         self.index = self.index.saturating_sub(by).max(1);
         let index = self.index;
@@ -240,7 +240,7 @@ impl Nomad {
         self.allocations.iter_mut().for_each(|a| a.modified = a.modified.min(index));
     }
 
-    /// Garbage collection takes a node's row and its allocations, if it is down.
+    /// Garbage collection removes a node's row and its allocations, if the node is down.
     pub fn collect_node(&mut self, node: NodeNumber) {
         if self.nodes[node.index()].status.is_lost() {
             self.drop_row(node);
@@ -250,7 +250,7 @@ impl Nomad {
         }
     }
 
-    /// Garbage collection takes what is over on a node: the list becomes shorter, and its index goes back.
+    /// Garbage collection removes a node's allocations that are over: the list becomes shorter, and its index goes back.
     pub fn collect_allocations(&mut self, node: NodeNumber) {
         let over: Vec<_> = {
             let state = &mut self.nodes[node.index()];
@@ -271,11 +271,11 @@ impl Nomad {
         state.registered = false;
         state.drain = None;
         state.last_drain = None;
-        self.show_drainer(node);
-        self.give_up_on(node);
+        self.notify_drainer(node);
+        self.schedule_give_up(node);
     }
 
-    /// A purged job's allocations vanish from every list; what runs is stopped by its client all the same.
+    /// Removes a purged job's allocations from every list. Clients still stop those that run.
     pub(super) fn unlist_group(&mut self, group: GroupNumber) {
         let index = self.index;
         for place in 0..self.groups[group.index()].allocations.len() {
@@ -289,13 +289,13 @@ impl Nomad {
             node.allocations_index = index;
             node.cached = None;
             if runs {
-                self.tell_client(number);
+                self.send_stop(number);
             }
         }
         self.group_changed(group);
     }
 
-    /// More copies of a group than there were.
+    /// Places more copies of a group.
     pub(super) fn place_more(&mut self, group: GroupNumber, copies: usize) {
         if matches!(self.groups[group.index()].spec.group.kind, JobKind::Service | JobKind::Batch) {
             for _ in 0..copies {

@@ -1,4 +1,4 @@
-//! Nomad's HTTP API, the lists: what each token is shown of nodes, allocations, services and counts.
+//! The lists of Nomad's HTTP API: nodes, allocations, services and counts, as each token may see them.
 
 use super::Nomad;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use decamp_core::ids::{AllocationId, NodeId};
 /// `GET /v1/job/:id/scale` of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScaleStatus {
-    /// How many copies the job wants.
+    /// How many copies the job has to have.
     pub desired: u32,
     /// How many are placed and wanted.
     pub placed: u32,
@@ -28,7 +28,7 @@ pub struct ScaleStatus {
 /// A namespace and the name of a service in it.
 pub type ServiceName = (Arc<str>, Arc<str>);
 
-/// One service instance of Nomad's own discovery: an allocation, and the service's place in `TaskGroup::services`.
+/// One service instance of Nomad's own discovery: an allocation, and the service's index in `TaskGroup::services`.
 pub type Instance = (AllocationNumber, u16);
 
 impl Nomad {
@@ -41,7 +41,7 @@ impl Nomad {
         Ok(self.nodes().map(|(number, _)| number).collect())
     }
 
-    /// `GET /v1/node/:id/allocations`. An unknown node has none, and so has a token that may not read their jobs: both with 200.
+    /// `GET /v1/node/:id/allocations`. The answer is 200 and empty for an unknown node and for a token that may not read the jobs.
     ///
     /// # Errors
     /// Without a leader (unless stale), or without `node:read`.
@@ -55,7 +55,7 @@ impl Nomad {
     /// `GET /v1/allocations?namespace=*`.
     ///
     /// # Errors
-    /// Without a leader (unless stale), or if the token may read jobs nowhere.
+    /// Without a leader (unless stale), or if the token may read jobs in no namespace.
     pub fn list_allocations(&mut self, token: &Token, read: Read) -> Result<Vec<AllocationNumber>, ApiError> {
         self.may_read(token, read)?;
         if !token.reads_some_jobs() {
@@ -66,10 +66,10 @@ impl Nomad {
         Ok(numbered.filter(|(_, a)| shown(a)).map(|(number, _)| AllocationNumber(number)).collect())
     }
 
-    /// `GET /v1/services?namespace=*`: names by namespace. It refuses nobody who is anybody, and shows them nothing.
+    /// `GET /v1/services?namespace=*`: names by namespace. A valid token without rights gets an empty list instead of a refusal.
     ///
     /// # Errors
-    /// Without a leader (unless stale), or to something that is no valid token.
+    /// Without a leader (unless stale), or without a valid token.
     pub fn list_services(&mut self, token: &Token, read: Read) -> Result<Vec<ServiceName>, ApiError> {
         self.may_read(token, read)?;
         let mut names = Vec::new();
@@ -84,7 +84,7 @@ impl Nomad {
         Ok(names)
     }
 
-    /// `GET /v1/service/:name`, in one namespace: `*` is none, and holds nothing.
+    /// `GET /v1/service/:name`, in one namespace. `*` is no namespace, and its list is empty.
     ///
     /// # Errors
     /// Without a leader (unless stale), or if the token may not read that namespace.
@@ -107,7 +107,7 @@ impl Nomad {
     /// `GET /v1/allocation/:id/services`, in the allocation's own namespace.
     ///
     /// # Errors
-    /// Without a leader (unless stale), if the token may not read the namespace that is named, or if the allocation is not in it.
+    /// Without a leader (unless stale), if the token may not read the given namespace, or if the allocation is not in it.
     pub fn list_services_of(
         &mut self,
         allocation: AllocationId,
@@ -127,7 +127,7 @@ impl Nomad {
         Ok(bits(state.in_nomad_discovery).map(|place| (number, place)).collect())
     }
 
-    /// `GET /v1/namespaces`: those of which the token may read anything.
+    /// `GET /v1/namespaces`: the namespaces in which the token may read.
     ///
     /// # Errors
     /// Without a leader, or to something that is no valid token.
@@ -140,7 +140,7 @@ impl Nomad {
         Ok(names)
     }
 
-    /// `GET /v1/agent/members`: whether it is answered.
+    /// Whether `GET /v1/agent/members` is answered.
     ///
     /// # Errors
     /// Without `node:read`.
@@ -148,7 +148,7 @@ impl Nomad {
         self.may_read_nodes(token, Read::Stale)
     }
 
-    /// `GET /v1/operator/autopilot/health`: whether it is answered. No policy here gives `operator`.
+    /// Whether `GET /v1/operator/autopilot/health` is answered. No policy of the model grants `operator`.
     ///
     /// # Errors
     /// Without a leader, or without a management token.
@@ -162,7 +162,7 @@ impl Nomad {
         }
     }
 
-    /// `GET /v1/acl/policy/:name`: a token may read its own.
+    /// `GET /v1/acl/policy/:name`: a token may read its own policies.
     ///
     /// # Errors
     /// Without a leader, or if the policy is not one of the token's.
@@ -175,7 +175,7 @@ impl Nomad {
         }
     }
 
-    /// `GET /v1/job/:id/scale` of one group, to somebody who may read it.
+    /// `GET /v1/job/:id/scale` of one group. The caller has checked the token.
     #[must_use]
     pub fn scale_status(&self, group: GroupNumber) -> ScaleStatus {
         let state = &self.groups()[group.index()];

@@ -1,4 +1,4 @@
-//! Dynamic node metadata (Nomad 1.5): a server passes the call on to the node's agent, which registers anew some seconds later.
+//! Dynamic node metadata (Nomad 1.5): a server forwards the call to the node's agent, which registers again some seconds later.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use decamp_core::ids::NodeId;
 pub type Metadata = Vec<(Arc<str>, Arc<str>)>;
 
 impl Nomad {
-    /// From now on `POST /v1/client/metadata` is denied, as by a proxy that lets no more through than it must.
+    /// From now on `POST /v1/client/metadata` is denied, as by a strict proxy.
     pub fn refuse_metadata(&mut self) {
         self.metadata_refused = true;
     }
 
-    /// `POST /v1/client/metadata`: these keys are set, or taken out where there is no value. Answers all that the agent has now; the
-    /// servers show it up to 10 s later.
+    /// `POST /v1/client/metadata`: sets these keys, or removes those without a value. The answer has all keys that the agent has now. The
+    /// servers show them up to 10 s later.
     ///
     /// # Errors
     /// Without a leader, without `node:write`, where there is no such node or no connection to its agent, and before 1.5.
@@ -37,7 +37,7 @@ impl Nomad {
             return Err(ApiError::PermissionDenied);
         }
         let number = self.node_number(node).ok_or(ApiError::UnknownNode)?;
-        // The agent waits for so long before it registers anew, and takes all that changed meanwhile.
+        // The agent waits for 5 to 10 s before it registers again, with all changes until then.
         let at = self.soon(5_000, 10_000);
         let state = &mut self.nodes[number.index()];
         if !state.agent_alive {
@@ -56,7 +56,7 @@ impl Nomad {
         Ok(self.nodes[number.index()].agents_metadata.clone())
     }
 
-    /// `GET /v1/client/metadata`: what the node's agent has now.
+    /// `GET /v1/client/metadata`: the metadata that the node's agent has now.
     ///
     /// # Errors
     /// Where there is no such node, or no connection to its agent.
@@ -65,8 +65,8 @@ impl Nomad {
         if state.agent_alive { Ok(state.agents_metadata.clone()) } else { Err(ApiError::NoPathToNode) }
     }
 
-    /// The agent registers its node anew, with the metadata that it has.
-    pub(super) fn metadata_comes(&mut self, node: NodeNumber, epoch: u32) {
+    /// The agent registers its node again, with its current metadata.
+    pub(super) fn register_metadata(&mut self, node: NodeNumber, epoch: u32) {
         let now = self.now;
         let index = self.write();
         let state = &mut self.nodes[node.index()];
@@ -80,7 +80,7 @@ impl Nomad {
 }
 
 impl NodeState {
-    /// What decamp noted, as the rules see it.
+    /// decamp's notes, as the rules see them.
     #[must_use]
     pub fn notes(&self) -> Vec<Noted> {
         let value = |what: Beginning| self.metadata.iter().find(|(key, _)| **key == *what.key()).map(|(_, value)| value);

@@ -1,4 +1,4 @@
-//! The scheduler: what is placed where, what is stopped, and what replaces what.
+//! The scheduler: places, stops and replaces allocations.
 
 use super::state::{AllocationState, Fits, GroupNumber, GroupSpec, GroupState, Life, NodeNumber, NodeSpec, NodeState, Ports};
 use super::{Due, Nomad, Outside};
@@ -9,7 +9,7 @@ use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 use std::time::Duration;
 
-/// For how long an allocation has run that is there from the beginning.
+/// How long an allocation that was placed at the start has been running.
 const RUNS_FOR: Duration = Duration::from_hours(1);
 
 impl Nomad {
@@ -43,7 +43,7 @@ impl Nomad {
         node
     }
 
-    /// Adds a task group of a job. Nothing is placed by it: see [`Nomad::place`] and [`Nomad::fill`].
+    /// Adds a task group of a job. It places no allocation: see [`Nomad::place`] and [`Nomad::fill`].
     pub fn add_group(&mut self, spec: GroupSpec) -> GroupNumber {
         self.groups.push(GroupState {
             spec,
@@ -56,7 +56,7 @@ impl Nomad {
         GroupNumber(self.groups.len() as u32 - 1)
     }
 
-    /// Places an allocation that has been running for long: registered, passing, healthy. Says nothing about it.
+    /// Places an allocation that has been running for long: registered, passing and healthy. It causes no events.
     pub fn place(&mut self, group: GroupNumber, node: NodeNumber, consul: &mut Consul) -> AllocationNumber {
         let state = &self.groups[group.index()];
         let name = match state.spec.group.kind {
@@ -76,13 +76,13 @@ impl Nomad {
         number
     }
 
-    /// Lets an allocation end by itself at this time: batch work that is done then.
+    /// Makes an allocation end by itself at this time, as a batch job does.
     pub fn ends_at(&mut self, number: AllocationNumber, at: Time) {
         let epoch = self.allocations[number.index()].epoch;
         self.queue.put(at, Due::Finish { allocation: number, epoch });
     }
 
-    /// An allocation came up at this time, and its services come into Consul only at another: its client is slow.
+    /// An allocation that started at `started` and whose slow client registers its services in Consul only at `at`.
     pub fn registers_late(&mut self, number: AllocationNumber, started: Time, at: Time, consul: &mut Consul) {
         let state = &mut self.allocations[number.index()];
         state.started = Some(started);
@@ -94,13 +94,13 @@ impl Nomad {
         self.allocation_changed(number);
     }
 
-    /// An allocation is in a network of its own.
+    /// Puts an allocation into its own network.
     pub fn put_in_network(&mut self, number: AllocationNumber, own: OwnNetwork) {
         self.allocations[number.index()].own = Some(own);
         self.allocation_changed(number);
     }
 
-    /// An allocation has not been up for long enough yet: it counts as healthy only from this time on, or never.
+    /// Makes an allocation healthy only from this time on, or never.
     pub fn healthy_at(&mut self, number: AllocationNumber, at: Time) {
         let state = &mut self.allocations[number.index()];
         state.healthy = None;
@@ -108,15 +108,15 @@ impl Nomad {
         self.queue.put(at, Due::Healthy { allocation: number, epoch });
     }
 
-    /// An allocation of this group lands on this node, whatever its eligibility, and comes up there.
+    /// Starts an allocation of this group on this node, even if the node is not eligible.
     pub fn start_on(&mut self, group: GroupNumber, node: NodeNumber) -> AllocationNumber {
         let name = self.free_name(group);
         let number = self.allocate(group, name, node, None);
-        self.come_up(number);
+        self.schedule_start(number);
         number
     }
 
-    /// Places whatever a group still misses, as far as there is room.
+    /// Places the missing copies of a group, as far as there is room.
     pub fn fill(&mut self, group: GroupNumber) {
         for name in std::mem::take(&mut self.groups[group.index()].missing) {
             self.place_somewhere(group, name, None);
@@ -142,7 +142,7 @@ impl Nomad {
         previous: Option<AllocationNumber>,
     ) -> AllocationNumber {
         let number = AllocationNumber(self.allocations.len() as u32);
-        let id = AllocationId(u128::from(self.luck.bits()) << 64 | u128::from(self.luck.bits()));
+        let id = AllocationId(u128::from(self.rng.bits()) << 64 | u128::from(self.rng.bits()));
         let ports = match &self.groups[group.index()].spec.ports {
             Ports::Static(ports) => ports.clone(),
             Ports::Dynamic => [self.free_port(node)].into(),
@@ -169,7 +169,7 @@ impl Nomad {
             in_nomad_discovery: 0,
             modified: 0,
             epoch: 0,
-            told_over: false,
+            reported_over: false,
         });
         self.groups[group.index()].allocations.push(number);
         self.nodes[node.index()].allocations.push(number);
@@ -180,10 +180,10 @@ impl Nomad {
         number
     }
 
-    /// Nomad draws from 20000 to 32000, and gives no port of a node twice.
+    /// Draws a port from 20000 to 32000 that is free on the node, as Nomad does.
     fn free_port(&mut self, node: NodeNumber) -> u16 {
         loop {
-            let port = 20_000 + self.luck.below(12_000) as u16;
+            let port = 20_000 + self.rng.below(12_000) as u16;
             let taken = |n: &AllocationNumber| {
                 let allocation = &self.allocations[n.index()];
                 !matches!(allocation.life, Life::Over { .. }) && allocation.ports.contains(&port)
@@ -194,17 +194,17 @@ impl Nomad {
         }
     }
 
-    /// Places one copy where there is room; without room it is missing until there is.
+    /// Places one copy where there is room. Without room the copy is missing until there is some.
     pub(super) fn place_somewhere(&mut self, group: GroupNumber, name: u32, previous: Option<AllocationNumber>) {
         let Some(node) = self.room_for(group) else { return self.groups[group.index()].missing.push(name) };
         let number = self.allocate(group, name, node, previous);
-        // It waits for what it replaces, wherever that is; one that was placed late follows nothing and overlaps.
+        // A replacement waits for its predecessor on any node. A copy that was placed late has no predecessor, and overlaps.
         if previous.is_none_or(|p| self.allocations[p.index()].is_client_terminal()) {
-            self.come_up(number);
+            self.schedule_start(number);
         }
     }
 
-    /// The node with the fewest allocations of those that take work of this group.
+    /// Of the nodes that can take this group, the one with the fewest allocations.
     fn room_for(&self, group: GroupNumber) -> Option<NodeNumber> {
         let fits = self.groups[group.index()].spec.fits;
         let takes = |(number, node): &(usize, &NodeState)| {
@@ -223,7 +223,7 @@ impl Nomad {
         candidates.min_by_key(|(number, node)| (node.allocations.len(), *number)).map(|(number, _)| NodeNumber(number as u32))
     }
 
-    /// A plan is applied: the allocation is told to stop; a copy of it may be placed elsewhere in the same breath.
+    /// Applies a plan: the allocation has to stop, and in the same write a copy of it may be placed elsewhere.
     pub(super) fn apply_plan(&mut self, number: AllocationNumber, replace: bool) {
         let state = &mut self.allocations[number.index()];
         if !state.wanted || !state.listed || state.is_client_terminal() {
@@ -233,13 +233,13 @@ impl Nomad {
         let (group, name) = (state.group, state.index);
         let replace = replace && state.next.is_none();
         self.allocation_changed(number);
-        self.tell_client(number);
+        self.send_stop(number);
         if replace && !self.groups[group.index()].stopped {
             self.place_somewhere(group, name, Some(number));
         }
     }
 
-    /// An allocation whose node is lost is replaced at once.
+    /// Replaces an allocation whose node is lost.
     pub(super) fn replace_lost(&mut self, number: AllocationNumber) {
         let state = &self.allocations[number.index()];
         let (group, name, next) = (state.group, state.index, state.next);
@@ -252,13 +252,13 @@ impl Nomad {
         }
     }
 
-    pub(super) fn tell_client(&mut self, number: AllocationNumber) {
+    pub(super) fn send_stop(&mut self, number: AllocationNumber) {
         let at = self.soon(2, 12);
         let state = &self.allocations[number.index()];
-        self.queue.put(at, Due::Learn { allocation: number, epoch: state.epoch });
+        self.queue.put(at, Due::StopReceived { allocation: number, epoch: state.epoch });
     }
 
-    /// A node that takes work again, or is new: what was missing finds room, and system jobs come to it.
+    /// Places missing copies and system jobs on a node that is new or takes work again.
     pub(super) fn node_takes_work(&mut self, node: NodeNumber) {
         if !self.nodes[node.index()].takes_work() {
             return;
@@ -292,7 +292,7 @@ impl NodeState {
 }
 
 impl AllocationState {
-    /// Its name's end, as in `app.web[2]`.
+    /// Its name, as in `app.web[2]`.
     #[must_use]
     pub fn name(&self, group: &GroupState) -> String {
         format!("{}.{}[{}]", group.spec.group.job, group.spec.group.name, self.index)

@@ -1,4 +1,4 @@
-//! What the pretend Nomad holds: nodes, task groups and allocations, as its servers know them and as they really are.
+//! The state of the model: nodes, task groups and allocations, both as Nomad's servers know them and as they really are.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -53,9 +53,9 @@ pub struct NodeSpec {
 /// A task group to be added.
 #[derive(Debug, Clone)]
 pub struct GroupSpec {
-    /// What its job says.
+    /// The group as its job declares it.
     pub group: Arc<TaskGroup>,
-    /// What its processes do.
+    /// How its processes behave.
     pub behaviour: Behaviour,
     /// Where it can run.
     pub fits: Fits,
@@ -68,7 +68,7 @@ pub struct GroupSpec {
 pub enum Fits {
     /// On every node that is ready and eligible.
     Anywhere,
-    /// The same, but no two of them on one node (`distinct_hosts`).
+    /// Also anywhere, but no two of them on one node (`distinct_hosts`).
     Apart,
     /// On this node only.
     Only(NodeNumber),
@@ -79,16 +79,16 @@ pub enum Fits {
 /// Host ports of a group's allocations.
 #[derive(Debug, Clone)]
 pub enum Ports {
-    /// The same on every node, perhaps none.
+    /// The same ports on every node. The list may be empty.
     Static(Arc<[u16]>),
-    /// One for each allocation, drawn when it is placed.
+    /// One port for each allocation, drawn when it is placed.
     Dynamic,
 }
 
 /// How the processes of a group behave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behaviour {
-    /// From being placed (and its predecessor over) to serving.
+    /// From the placement, or the end of the predecessor, to serving.
     pub starts_in: Duration,
     /// From serving to passing its check in Consul.
     pub passes_in: Duration,
@@ -98,19 +98,19 @@ pub struct Behaviour {
     pub stops_in: Duration,
     /// From the kill signal of a sidecar to its end.
     pub sidecars_stop_in: Duration,
-    /// It ignores its kill signal, and is killed after `kill_timeout`.
+    /// Whether the process ignores its kill signal, so that it is killed after `kill_timeout`.
     pub ignores_signal: bool,
-    /// How long SIGKILL fails to end it.
+    /// How long the process survives SIGKILL.
     pub survives_kill_for: Duration,
     /// How long poststop tasks run.
     pub poststop: Duration,
-    /// It exits with an error when it is told to stop, and so ends as `failed`.
+    /// Whether the process exits with an error when it is stopped, so that its allocation becomes `failed`.
     pub exits_with_error: bool,
-    /// `disconnect` (`max_client_disconnect`): its allocations become `unknown`, not `lost`, when the agent is away.
+    /// Whether the group has `disconnect` (`max_client_disconnect`): its allocations become `unknown`, not `lost`, when the agent is away.
     pub disconnects: bool,
-    /// Which of its services belong to a task and not to the group, a bit each: those leave discovery when their task's turn comes.
+    /// The services that belong to a task and not to the group, one bit for each. They leave discovery when their task has to stop.
     pub services_of_tasks: u32,
-    /// How long its replacement copies its disk after it has ended, if the group's disk migrates.
+    /// How long the replacement copies the disk after the end of its predecessor, if the group's disk migrates.
     pub copies_disk_in: Duration,
 }
 
@@ -133,26 +133,26 @@ impl Default for Behaviour {
     }
 }
 
-/// What a drain says about itself (`Meta`).
+/// The `Meta` of a drain.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Note {
     /// Nothing.
     #[default]
     None,
-    /// What decamp writes, already read.
+    /// decamp's own, already parsed.
     Ours(DrainMeta),
-    /// Whatever else stands there.
+    /// Any other.
     Raw(Arc<[(Arc<str>, Arc<str>)]>),
 }
 
 /// `DrainStrategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DrainState {
-    /// As it was sent, in nanoseconds.
+    /// The deadline as it was sent, in nanoseconds.
     pub deadline_ns: i64,
-    /// When what is left is told to stop; `None` is never; a forced drain has `Time(0)`, as in Nomad.
+    /// When the remaining allocations have to stop; `None` is never. A forced drain has `Time(0)`, as in Nomad.
     pub force_deadline: Option<Time>,
-    /// When the first of its requests came.
+    /// When its first request came.
     pub started: Time,
     /// Whether system jobs stay.
     pub ignore_system_jobs: bool,
@@ -161,20 +161,20 @@ pub struct DrainState {
 /// `LastDrain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastDrainState {
-    /// How it stands.
+    /// Its status.
     pub status: DrainStatus,
-    /// When it began.
+    /// When the drain began.
     pub started: Time,
     /// When it last changed.
     pub updated: Time,
-    /// What it says about itself.
+    /// Its `Meta`.
     pub note: Note,
 }
 
 /// A node.
 #[derive(Debug, Clone)]
 pub struct NodeState {
-    /// What it was added with.
+    /// Its definition.
     pub spec: NodeSpec,
     /// Whether the servers have a row of it: false after a purge or garbage collection.
     pub registered: bool,
@@ -186,7 +186,7 @@ pub struct NodeState {
     pub metadata: super::metadata::Metadata,
     /// Whether new work may be placed on it.
     pub eligible: bool,
-    /// The drain under way.
+    /// The drain in progress.
     pub drain: Option<DrainState>,
     /// The last drain.
     pub last_drain: Option<LastDrainState>,
@@ -194,7 +194,7 @@ pub struct NodeState {
     pub index: u64,
     /// The raft index of the last change of its allocations.
     pub allocations_index: u64,
-    /// What the servers list for it, oldest first.
+    /// The allocations that the servers list for it, oldest first.
     pub allocations: Vec<AllocationNumber>,
     pub(super) agents_metadata: super::metadata::Metadata,
     pub(super) metadata_due: bool,
@@ -210,11 +210,11 @@ pub struct NodeState {
 /// A task group of a job.
 #[derive(Debug, Clone)]
 pub struct GroupState {
-    /// What it was added with; its count changes by scaling.
+    /// Its definition. Scaling changes its count.
     pub spec: GroupSpec,
-    /// Every allocation of it that was ever placed.
+    /// All allocations of it that were ever placed.
     pub allocations: Vec<AllocationNumber>,
-    /// Names of copies that are wanted and found no room.
+    /// Name indices of copies that have to run and found no room.
     pub missing: Vec<u32>,
     /// Whether its job was stopped or purged.
     pub stopped: bool,
@@ -222,18 +222,18 @@ pub struct GroupState {
     pub(super) changed: bool,
 }
 
-/// Where the life of an allocation stands, in truth.
+/// The real state of an allocation's processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// Placed; its predecessor is not over, or it is coming up.
+    /// The allocation is placed. Its predecessor is not over, or it is starting.
     Coming,
-    /// Its process runs.
+    /// The process runs.
     Running,
-    /// Its client is stopping it.
+    /// The client is stopping it.
     Stopping,
-    /// No process is left. Whether it ended with an error.
+    /// No process is left.
     Over {
-        /// An error, or not.
+        /// Whether it ended with an error.
         failed: bool,
     },
 }
@@ -243,50 +243,50 @@ pub enum Life {
 pub struct AllocationState {
     /// Its id.
     pub id: AllocationId,
-    /// Where it is.
+    /// Its node.
     pub node: NodeNumber,
-    /// Of what.
+    /// Its group.
     pub group: GroupNumber,
     /// The number in its name: 2 of `app.web[2]`.
     pub index: u32,
     /// Host ports.
     pub ports: Arc<[u16]>,
-    /// The network that is its own, where it does not share the node's.
+    /// Its own network, if it does not share that of the node.
     pub own: Option<OwnNetwork>,
-    /// `DesiredStatus` is `run`.
+    /// Whether its `DesiredStatus` is `run`.
     pub wanted: bool,
     /// `DesiredTransition.Migrate`.
     pub marked: bool,
-    /// What the servers know of it.
+    /// Its client status as the servers know it.
     pub client: ClientStatus,
     /// `DeploymentStatus.Healthy`.
     pub healthy: Option<bool>,
     /// Whether the servers still list it.
     pub listed: bool,
-    /// What it is doing, in truth.
+    /// The real state of its processes.
     pub life: Life,
-    /// As of when the servers know its tasks.
+    /// When the client last reported the states of its tasks to the servers.
     pub synced: Time,
-    /// When its tasks began to run, once they do.
+    /// When its tasks began to run.
     pub started: Option<Time>,
-    /// When the last of its processes ended, once that is so.
+    /// When its last process ended.
     pub ended: Option<Time>,
-    /// How it is being stopped, once its client knows.
+    /// The plan of its stop, once its client has the request.
     pub stopping: Option<Stopping>,
-    /// What it replaces.
+    /// The allocation that it replaces.
     pub previous: Option<AllocationNumber>,
-    /// What replaces it.
+    /// The allocation that replaces it.
     pub next: Option<AllocationNumber>,
-    /// Its services that Nomad's own discovery lists, a bit each.
+    /// Its services that Nomad's own discovery lists, one bit for each.
     pub in_nomad_discovery: u32,
     /// The raft index of its last change.
     pub modified: u64,
     pub(super) epoch: u32,
-    pub(super) told_over: bool,
+    pub(super) reported_over: bool,
 }
 
 impl AllocationState {
-    /// Whether its client said that it is over, or nobody knows (`complete`, `failed`, `lost`).
+    /// Whether its client status is terminal: `complete`, `failed` or `lost`.
     #[must_use]
     pub fn is_client_terminal(&self) -> bool {
         match self.client {
@@ -295,13 +295,13 @@ impl AllocationState {
         }
     }
 
-    /// Whether it is over or told to stop.
+    /// Whether it is over or has to stop.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         !self.wanted || self.is_client_terminal()
     }
 
-    /// Whether a process of it lives, in truth.
+    /// Whether one of its processes really runs.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         match self.life {

@@ -6,39 +6,39 @@ use super::state::Behaviour;
 use decamp_core::decide::snapshot::{ClientStatus, Task, TaskGroup, TaskRole};
 use decamp_core::time::Time;
 
-/// `max_kill_timeout` of a client as it comes.
+/// The default `max_kill_timeout` of a client.
 const KILL_TIMEOUT_CAP: Duration = Duration::from_secs(30);
 
-/// When each layer of one stop has its turn. Made when the client is told; nothing in it changes later.
+/// When each layer of one stop begins. The plan is made when the client receives the request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopping {
-    /// When the client was told: group services leave discovery.
-    pub told: Time,
-    /// When the leader, the main tasks, the sidecars have their turn, and when poststop tasks start.
+    /// When the client received the request: group services leave discovery.
+    pub requested: Time,
+    /// When the stops of the leader, the main tasks and the sidecars begin, and when poststop tasks start.
     pub turns: [Time; 4],
     /// When the serving task gets its kill signal.
     pub signal: Time,
     /// When the serving task's process is gone.
     pub ended: Time,
-    /// Whether it was killed, and did not end by itself.
+    /// Whether that process was killed. Otherwise it ended by itself.
     pub killed: bool,
     /// When the last task is gone.
     pub over: Time,
 }
 
-/// A task's state as its client tells it.
+/// A task's state as its client reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskState {
     /// Not yet started, or inside its `shutdown_delay` (since 1.5).
     Pending,
     /// Running.
     Running,
-    /// Gone.
+    /// Ended.
     Dead,
 }
 
 impl TaskState {
-    /// As Nomad writes it.
+    /// Nomad's word for the state.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -50,11 +50,11 @@ impl TaskState {
 }
 
 impl Stopping {
-    /// The plan of a stop that a client learns of at `told`.
+    /// The plan of a stop that a client receives at `requested`.
     #[must_use]
-    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, told: Time, capped: bool) -> Self {
+    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, requested: Time, capped: bool) -> Self {
         let lasts = |task: &Task| task.shutdown_delay + kill(task, behaviour, capped).0;
-        let mut turns = [told + group.shutdown_delay; 4];
+        let mut turns = [requested + group.shutdown_delay; 4];
         for (place, role) in [(0, TaskRole::Leader), (1, TaskRole::Main), (2, TaskRole::Sidecar)] {
             let longest = group.tasks.iter().filter(|t| t.role == role).map(lasts).max().unwrap_or_default();
             turns[place + 1] = turns[place] + longest;
@@ -62,14 +62,14 @@ impl Stopping {
         let runs_after = group.tasks.iter().any(|t| t.role == TaskRole::Poststop);
         let over = turns[3] + if runs_after { behaviour.poststop } else { Duration::ZERO };
         let Some((place, task)) = serving(group) else {
-            return Self { told, turns, signal: turns[0], ended: turns[0], killed: false, over: over.max(turns[0]) };
+            return Self { requested, turns, signal: turns[0], ended: turns[0], killed: false, over: over.max(turns[0]) };
         };
         let (span, killed) = kill(task, behaviour, capped);
         let signal = turns[place] + task.shutdown_delay;
-        Self { told, turns, signal, ended: signal + span, killed, over }
+        Self { requested, turns, signal, ended: signal + span, killed, over }
     }
 
-    /// When a task has its turn, before its own delay.
+    /// When the layer of a task begins, before the task's own delay.
     fn turn(&self, role: TaskRole) -> Time {
         let place = match role {
             TaskRole::Leader => 0,
@@ -80,13 +80,13 @@ impl Stopping {
         self.turns[place]
     }
 
-    /// When a task is told to stop, after its own delay.
+    /// When a task gets its kill signal, after its own delay.
     #[must_use]
     pub fn signals(&self, task: &Task) -> Time {
         self.turn(task.role) + task.shutdown_delay
     }
 
-    /// What the client says of one task at a moment of the stop.
+    /// The state of one task that the client reports during the stop.
     #[must_use]
     pub fn task_state(&self, task: &Task, behaviour: &Behaviour, at: Time, capped: bool, shows_pending: bool) -> TaskState {
         match task.role {
@@ -105,7 +105,7 @@ impl Stopping {
         }
     }
 
-    /// What the client says of the allocation at a moment before it is over.
+    /// The status that the client reports for the allocation before it is over.
     #[must_use]
     pub fn client_status(
         &self,
@@ -115,7 +115,7 @@ impl Stopping {
         capped: bool,
         shows_pending: bool,
     ) -> ClientStatus {
-        // A delay shows only while it is all that is left: any task that still runs makes the allocation `running`.
+        // While any task still runs, the allocation is `running`. It is `pending` only if all remaining tasks are in their delay.
         let running = |task: &Task| self.task_state(task, behaviour, at, capped, shows_pending) == TaskState::Running;
         if !shows_pending || group.tasks.is_empty() || group.tasks.iter().any(running) {
             ClientStatus::Running
@@ -125,7 +125,7 @@ impl Stopping {
     }
 }
 
-/// From the kill signal to the end of a task's process, and whether it is killed.
+/// The time from the kill signal to the end of a task's process, and whether the process is killed.
 fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
     let patience = if capped { task.kill_timeout.min(KILL_TIMEOUT_CAP) } else { task.kill_timeout };
     let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
@@ -136,7 +136,7 @@ fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
     }
 }
 
-/// The task that answers requests: the leader, else the first main task; and the place of its turn.
+/// The task that answers requests (the leader, else the first main task, else the first sidecar), and the number of its layer.
 fn serving(group: &TaskGroup) -> Option<(usize, &Task)> {
     [(0, TaskRole::Leader), (1, TaskRole::Main), (2, TaskRole::Sidecar)]
         .into_iter()

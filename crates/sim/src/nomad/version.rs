@@ -1,4 +1,4 @@
-//! Which version of Nomad is modelled, and what differs between versions (facts/nomad.md 12).
+//! The modelled version of Nomad, and the differences between versions (facts/nomad.md 12).
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ pub struct Version {
 }
 
 impl Version {
-    /// The floor that must work.
+    /// The oldest version that must work.
     pub const V1_1_2: Self = Self::new(1, 1, 2);
-    /// The last one recorded of 1.10.
+    /// The last recorded version of 1.10.
     pub const V1_10_5: Self = Self::new(1, 10, 5);
-    /// Today's.
+    /// The current version.
     pub const V2_0_5: Self = Self::new(2, 0, 5);
 
     /// `major.minor.patch`.
@@ -28,7 +28,7 @@ impl Version {
         Self { major, minor, patch }
     }
 
-    /// As its attribute `nomad.version` says it.
+    /// The text of the node attribute `nomad.version`.
     #[must_use]
     pub fn text(self) -> Arc<str> {
         self.to_string().into()
@@ -38,7 +38,7 @@ impl Version {
         first <= self || backports.iter().any(|b| (b.major, b.minor) == (self.major, self.minor) && *b <= self)
     }
 
-    /// A drain completes when clients say that all is over; before, when all were merely told to stop.
+    /// A drain completes when clients report that all allocations are over. Earlier versions complete it when all have to stop.
     #[must_use]
     pub fn completes_on_client_status(self) -> bool {
         self.backported(&[Self::new(1, 3, 14), Self::new(1, 4, 9)], Self::new(1, 5, 4))
@@ -56,13 +56,13 @@ impl Version {
         Self::new(1, 5, 0) <= self
     }
 
-    /// `filter` on lists is obeyed; before, it is ignored and everything is returned.
+    /// `filter` works on lists. Earlier versions ignore it and return everything.
     #[must_use]
     pub fn filters(self) -> bool {
         Self::new(1, 3, 0) <= self
     }
 
-    /// Nomad's own service discovery is there.
+    /// Nomad has its own service discovery.
     #[must_use]
     pub fn has_services(self) -> bool {
         Self::new(1, 3, 0) <= self
@@ -80,26 +80,26 @@ impl Version {
         Self::new(1, 10, 3) <= self
     }
 
-    /// Batch allocations that a deadline stopped are not started elsewhere.
+    /// Nomad does not start batch allocations elsewhere that a deadline stopped.
     #[must_use]
     pub fn leaves_batch_stopped(self) -> bool {
         Self::new(1, 11, 0) <= self
     }
 
-    /// The client's `max_kill_timeout` is obeyed.
+    /// The client's `max_kill_timeout` caps `kill_timeout`.
     #[must_use]
     pub fn caps_kill_timeout(self) -> bool {
         self.backported(&[Self::new(1, 1, 15), Self::new(1, 2, 9)], Self::new(1, 3, 2))
     }
 
-    /// An unknown token is told so; later versions only say "permission denied". Recorded of 1.1.2 and 2.0.5: when it changed is
-    /// not known, the rework of authentication in 1.5 is a guess.
+    /// The answer to an unknown token says so. Later versions only say "permission denied". This was recorded with 1.1.2 and 2.0.5. The
+    /// version of the change is not known; the rework of authentication in 1.5 is a guess.
     #[must_use]
-    pub fn tells_unknown_tokens(self) -> bool {
+    pub fn reports_unknown_tokens(self) -> bool {
         self < Self::new(1, 5, 0)
     }
 
-    /// System allocations are given a health.
+    /// System allocations have a health.
     #[must_use]
     pub fn has_health_of_system_jobs(self) -> bool {
         Self::new(2, 0, 0) <= self

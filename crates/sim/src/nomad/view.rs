@@ -1,4 +1,5 @@
-//! Nomad's HTTP API, the reads: a node and its allocations, its own discovery, as a token may see them, now or as a follower lags.
+//! The reads of Nomad's HTTP API: a node with its allocations, and its own discovery. They show what the token may see, and a stale read
+//! may show what a lagging follower knows.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,16 +19,16 @@ use decamp_core::decide::snapshot::{
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
 
-/// Who answers a read.
+/// Which server answers a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read {
-    /// The leader, as by default.
+    /// The leader, which is the default.
     Default,
     /// Any server (`?stale`).
     Stale,
 }
 
-/// An answer, with what its headers say.
+/// An answer with the values of its headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<T> {
     /// `X-Nomad-Index`.
@@ -38,7 +39,7 @@ pub struct Answer<T> {
     pub body: T,
 }
 
-/// What a follower knew when it stopped learning.
+/// The state of a follower that gets no updates.
 #[derive(Debug, Clone)]
 pub(super) struct Frozen {
     index: u64,
@@ -46,7 +47,7 @@ pub(super) struct Frozen {
 }
 
 impl Nomad {
-    /// A node and all its allocations, as decamp's adapter puts them together.
+    /// A node with all its allocations, as decamp's adapter combines them.
     ///
     /// # Errors
     /// Without a leader (unless stale), without `node:read`, or if there is no such node.
@@ -68,10 +69,10 @@ impl Nomad {
         Ok(Answer { index: state.index.max(state.allocations_index), known_leader, body })
     }
 
-    /// Whether a read is answered at all.
+    /// Whether a read is answered.
     ///
     /// # Errors
-    /// Without a leader (unless stale), or to something that is no valid token.
+    /// Without a leader (unless stale), or without a valid token.
     pub fn may_read(&mut self, token: &Token, read: Read) -> Result<(), ApiError> {
         match read {
             Read::Default => self.leader_answers(token),
@@ -84,7 +85,7 @@ impl Nomad {
         self.nodes.iter().filter(move |n| n.registered && n.spec.instance == Some(instance)).map(|n| n.spec.id)
     }
 
-    /// What Nomad's own discovery lists for a node, asked per allocation in its own namespace.
+    /// The services that Nomad's own discovery lists for a node, read for each allocation in its own namespace.
     ///
     /// # Errors
     /// Without a leader (unless stale), or if the token may not read a namespace that is asked for.
@@ -113,8 +114,8 @@ impl Nomad {
         Ok(Answer { index: self.index, known_leader, body })
     }
 
-    /// Which of these addresses other ready nodes have, or what runs on them. A node that does not know which instance it is may be
-    /// this one, as long as no other node is.
+    /// Which of these addresses other ready nodes or their allocations have. If no node has this instance's id, a node without an
+    /// instance id may be this instance, and does not count as another node.
     ///
     /// # Errors
     /// Without a leader, or without `node:read`.
@@ -140,19 +141,19 @@ impl Nomad {
         Ok(Elsewhere { asked: asked.to_vec(), held })
     }
 
-    /// What a token's own policies prove that it sees.
+    /// What a token's own policies prove that it can see.
     ///
     /// # Errors
-    /// Without a leader, or if the token is not one.
+    /// Without a leader, or if the token is not valid.
     pub fn sight(&mut self, token: &Token) -> Result<NomadSight, ApiError> {
         self.leader_answers(token)?;
         Ok(token.sight())
     }
 
-    /// `GET /v1/acl/token/self`: whether it is answered.
+    /// Whether `GET /v1/acl/token/self` is answered.
     ///
     /// # Errors
-    /// For a token that is unknown, expired, or none; and with ACLs off it is a 400 that the wire words.
+    /// For a token that is unknown, expired or malformed. With ACLs off the sandbox answers 400.
     pub fn token_self(&self, token: &Token) -> Result<(), ApiError> {
         match token {
             Token::AclsOff | Token::Management | Token::Client(_) | Token::Anonymous => Ok(()),
@@ -162,12 +163,12 @@ impl Nomad {
         }
     }
 
-    /// All nodes that have a row, in order.
+    /// All nodes that have a row, in the order they were added.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeNumber, &NodeState)> {
         (0_u32..).zip(&self.nodes).filter(|(_, node)| node.registered).map(|(number, node)| (NodeNumber(number), node))
     }
 
-    /// A node, row or no row.
+    /// A node, even if it has no row.
     #[must_use]
     pub fn node(&self, node: NodeNumber) -> &NodeState {
         &self.nodes[node.index()]
@@ -185,18 +186,18 @@ impl Nomad {
         &self.allocations[number.index()]
     }
 
-    /// Every allocation there ever was, in the order of placement: `AllocationNumber` is the index.
+    /// All allocations that were ever placed, in the order of placement: `AllocationNumber` is the index.
     #[must_use]
     pub fn allocations(&self) -> &[AllocationState] {
         &self.allocations
     }
 
-    /// `TaskStates` of an allocation, as the servers know them; nothing before they heard of any.
+    /// The `TaskStates` of an allocation, as the servers know them; empty before the first report.
     pub fn task_states(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, TaskState)> {
         let state = &self.allocations[number.index()];
         let spec = &self.groups[state.group.index()].spec;
         let (capped, pending) = (self.version.caps_kill_timeout(), self.version.shows_pending_in_shutdown_delay());
-        let plan = state.stopping.filter(|plan| plan.told <= state.synced);
+        let plan = state.stopping.filter(|plan| plan.requested <= state.synced);
         let known = plan.is_some() || state.client != ClientStatus::Pending;
         spec.group.tasks.iter().filter(move |_| known).map(move |task| {
             let at_rest = match (state.client, task.role) {
@@ -209,13 +210,14 @@ impl Nomad {
         })
     }
 
-    /// When each task of an allocation that is over was told to stop, as its events say.
+    /// When each task of an allocation that is over got its kill signal, as the task's events say.
     pub fn signals(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, Time)> {
         let state = &self.allocations[number.index()];
         let plan = state.stopping.filter(|_| state.client.is_over());
         let tasks = &self.groups[state.group.index()].spec.group.tasks;
-        plan.into_iter()
-            .flat_map(move |plan| tasks.iter().filter(|task| is_told(task)).map(move |task| (&task.name, plan.signals(task))))
+        plan.into_iter().flat_map(move |plan| {
+            tasks.iter().filter(|task| gets_kill_signal(task)).map(move |task| (&task.name, plan.signals(task)))
+        })
     }
 
     /// The number of an allocation that is still listed.
@@ -236,7 +238,7 @@ impl Nomad {
         self.index
     }
 
-    /// What the rules see of a node. Its list of allocations is made anew only when one of them changed.
+    /// A node as the rules see it. The list of allocations is cached until one of them changes.
     fn seen(&mut self, number: NodeNumber) -> Node {
         let Self { nodes, allocations, groups, version_text, .. } = self;
         let state = &mut nodes[number.index()];
@@ -267,13 +269,13 @@ impl Nomad {
     }
 }
 
-/// As the adapter reads a time that Nomad keeps in whole seconds: never too early.
+/// A time that Nomad stores in whole seconds, as the adapter reads it: rounded up, so that it is never too early.
 fn whole_seconds(time: Time) -> Time {
     Time(time.0 / 1000 * 1000) + Duration::from_secs(1)
 }
 
-/// Whether a task is told to stop when its allocation is: those that run before or after the others end by themselves.
-fn is_told(task: &Task) -> bool {
+/// Whether a task gets a kill signal when its allocation stops. Prestart and poststop tasks end by themselves.
+fn gets_kill_signal(task: &Task) -> bool {
     matches!(task.role, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar)
 }
 
@@ -288,13 +290,13 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
         started: allocation.started.filter(|_| allocation.client == ClientStatus::Running),
         told: allocation
             .stopping
-            .filter(|_| allocation.client.is_over() && group.spec.group.tasks.iter().any(is_told))
-            .map(|plan| plan.told),
+            .filter(|_| allocation.client.is_over() && group.spec.group.tasks.iter().any(gets_kill_signal))
+            .map(|plan| plan.requested),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
     }
 }
 
-/// Allocations of namespaces that the token may not read are left out, without a word.
+/// Leaves out allocations of namespaces that the token may not read, as Nomad does without an error.
 fn filtered(allocations: Arc<[Allocation]>, token: &Token) -> Arc<[Allocation]> {
     if allocations.iter().all(|a| token.reads_jobs(&a.group.namespace)) {
         return allocations;
@@ -303,7 +305,7 @@ fn filtered(allocations: Arc<[Allocation]>, token: &Token) -> Arc<[Allocation]> 
 }
 
 impl DrainState {
-    /// As the rules see it. A forced drain's deadline is long past.
+    /// The drain as the rules see it. The deadline of a forced drain is long past.
     #[must_use]
     pub fn shown(&self) -> Drain {
         Drain { force_deadline: self.force_deadline, ignore_system_jobs: self.ignore_system_jobs }
@@ -311,13 +313,14 @@ impl DrainState {
 }
 
 impl LastDrainState {
-    /// As the rules see it.
+    /// The last drain as the rules see it.
     #[must_use]
     pub fn shown(&self) -> LastDrain {
         let meta = match &self.note {
             Note::Ours(meta) => Some(meta.clone()),
             Note::None | Note::Raw(_) => None,
         };
-        LastDrain { status: self.status, updated: Some(whole_seconds(self.updated)), meta }
+        let started = Some(Time(self.started.0 / 1000 * 1000));
+        LastDrain { status: self.status, started, updated: Some(whole_seconds(self.updated)), meta }
     }
 }

@@ -1,4 +1,4 @@
-//! S11: what a drain of ours leaves of a job.
+//! S11: how many copies of a job decamp's drain leaves.
 
 use super::Oracle;
 use crate::event::{AllocationNumber, Event};
@@ -7,18 +7,18 @@ use decamp_core::decide::JobKind;
 use decamp_core::time::Time;
 
 impl Oracle {
-    /// S11: while no deadline has passed, a drain of ours leaves as many copies as the job's `max_parallel` says.
-    pub(super) fn capacity(&mut self, at: Time, event: Event, nomad: &Nomad) {
+    /// S11: until its deadline, decamp's drain leaves as many copies as the job's `max_parallel` requires.
+    pub(super) fn check_capacity(&mut self, at: Time, event: Event, nomad: &Nomad) {
         let by_us = self.first_drain.is_some_and(|drain| drain <= at)
             && self.forced.is_none()
             && self.earliest_deadline.is_none_or(|deadline| at < deadline)
-            && !self.meddled
+            && !self.work_stopped_by_operator
             && self.agent_died.is_none()
             && self.operator_drained.is_none()
             && self.machine_stopped.is_none();
         let group = &nomad.groups()[nomad.allocation(event.allocation).group.index()];
         let spec = &group.spec.group;
-        // Before 1.10.3 drains that meet mark too many at once (Nomad's bug #25979): nobody can keep it from that.
+        // Before 1.10.3 Nomad marks too many copies for concurrent drains (its bug #25979), and no client can prevent that.
         let holds = Version::new(1, 10, 3) <= nomad.version();
         if !by_us || !holds || spec.kind != JobKind::Service || spec.max_parallel == Some(0) {
             return;

@@ -1,4 +1,4 @@
-//! S3: what is said to be gone is gone, as far as anybody could know.
+//! S3: what the outcome claims to be gone is gone, as far as a worker could know.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,49 +8,49 @@ use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
-use crate::stage::{Cast, Lists};
+use crate::world::{Lists, Subject};
 use decamp_core::decide::{ClientStatus, JobKind, Outcome};
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
-/// Nomad notices within this that an agent is dead (heartbeat TTL and grace; facts/nomad.md 10.1).
+/// Nomad notices a dead agent within this time (heartbeat TTL and grace; facts/nomad.md 10.1).
 const UNNOTICED: Duration = Duration::from_secs(30);
-/// How long a leftover registration is waited for, by every drawn policy.
+/// How long every drawn policy waits for a leftover registration.
 const LEFTOVER_WAIT: Duration = Duration::from_mins(10);
 
 impl Oracle {
-    /// S3: what is said to be gone is gone.
-    pub(super) fn complete_implies_drained(
+    /// S3: what the outcome claims to be gone is gone.
+    pub(super) fn check_drained(
         &mut self,
         at: Time,
         verdict: &Outcome,
         nomad: &Nomad,
         consul: &Consul,
         balancers: &LoadBalancers,
-        cast: &Cast,
+        subject: &Subject,
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
         let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed { .. });
-        if claims && cast.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(cast.instance)) {
+        if claims && subject.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(subject.instance)) {
             self.broke(at, "S3", "there is no node, and it says departed".to_owned());
         }
         if !claims && *verdict != Outcome::NoNode {
             return;
         }
-        for arn in &cast.fronts {
-            let registered = balancers.listed_until(arn, cast.instance) == Some(Time::NEVER);
-            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(cast.instance));
-            // What was registered again, and another worker took out a moment ago, is gone from every list.
+        for arn in &subject.fronts {
+            let registered = balancers.listed_until(arn, subject.instance) == Some(Time::NEVER);
+            let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(subject.instance));
+            // A target that was registered again and that another worker deregistered a moment ago is in no list.
             let again = self.registered_again;
             let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
             let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
-            // What nobody can tell to be the instance's may be left behind by name, and only after its wait (ADR 0009).
+            // decamp may leave a target behind that nobody can attribute, but only by name and after its wait (ADR 0009).
             let by_name = matches!(verdict, Outcome::Unconfirmed { .. } | Outcome::NoNode);
             let waited = self.waited_for_addresses(at) || self.finds_no_address();
             let left_behind = by_name && (waited || self.forced.is_some());
             let sent_to = |id: &TargetId| match id {
-                TargetId::Ip(address) => cast.addresses.contains(address) && !left_behind,
+                TargetId::Ip(address) => subject.addresses.contains(address) && !left_behind,
                 TargetId::Instance(_) | TargetId::Other(_) => false,
             };
             let routed = routed || balancers.routes(arn).iter().any(|route| sent_to(&route.id));
@@ -58,10 +58,11 @@ impl Oracle {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
         }
-        let Some(node) = cast.node.filter(|_| claims) else { return };
-        // A purge takes the evidence out of every list; what was never listed to us cannot be known.
-        let row_gone = self.purged.is_some() || self.purged_between_workers() || self.meddled && self.agent_died.is_some();
-        // What was `lost` when its agent came back, and whose agent has died again: nothing shows that before Nomad misses a heartbeat.
+        let Some(node) = subject.node.filter(|_| claims) else { return };
+        // A purge removes the evidence from every list. A worker cannot know what no list has shown it.
+        let row_gone =
+            self.purged.is_some() || self.purged_between_workers() || self.work_stopped_by_operator && self.agent_died.is_some();
+        // The allocation was `lost`, its agent came back, and has died again. Nothing shows that before Nomad misses a heartbeat.
         let dies_again = self.agent_last_died.is_some_and(|died| at.since(died) < UNNOTICED);
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
             let group = &nomad.groups()[a.group.index()].spec.group;
@@ -72,10 +73,10 @@ impl Oracle {
             let title = nomad.groups()[allocation.group.index()].spec.group.title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
-        // Each counts from the end of its own allocation (ADR 0002).
-        let shown = cast.consul_lists == Lists::All;
-        if claims_registrations && shown && consul.agent_lives(cast.consul_node) && !row_gone {
-            let state = consul.node(cast.consul_node);
+        // The wait for each registration begins at the end of its allocation (ADR 0002).
+        let shown = subject.consul_lists == Lists::All;
+        if claims_registrations && shown && consul.agent_lives(subject.consul_node) && !row_gone {
+            let state = consul.node(subject.consul_node);
             let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {
                 let name = Arc::clone(&entry.name);
@@ -84,19 +85,23 @@ impl Oracle {
         }
     }
 
-    /// What is registered, passing, and seen by a token that sees everything is waited for from the end of its allocation, which the
-    /// first drain began at the earliest, ours or an operator's.
-    pub(super) fn gives_up_no_leftover(&mut self, at: Time, consul: &Consul, nomad: &Nomad, cast: &Cast) {
+    /// L2: decamp waits for registrations that pass and that its token may read. The wait begins at the end of the allocation, which is
+    /// at the earliest after the first drain, decamp's or an operator's.
+    pub(super) fn check_leftovers(&mut self, at: Time, consul: &Consul, nomad: &Nomad, subject: &Subject) {
         let drained = self.first_drain.map(|ours| self.operator_drained.map_or(ours, |theirs| theirs.min(ours)));
         let early = drained.is_some_and(|drain| at + Duration::from_secs(5) < drain + LEFTOVER_WAIT);
-        let shown = cast.consul_lists == Lists::All && matches!(cast.consul_token, crate::consul::Token::Full);
-        let sees = shown && consul.agent_lives(cast.consul_node);
-        // What a lost agent ran counts from when it was lost, and a hold has an end of its own (ADR 0015).
-        let untold = self.purged.is_some() || self.meddled || self.agent_died.is_some() || self.held || self.unheld.is_some();
-        if !early || !sees || untold || self.forced.is_some() {
+        let shown = subject.consul_lists == Lists::All && matches!(subject.consul_token, crate::consul::Token::Full);
+        let sees = shown && consul.agent_lives(subject.consul_node);
+        // Allocations of a lost agent count from when it was lost, and a hold has its own end (ADR 0015).
+        let unreported = self.purged.is_some()
+            || self.work_stopped_by_operator
+            || self.agent_died.is_some()
+            || self.held
+            || self.unheld.is_some();
+        if !early || !sees || unreported || self.forced.is_some() {
             return;
         }
-        let state = consul.node(cast.consul_node);
+        let state = consul.node(subject.consul_node);
         let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
         if let Some(entry) = left {
             let name = Arc::clone(&entry.name);
@@ -109,8 +114,8 @@ impl Oracle {
         !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
     }
 
-    /// Whether a job was purged that neither the worker that acts has seen nor a drain has noted. What a drain of ours counted is
-    /// known to the next worker, until an operator's drain takes its place and its `Meta`.
+    /// Whether a job was purged that neither the acting worker has seen nor a drain has noted. The next worker knows what decamp's drain
+    /// counted, until an operator's drain replaces it and its `Meta`.
     fn purged_between_workers(&self) -> bool {
         let replaced = self.operator_drained.is_some_and(|theirs| self.last_drain.is_none_or(|ours| ours <= theirs));
         self.job_purged.is_some_and(|purged| {

@@ -1,4 +1,4 @@
-//! Disks that migrate: a replacement copies them from the machine that leaves, after the allocation there is over.
+//! Migrating disks: a replacement copies the disk from the leaving machine after the allocation there is over.
 
 use super::Oracle;
 use crate::event::AllocationNumber;
@@ -7,8 +7,8 @@ use decamp_core::decide::{Finding, JobKind, Loss, TaskGroup};
 use decamp_core::time::Time;
 
 impl Oracle {
-    /// An allocation on the leaving node is over. If a drain moved it, its replacement begins to copy its disk.
-    pub(super) fn disk_is_left(&mut self, at: Time, number: AllocationNumber, nomad: &Nomad) {
+    /// Called when an allocation on the leaving node is over. If a drain moved it, its replacement begins to copy its disk.
+    pub(super) fn begin_copy_of_disk(&mut self, at: Time, number: AllocationNumber, nomad: &Nomad) {
         let allocation = nomad.allocation(number);
         let spec = &nomad.groups()[allocation.group.index()].spec;
         let moved = self.first_drain.is_some() && !allocation.wanted;
@@ -17,18 +17,18 @@ impl Oracle {
         }
     }
 
-    /// S18: a disk whose copy was cut by our completion was named before.
-    pub fn disks(&mut self, findings: &[Finding], nomad: &Nomad) {
+    /// S18: a finding named each disk whose copy decamp's completion cut.
+    pub fn check_disks(&mut self, findings: &[Finding], nomad: &Nomad) {
         let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
-        // What was purged, landed after the drain had begun, or was replaced while its agent was away, was in no list that a finding
-        // could be made of.
-        if self.meddled || self.landed_unseen() || self.agent_died.is_some() {
+        // No list showed decamp an allocation that was purged, that started after the drain began, or that was replaced while its agent
+        // was away.
+        if self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some() {
             return;
         }
         for group in self.cut_disks(completed.max(stopped), nomad) {
             let named = findings.iter().any(|finding| finding.loss == Loss::DiskCut && group.is_titled(&finding.object));
             if !named {
-                self.broke(stopped, "S18", format!("the disk of {} was lost without a word", group.title()));
+                self.broke(stopped, "S18", format!("the disk of {} was lost without a finding", group.title()));
             }
         }
     }

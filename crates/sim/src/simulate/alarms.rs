@@ -1,23 +1,22 @@
-//! Which findings are false alarms: named, and in a thousand runs of the same cluster not one request was lost by them (ADR 0021).
+//! Counts false alarms: findings that cost no request in a thousand runs of the same cluster (ADR 0021).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::drivers::Driver;
-use crate::play::{Play, play};
+use crate::run::{Run, run_departure};
 use decamp_core::decide::Loss;
 
-/// Of one kind of finding: how many there were, and how many of them never cost a request.
+/// The number of findings of one kind, and how many of them never cost a request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Alarms {
     /// Findings in all clusters.
     pub named: u64,
-    /// Those that cost nothing in any run.
+    /// Findings that cost nothing in any run.
     pub idle: u64,
 }
 
-/// Plays each of so many clusters again and again, without a fault, until each of its findings has cost a request, but no more
-/// than so many times. On all cores.
+/// Runs each of `clusters` clusters without a fault until each of its findings has cost a request, at most `runs` times. Uses all cores.
 #[must_use]
 pub fn false_alarms(clusters: u64, runs: u64) -> BTreeMap<Loss, Alarms> {
     let next = AtomicU64::new(0);
@@ -48,14 +47,14 @@ pub fn false_alarms(clusters: u64, runs: u64) -> BTreeMap<Loss, Alarms> {
     })
 }
 
-/// Each finding of one cluster, and whether it ever cost a request. Findings are told apart by rule and object: another run may
-/// name them in another order.
+/// Each finding of one cluster, and whether it ever cost a request. Rule and object identify a finding, because another run may report
+/// the findings in another order.
 fn of_cluster(seed: u64, runs: u64) -> Vec<(Loss, bool)> {
     let mut found: Vec<((Loss, std::sync::Arc<str>), bool)> = Vec::new();
     for again in 1..=runs {
-        let played = play(&Driver::Decamp, &Play { seed, again, ..Play::default() });
-        for (place, finding) in played.findings.iter().take(64).enumerate() {
-            let cost = played.requests.costly & 1 << place != 0;
+        let report = run_departure(&Driver::Decamp, &Run { seed, again, ..Run::default() });
+        for (place, finding) in report.findings.iter().take(64).enumerate() {
+            let cost = report.requests.costly & 1 << place != 0;
             let name = (finding.loss, std::sync::Arc::clone(&finding.object));
             match found.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, ever)) => *ever |= cost,

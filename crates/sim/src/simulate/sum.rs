@@ -1,94 +1,94 @@
-//! What many departures add up to.
+//! Sums over many departures.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
 use crate::oracle::Violation;
-use crate::play::Played;
+use crate::run::RunReport;
 
-/// Broken seeds are kept up to this many; the others are only counted.
+/// How many broken seeds are kept. The others are only counted.
 const KEPT: usize = 2000;
 
-/// A departure in which something was broken, or a request was lost by the driver.
+/// A departure that broke an invariant or in which the driver lost a request.
 #[derive(Debug, Clone)]
 pub struct Broken {
     /// Its seed.
     pub seed: u64,
-    /// What was broken.
+    /// The invariants that were broken.
     pub violations: Vec<Violation>,
     /// Requests that the driver lost.
     pub attributable: u64,
-    /// The first of them.
+    /// A description of the first of them.
     pub example: Option<String>,
 }
 
 /// Sums over departures.
 #[derive(Debug, Clone, Default)]
 pub struct Sum {
-    /// Departures played.
+    /// Departures run.
     pub departures: u64,
     /// Requests sent.
     pub requests: u64,
-    /// Requests failed: by the driver, foreseen, by the world.
+    /// Requests failed: attributable to the driver, foreseen, the world's.
     pub failed: [u64; 3],
     /// Violations.
     pub violations: u64,
-    /// Outcomes, by word.
+    /// How often each outcome occurred.
     pub outcomes: BTreeMap<&'static str, u64>,
     /// How often each fault was drawn.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Effects taken.
+    /// Effects that took place.
     pub effects: u64,
     /// How often a worker was killed right before (`false`) or right after (`true`) its n-th effect.
     pub crashes: BTreeMap<(u32, bool), u64>,
-    /// Milliseconds above the floor, of departures in order: serial, and beside the delay.
+    /// Milliseconds above the floor of departures in order: first those that drained after the delay, then those that drained beside it.
     pub above_floor: [Vec<u32>; 2],
-    /// Calls of AWS above 5G + 6, departures without faults only: none is wanted.
+    /// Calls of AWS above 5G + 6 in departures without faults, where G is the number of target groups. It should be 0.
     pub calls_over: u64,
-    /// AWS calls, and target groups: for the mean.
+    /// Calls of AWS.
     pub aws_calls: u64,
     /// The first broken seeds.
     pub broken: Vec<Broken>,
-    /// How many were broken.
+    /// How many departures were broken.
     pub broken_count: u64,
-    /// The time that it took, on the wall.
+    /// The elapsed real time.
     pub took: Duration,
 }
 
 impl Sum {
-    /// Adds one departure.
-    pub fn add(&mut self, seed: u64, faults: Faults, played: &Played) {
+    /// Adds a departure.
+    pub fn add(&mut self, seed: u64, faults: Faults, report: &RunReport) {
         self.departures += 1;
-        let requests = &played.requests;
+        let requests = &report.requests;
         self.requests += requests.sent;
         self.failed[0] += requests.attributable;
         self.failed[1] += requests.foreseen;
         self.failed[2] += requests.worlds;
-        self.violations += played.violations.len() as u64;
-        *self.outcomes.entry(played.outcome.as_ref().map_or("never-ended", |o| o.word())).or_default() += 1;
+        self.violations += report.violations.len() as u64;
+        *self.outcomes.entry(report.outcome.as_ref().map_or("never-ended", |o| o.word())).or_default() += 1;
         for fault in faults.iter() {
             *self.faults.entry(Fault::name(fault)).or_default() += 1;
         }
-        self.effects += u64::from(played.effects);
-        for point in &played.crashed {
+        self.effects += u64::from(report.effects);
+        for point in &report.crashed {
             *self.crashes.entry((point.effect, point.after)).or_default() += 1;
         }
-        self.aws_calls += u64::from(played.calls.aws);
+        self.aws_calls += u64::from(report.calls.aws);
         if faults.is_empty() {
-            let budget = 5 * u32::try_from(played.groups).unwrap_or(0) + 6;
-            self.calls_over += u64::from(played.calls.aws.saturating_sub(budget));
-            if let Some(above) = played.above_floor {
+            let budget = 5 * u32::try_from(report.groups).unwrap_or(0) + 6;
+            self.calls_over += u64::from(report.calls.aws.saturating_sub(budget));
+            if let Some(above) = report.above_floor {
                 let millis = u32::try_from(above.as_millis()).unwrap_or(u32::MAX);
-                self.above_floor[usize::from(played.overlapped)].push(millis);
+                self.above_floor[usize::from(report.overlapped)].push(millis);
             }
         }
-        if !played.violations.is_empty() || 0 < requests.attributable {
+        if !report.violations.is_empty() || 0 < requests.attributable {
             self.broken_count += 1;
             if self.broken.len() < KEPT {
                 self.broken.push(Broken {
                     seed,
-                    violations: played.violations.clone(),
+                    violations: report.violations.clone(),
                     attributable: requests.attributable,
                     example: requests.example.clone(),
                 });
@@ -102,7 +102,7 @@ impl Sum {
         0 < self.broken_count
     }
 
-    /// Two sums as one.
+    /// Adds two sums.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.departures += other.departures;

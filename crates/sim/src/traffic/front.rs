@@ -1,18 +1,18 @@
-//! A target group that clients send to, and where its requests land. Requests are many and routes change seldom: where they lead is
-//! looked up once for each version of them.
+//! A target group that clients send to, and where its requests go. There are many requests and routes change rarely, so that the routes
+//! are resolved once for each version.
 
-use super::Door;
+use super::Backend;
 use crate::load_balancers::LoadBalancers;
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
-/// What a request meets that the load balancer sends to one of its routes.
+/// What a route of the load balancer leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lands {
+pub(super) enum RouteTarget {
     /// Another instance.
     Elsewhere,
-    /// A port of ours at which there is no door.
+    /// A port of the leaving instance without a backend.
     Nowhere,
-    /// The door at this place.
+    /// The backend with this number.
     At(usize),
 }
 
@@ -22,77 +22,77 @@ pub(super) struct Front {
     pub(super) arn: TargetGroupArn,
     /// Whether an ingress is behind it.
     pub(super) has_ingress: bool,
-    /// Whether its clients keep connections.
+    /// Whether its clients keep their connections.
     pub(super) keeps: bool,
-    /// The door of ours that they keep one to.
+    /// The backend of the leaving instance to which a connection is kept.
     pub(super) kept: Option<usize>,
     version: Option<u64>,
-    lands: Vec<Lands>,
-    /// The places among them that each zone's node sends to; none where load balancing crosses zones.
+    targets: Vec<RouteTarget>,
+    /// For each zone's node, the indices of the routes that it sends to; empty if load balancing crosses zones.
     nodes: Vec<Vec<usize>>,
     turn: usize,
 }
 
 impl Front {
     pub(super) fn new(arn: TargetGroupArn) -> Self {
-        Self { arn, has_ingress: false, keeps: false, kept: None, version: None, lands: Vec::new(), nodes: Vec::new(), turn: 0 }
+        Self { arn, has_ingress: false, keeps: false, kept: None, version: None, targets: Vec::new(), nodes: Vec::new(), turn: 0 }
     }
 
-    /// One more door is behind it.
-    pub(super) fn has_door(&mut self, door: &Door) {
-        self.has_ingress |= door.is_ingress;
+    /// Called when a backend is added behind this target group.
+    pub(super) fn note_backend(&mut self, backend: &Backend) {
+        self.has_ingress |= backend.is_ingress;
         self.version = None;
     }
 
-    /// Where its requests land, as of now. Its own number is by which doors know it.
-    pub(super) fn look_up(&mut self, number: usize, balancers: &LoadBalancers, doors: &[Door], ours: &[TargetId]) {
+    /// Resolves the current routes. `number` is this target group's number in the backends.
+    pub(super) fn look_up(&mut self, number: usize, balancers: &LoadBalancers, backends: &[Backend], ours: &[TargetId]) {
         let version = Some(balancers.routes_version(&self.arn));
         if self.version == version {
             return;
         }
         self.version = version;
-        self.lands.clear();
-        self.lands.extend(balancers.routes(&self.arn).iter().map(|route| {
+        self.targets.clear();
+        self.targets.extend(balancers.routes(&self.arn).iter().map(|route| {
             if !ours.contains(&route.id) {
-                return Lands::Elsewhere;
+                return RouteTarget::Elsewhere;
             }
-            let door = doors.iter().position(|door| door.front == number && door.port == route.port);
-            door.map_or(Lands::Nowhere, Lands::At)
+            let backend = backends.iter().position(|backend| backend.front == number && backend.port == route.port);
+            backend.map_or(RouteTarget::Nowhere, RouteTarget::At)
         }));
         self.nodes.clear();
         self.nodes.extend(balancers.zonal_nodes(&self.arn).iter().map(|node| node.routes.clone()));
     }
 
-    /// Where the next request lands, each route in turn; `None` if there is none. Its client asks each zone's node in turn, where those
-    /// send to their own zones.
-    pub(super) fn next(&mut self) -> Option<Lands> {
+    /// Where the next request goes: each route in turn; `None` if there is none. If load balancing does not cross zones, clients use the
+    /// node of each zone in turn.
+    pub(super) fn next(&mut self) -> Option<RouteTarget> {
         if !self.nodes.is_empty() {
             let turn = self.turn;
             self.turn = turn.wrapping_add(1);
             let node = &self.nodes[turn % self.nodes.len()];
             let place = (turn / self.nodes.len()).checked_rem(node.len())?;
-            return self.lands.get(node[place]).copied();
+            return self.targets.get(node[place]).copied();
         }
-        let turn = if self.turn < self.lands.len() { self.turn } else { 0 };
-        let lands = self.lands.get(turn).copied()?;
+        let turn = if self.turn < self.targets.len() { self.turn } else { 0 };
+        let target = self.targets.get(turn).copied()?;
         self.turn = turn + 1;
-        Some(lands)
+        Some(target)
     }
 
-    /// A client that keeps its connections opened one to this door.
-    pub(super) fn keep(&mut self, door: usize) {
+    /// A client opened a connection to this backend, and keeps it if clients keep their connections.
+    pub(super) fn keep(&mut self, backend: usize) {
         if self.keeps {
-            self.kept = Some(door);
+            self.kept = Some(backend);
         }
     }
 
-    /// The connection is closed, or cut.
+    /// The kept connection is closed or cut.
     pub(super) fn closes(&mut self) {
         self.kept = None;
     }
 
-    /// Whether it still sends to the door at this place.
-    pub(super) fn sends_to(&self, door: usize) -> bool {
-        self.lands.contains(&Lands::At(door))
+    /// Whether the load balancer still sends to the backend with this number.
+    pub(super) fn sends_to(&self, backend: usize) -> bool {
+        self.targets.contains(&RouteTarget::At(backend))
     }
 }

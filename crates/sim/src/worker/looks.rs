@@ -1,16 +1,16 @@
-//! What a worker sees when it looks: each part as its system's API would show it, through the weather.
+//! The looks of a worker: each part as the API of its system would show it, with the faults of the APIs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{CONSUL_TELLS_EVERY, Worker, versions_of};
+use super::{CONSUL_ANSWERS_EVERY, Worker, versions_of};
 use crate::api_error::ApiError;
+use crate::api_faults::{CallOutcome, unseen};
 use crate::load_balancers::Known;
 use crate::nomad::Read;
-use crate::stage::Lists;
-use crate::weather::{Fate, unseen};
+use crate::world::Lists;
 use crate::{consul, nomad};
 use decamp_core::decide::{
     BRIEF, Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, TargetGroup, Unseen, Zones,
@@ -27,9 +27,9 @@ impl Worker<'_> {
             }
             Part::Group { with_activity } => {
                 let activity_of = with_activity.then_some(departure.instance);
-                // Hooks, traffic sources and tags; a warm worker reads the tags alone.
+                // Hooks, traffic sources and tags. A warm worker reads only the tags.
                 let more = if self.warm { 0 } else { 2 } + u32::from(*with_activity);
-                self.stage.borrow_mut().calls.aws += more;
+                self.world.borrow_mut().calls.aws += more;
                 let look = self.call(System::AutoScaling, None, |s| {
                     let look = s.auto_scaling.look_group(&departure.asg, activity_of);
                     if look.is_ok() {
@@ -40,14 +40,14 @@ impl Worker<'_> {
                 vec![Showing::Group(flat(look.await))]
             }
             Part::TargetGroups { groups, attributes_again } => {
-                let new = groups.iter().any(|(arn, _)| !self.remembers(arn));
+                let new = groups.iter().any(|group| !self.remembers(&group.arn));
                 if new && !self.warm {
                     let kinds = self.call(System::LoadBalancers, None, |s| s.balancers.read()).await;
                     if let Err(why) = flat(kinds.map(|answer| answer.map_err(|error| error.unseen()))) {
-                        return groups.iter().map(|(arn, _)| Showing::TargetGroup(arn.clone(), Err(why.clone()))).collect();
+                        return groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(why.clone()))).collect();
                     }
                 }
-                let looks = groups.iter().map(|(arn, attached)| self.look_at_group(arn, *attached, *attributes_again));
+                let looks = groups.iter().map(|group| self.look_at_group(&group.arn, group.attached, *attributes_again));
                 join_all(looks).await
             }
             Part::Scan => {
@@ -56,7 +56,7 @@ impl Worker<'_> {
                 let ours = |id: &TargetId| *id == instance || matches!(id, TargetId::Ip(ip) if addresses.contains(ip));
                 let look = self.call(System::LoadBalancers, None, |s| {
                     s.balancers.read()?;
-                    Ok(s.balancers.holding(ours))
+                    Ok(s.balancers.groups_listing(ours))
                 });
                 vec![Showing::Scan(flat(look.await.map(|answer| answer.map_err(|error: ApiError| error.unseen()))))]
             }
@@ -64,14 +64,14 @@ impl Worker<'_> {
                 vec![Showing::Nomad(self.look_at_nomad(departure, seen).await)]
             }
             Part::NomadSight => {
-                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.cast.nomad_token.clone())).await;
+                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.subject.nomad_token.clone())).await;
                 vec![Showing::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
             Part::Consul => vec![Showing::Consul(self.look_at_consul(seen).await)],
             Part::NomadServices => {
                 let look = self.call(System::Nomad, None, |s| {
-                    let node = s.cast.node.map(|n| s.nomad.node(n).spec.id);
-                    let token = s.cast.nomad_token.clone();
+                    let node = s.subject.node.map(|n| s.nomad.node(n).spec.id);
+                    let token = s.subject.nomad_token.clone();
                     match node {
                         Some(id) => s.nomad.registrations(id, &token, Read::Default).map(|a| a.body),
                         None => Ok(Registrations { whole: true, agent_dead: false, services: [].into(), by_hand: [].into() }),
@@ -80,9 +80,9 @@ impl Worker<'_> {
                 vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
             Part::Addresses(asked) => {
-                self.stage.borrow_mut().calls.nomad += 1;
+                self.world.borrow_mut().calls.nomad += 1;
                 let look = self.call(System::Nomad, None, |s| {
-                    let token = s.cast.nomad_token.clone();
+                    let token = s.subject.nomad_token.clone();
                     s.nomad.elsewhere(departure.instance, asked, &token)
                 });
                 vec![Showing::Addresses(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
@@ -97,22 +97,23 @@ impl Worker<'_> {
     async fn look_at_group(&self, arn: &TargetGroupArn, attached: bool, again: bool) -> Showing {
         let remembered = self.known.borrow().iter().find(|(known, _)| known == arn).map(|(_, known)| *known).filter(|_| !again);
         if remembered.is_none() && !self.warm {
-            // Attributes and health are two calls; the model counts the second.
-            self.stage.borrow_mut().calls.aws += 1;
+            // Attributes and health are two calls, and the model counts the second.
+            self.world.borrow_mut().calls.aws += 1;
         }
         let asked = self.true_now();
         let look = self
             .call(System::LoadBalancers, None, |s| {
                 let mut look = s.balancers.look_group(arn, attached, remembered);
-                if let (Ok(group), Some((_, looks))) = (&mut look, s.cast.hides_it.as_mut().filter(|(hides, _)| hides == arn))
+                if let (Ok(group), Some((_, looks))) =
+                    (&mut look, s.subject.lists_late.as_mut().filter(|(hides, _)| hides == arn))
                     && 0 < *looks
                 {
                     *looks -= 1;
-                    let ours = TargetId::Instance(s.cast.instance);
+                    let ours = TargetId::Instance(s.subject.instance);
                     group.targets = group.targets.as_ref().map(|all| all.iter().filter(|t| t.id != ours).cloned().collect());
                 }
                 if let Ok(group) = &look {
-                    s.oracle.looked_at_targets(asked, group, &s.cast);
+                    s.oracle.looked_at_targets(asked, group, &s.subject);
                 }
                 look
             })
@@ -135,35 +136,35 @@ impl Worker<'_> {
         Showing::TargetGroup(arn.clone(), look)
     }
 
-    /// Where load balancing does not cross zones: which zones the instances are in. Not to know that hides nothing else.
+    /// Reads the zones of the instances if load balancing does not cross zones. If that fails, the rest of the look is still valid.
     async fn look_at_zones(&self, group: &mut TargetGroup) {
         let Zones::Apart(zones) = &mut group.zones else { return };
         if !self.knows_zones.get() {
-            let told = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
-            self.knows_zones.set(matches!(told, Ok(Ok(()))));
-            self.stage.borrow_mut().cast.zones_unanswered = !self.knows_zones.get();
+            let answer = self.call(System::AutoScaling, None, |s| s.auto_scaling.call()).await;
+            self.knows_zones.set(matches!(answer, Ok(Ok(()))));
+            self.world.borrow_mut().subject.zones_unanswered = !self.knows_zones.get();
         }
         if self.knows_zones.get() {
-            *zones = Arc::clone(&self.stage.borrow().cast.zones);
+            *zones = Arc::clone(&self.world.borrow().subject.zones);
         }
     }
 
     pub(super) async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {
         if seen.nomad.at().is_none() {
-            // The lookup by instance id comes before the reads of the node and its allocations.
-            let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.cast.nomad_token.clone(), Read::Default)).await;
+            // The first look finds the node by its instance id before it reads the node and its allocations.
+            let found = self.call(System::Nomad, None, |s| s.nomad.may_read(&s.subject.nomad_token.clone(), Read::Default)).await;
             flat(found.map(|answer| answer.map_err(|error| error.unseen())))?;
         }
-        self.stage.borrow_mut().calls.nomad += 1;
+        self.world.borrow_mut().calls.nomad += 1;
         let read = if self.stale_reads { Read::Stale } else { Read::Default };
         let instance = departure.instance;
         let look = self
             .call(System::Nomad, None, |s| {
-                let token = s.cast.nomad_token.clone();
+                let token = s.subject.nomad_token.clone();
                 s.nomad.may_read(&token, read)?;
                 if token.sight() == NomadSight::Full {
                     s.oracle.looked_at.get_or_insert(s.now);
-                    self.first_sight.set(self.first_sight.get().or(Some(s.now)));
+                    self.first_full_look.set(self.first_full_look.get().or(Some(s.now)));
                 }
                 self.looked.set((versions_of(s).0, self.looked.get().1));
                 let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
@@ -178,14 +179,14 @@ impl Worker<'_> {
             })
             .await;
         let (index, mut nodes) = flat(look.map(|answer: Result<_, nomad::ApiError>| answer.map_err(|e| e.unseen())))?;
-        // The leader answers with what was written; only a lagging server may be behind, and not for long.
+        // Only a lagging follower may be behind the worker's last write, and not for long.
         if read == Read::Stale && index < self.written_index.get() {
             return Err(Unseen::Stale);
         }
         let mut set_aside = Vec::new();
         if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
             nodes.retain(|n| {
-                // As the adapter does: what decamp drains, or saw before, stays in sight although its agent dies.
+                // As in the adapter: a node that decamp drains, or saw before, stays visible although its agent dies.
                 let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
                 let seen_before = seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == n.id));
                 let keep = n.status != NodeStatus::Down || drained_by_us || seen_before;
@@ -198,11 +199,12 @@ impl Worker<'_> {
         Ok(Nomad { nodes, set_aside })
     }
 
-    /// Ends when Consul answers, which it is asked to every few seconds, or is out of sight, before `until`.
-    pub(super) async fn consul_tells(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
+    /// Asks Consul every few seconds, and returns its answer. If Consul fails for `BRIEF`, returns the failure. It returns only before
+    /// `until`.
+    pub(super) async fn await_consul(&self, seen: &Snapshot, was_blind: bool, until: Time) -> Result<Registrations, Unseen> {
         let mut failing = None;
         loop {
-            let pause = if failing.is_some() { Duration::from_secs(1) } else { CONSUL_TELLS_EVERY };
+            let pause = if failing.is_some() { Duration::from_secs(1) } else { CONSUL_ANSWERS_EVERY };
             let next = (self.consul_asked.get() + pause).max(self.true_now());
             self.sleep_until(if until <= next { Time::NEVER } else { next }).await;
             let asked = self.true_now();
@@ -223,13 +225,13 @@ impl Worker<'_> {
     pub(super) async fn look_at_consul(&self, seen: &Snapshot) -> Result<Registrations, Unseen> {
         self.consul_asked.set(self.true_now());
         let namespaces = seen.consul_namespaces();
-        self.stage.borrow_mut().calls.consul += 1;
+        self.world.borrow_mut().calls.consul += 1;
         let look = self.call(System::Consul, None, |s| {
             self.looked.set((self.looked.get().0, versions_of(s).1));
-            let token = s.cast.consul_token.clone();
-            let (node, read) = (s.cast.consul_node, consul::Read::Default);
+            let token = s.subject.consul_token.clone();
+            let (node, read) = (s.subject.consul_node, consul::Read::Default);
             let mut seen = s.consul.look_in(node, &token, read, &namespaces).map_err(|error| error.unseen())?.body;
-            match s.cast.consul_lists {
+            match s.subject.consul_lists {
                 Lists::All => {}
                 Lists::NoServices => seen.services = [].into(),
                 Lists::NoNode => {
@@ -242,9 +244,9 @@ impl Worker<'_> {
     }
 }
 
-fn flat<T>(look: Result<Result<T, Unseen>, Fate>) -> Result<T, Unseen> {
+fn flat<T>(look: Result<Result<T, Unseen>, CallOutcome>) -> Result<T, Unseen> {
     match look {
         Ok(answer) => answer,
-        Err(fate) => Err(unseen(fate)),
+        Err(outcome) => Err(unseen(outcome)),
     }
 }

@@ -1,4 +1,4 @@
-//! Single answers of Nomad: errors, tokens that see too little, plain reads, and what wakes a reader of the event stream.
+//! Single answers of Nomad: errors, tokens without enough rights, plain reads, and the changes that wake a reader of the event stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +29,11 @@ fn token(name: &str) -> Token {
         "garbage" => Token::Garbage,
         "unknown" => Token::Unknown,
         "expired" => Token::Expired,
-        other => panic!("a token that nobody described: {other}"),
+        other => panic!("an unknown token: {other}"),
     }
 }
 
-/// What the model answers: a status, and how many rows where the answer is a list. `None` if the model does not answer such a thing.
+/// The model's answer: a status, and the number of rows if it is a list. `None` if the model has no such call.
 fn nomad_answer(small: &mut Small, asked: &Exchange, token: &Token, job: &str) -> Option<(u16, Option<usize>)> {
     fn rows<T>(answer: Result<Vec<T>, ApiError>) -> (u16, Option<usize>) {
         answer.map_or_else(|refused| (refused.status(), None), |rows| (200, Some(rows.len())))
@@ -51,7 +51,7 @@ fn nomad_answer(small: &mut Small, asked: &Exchange, token: &Token, job: &str) -
         ("GET", ["node", id]) => bare(nomad.look(id.parse::<NodeId>().ok()?, token, read)),
         ("GET", ["node", id, "allocations"]) => rows(nomad.list_allocations_of(id.parse().ok()?, token, read)),
         ("GET", ["allocations"]) => rows(nomad.list_allocations(token, read)),
-        // Recorded as a row a namespace.
+        // The recording has a row for each namespace.
         ("GET", ["services"]) => rows(nomad.list_services(token, read)),
         ("GET", ["service", name]) => rows(nomad.list_service(name, namespace, token, read)),
         ("GET", ["allocation", _, "services"]) => rows(nomad.list_services_of(allocation, namespace, token, read)),
@@ -73,7 +73,7 @@ fn nomad_answer(small: &mut Small, asked: &Exchange, token: &Token, job: &str) -
 }
 
 #[test]
-fn each_token_sees_of_nomad_what_the_same_token_was_shown() {
+fn each_token_sees_of_nomad_what_it_saw_in_the_recording() {
     let Some(recorded) = exchanges(TODAY, "who-sees-what") else { return };
     let nodes = [("b626bc06-f6e0-a85d-f68f-29ba37a987fd", "client0"), ("be22f8dd-f346-2ad6-bf94-79c1963ff446", "client1")];
     let mut small = Small::new(TODAY, &nodes);
@@ -82,7 +82,7 @@ fn each_token_sees_of_nomad_what_the_same_token_was_shown() {
     let mut asked: Vec<(&str, &str)> = Vec::new();
     let mut compared = 0;
     for exchange in &recorded {
-        // The token that expires was first asked while it still lived.
+        // The first call with the expiring token came before it expired.
         let again = asked.contains(&(&exchange.token, &exchange.path));
         asked.push((&exchange.token, &exchange.path));
         let name = if exchange.token == "expired" && !again { "short" } else { &exchange.token };
@@ -131,7 +131,7 @@ fn refusals_have_nomads_status_and_words() {
                 ];
                 assert!(said.iter().any(|e| e.status() == status && e.text() == text), "{folder}: {status} {text}");
             }
-            // A leader that was lost for one line is back for the next.
+            // The leader is lost for one exchange and back for the next.
             let later = small.nomad.now() + Duration::from_secs(4);
             small.nomad.advance(later, &mut small.consul, &mut Vec::new());
             compared += 1;
@@ -218,7 +218,7 @@ fn a_node_in_the_event_stream_wakes_for_its_drain_and_for_every_change_of_its_al
     assert_eq!(woken, types);
 }
 
-/// One allocation of a system job on the first node, as the recorded cluster had.
+/// Adds an allocation of a system job on the first node, as in the recorded cluster.
 fn make_system(small: &mut Small, like: decamp_sim::nomad::GroupNumber) {
     let mut spec = small.nomad.groups()[like.index()].spec.clone();
     let group = Arc::make_mut(&mut spec.group);

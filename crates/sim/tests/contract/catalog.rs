@@ -1,10 +1,10 @@
-//! Single answers of Consul: refusals, tokens that see too little, what remains of a dead agent.
+//! Single answers of Consul: refusals, tokens without enough rights, and the catalog after an agent's death.
 
 use decamp_core::decide::snapshot::Provider;
 use decamp_core::time::Time;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 use crate::recording::exchanges;
 use crate::small::Small;
@@ -18,11 +18,11 @@ fn consul_token(name: &str) -> consul::Token {
         "nodes-only" => consul::Token::NodesOnly,
         "one-service" => consul::Token::OneService("app".into()),
         "services-only" => consul::Token::ServicesOnly,
-        other => panic!("a token that nobody described: {other}"),
+        other => panic!("an unknown token: {other}"),
     }
 }
 
-/// Status, rows, and whether the header says that something is missing.
+/// The status, the number of rows, and whether the header says that the answer was filtered.
 fn consul_answer(consul: &mut Consul, path: &str, token: &consul::Token) -> Option<(u16, usize, bool)> {
     fn rows<T>(answer: Result<consul::Answer<Vec<T>>, consul::ApiError>) -> (u16, usize, bool) {
         answer.map_or_else(|refused| (refused.status(), 0, false), |a| (200, a.body.len(), a.filtered))
@@ -43,9 +43,9 @@ fn consul_answer(consul: &mut Consul, path: &str, token: &consul::Token) -> Opti
 }
 
 #[test]
-fn each_token_sees_of_consul_what_the_same_token_was_shown_and_a_blank_one_is_not_told_so() {
+fn each_token_sees_of_consul_what_it_saw_in_the_recording_and_no_header_says_so_to_a_blank_one() {
     let Some(recorded) = exchanges(TODAY, "who-sees-what-consul") else { return };
-    let mut consul = Consul::new(consul::Version::V1_19_2, Time(1_000), Luck::new(1));
+    let mut consul = Consul::new(consul::Version::V1_19_2, Time(1_000), Rng::new(1));
     let node = consul.add_node("ip-127-0-0-10".into());
     ["api", "app", "consul"].into_iter().for_each(|name| consul.add_other(node, name.into()));
     let mut compared = 0;
@@ -60,7 +60,7 @@ fn each_token_sees_of_consul_what_the_same_token_was_shown_and_a_blank_one_is_no
         let recorded = match (body["Services"].as_array(), body.as_array(), body.as_object()) {
             (Some(services), _, _) => services.len(),
             (_, Some(list), _) => list.len(),
-            // Names are the keys; a node without services is no name.
+            // The keys are names of services, except in the answer for a node without services.
             (_, _, Some(names)) => names.keys().filter(|key| *key != "Node" && *key != "Services").count(),
             _ => 0,
         };
@@ -74,7 +74,7 @@ fn each_token_sees_of_consul_what_the_same_token_was_shown_and_a_blank_one_is_no
 fn consul_refuses_in_its_own_words() {
     for folder in [TODAY, FLOOR] {
         let Some(recorded) = exchanges(folder, "errors") else { return };
-        let mut consul = Consul::new(versions(folder).1, Time(1_000), Luck::new(1));
+        let mut consul = Consul::new(versions(folder).1, Time(1_000), Rng::new(1));
         consul.add_node("ip-127-0-0-11".into());
         let mut denied = 0;
         for exchange in recorded.iter().filter(|e| e.to == "consul") {
@@ -102,7 +102,7 @@ fn consul_refuses_in_its_own_words() {
 }
 
 #[test]
-fn a_dead_agents_node_stays_in_the_catalog_until_somebody_takes_it_out() {
+fn a_dead_agents_node_stays_in_the_catalog_until_it_is_deregistered() {
     let Some(recorded) = exchanges(FLOOR, "consul-agent-dies") else { return };
     let mut small = Small::new(FLOOR, &[("80159abf-6fa2-c784-68a1-15b16ae6a51a", "ip-127-0-0-12")]);
     let node = small.consul_node();

@@ -1,4 +1,4 @@
-//! The recorded cluster, built again of the model: its nodes, its jobs as they were submitted, and what ran where.
+//! Builds the recorded cluster with the models: its nodes, its jobs as they were submitted, and its allocations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use decamp_core::time::Time;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
 use decamp_sim::event::AllocationNumber;
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{
     Behaviour, DrainSpec, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Note, Ports, Read, Token, Version,
 };
+use decamp_sim::rng::Rng;
 use serde_json::Value;
 
 use crate::recording::Exchange;
@@ -30,27 +30,27 @@ pub(crate) struct Cluster {
     pub(crate) nomad: Nomad,
     /// Its Consul.
     pub(crate) consul: Consul,
-    /// What happened to processes.
+    /// The events of processes.
     pub(crate) log: Vec<decamp_sim::event::Event>,
-    /// Groups by the names of their jobs.
+    /// Task groups by the names of their jobs.
     pub(crate) groups: BTreeMap<String, GroupNumber>,
     nodes: BTreeMap<String, NodeNumber>,
     initial: Vec<AllocationNumber>,
     tasks_shown: bool,
 }
 
-/// Milliseconds of a recording as the model's time.
+/// The model's time for milliseconds of a recording.
 pub(crate) fn time(at: i64) -> Time {
     Time(ZERO.saturating_add_signed(at))
 }
 
 impl Cluster {
-    /// Built of what a recording showed at its beginning; the model's clock stands 20 s before the first write.
+    /// Builds the cluster from the first answers of a recording. The model's clock starts 20 s before the first write.
     pub(crate) fn of(exchanges: &[Exchange], version: Version, consul_version: consul::Version, seed: u64) -> Self {
-        let mut luck = Luck::new(seed);
+        let mut rng = Rng::new(seed);
         let (start, mut nodes) = (time(-20_000), BTreeMap::new());
-        let mut consul = Consul::new(consul_version, start, Luck::new(luck.bits()));
-        let mut nomad = Nomad::new(version, start, Luck::new(luck.bits()));
+        let mut consul = Consul::new(consul_version, start, Rng::new(rng.bits()));
+        let mut nomad = Nomad::new(version, start, Rng::new(rng.bits()));
         let listed = exchanges.iter().find(|e| e.path == "/v1/nodes").map(|e| e.body.clone());
         let read =
             exchanges.iter().filter(|e| e.after("/v1/node/").is_some() && e.body["Name"].is_string()).map(|e| e.body.clone());
@@ -71,11 +71,11 @@ impl Cluster {
         let tasks_shown = exchanges.iter().any(|e| e.body[0]["TaskStates"].is_object());
         let mut cluster =
             Self { nomad, consul, log: Vec::new(), groups: BTreeMap::new(), nodes, initial: Vec::new(), tasks_shown };
-        cluster.place_what_ran(exchanges);
+        cluster.place_allocations(exchanges);
         cluster
     }
 
-    fn place_what_ran(&mut self, exchanges: &[Exchange]) {
+    fn place_allocations(&mut self, exchanges: &[Exchange]) {
         let rows: Vec<Value> = exchanges
             .iter()
             .filter(|e| e.path.ends_with("/allocations") && e.at.is_some_and(|at| at < 50))
@@ -90,7 +90,7 @@ impl Cluster {
                 placed.push(id);
             }
         }
-        // Copies that were not shown ran on nodes that nobody read.
+        // Copies that the recording does not show ran on nodes that it did not read.
         let read = |node: NodeNumber| rows.iter().any(|row| self.nodes[&word(&row["NodeID"])] == node);
         let others: Vec<NodeNumber> = self.nodes.values().copied().filter(|node| !read(*node)).collect();
         for group in self.groups.clone().into_values() {
@@ -127,7 +127,7 @@ impl Cluster {
         number
     }
 
-    /// The node that a recording calls by this id.
+    /// The node with this id in the recording.
     pub(crate) fn node(&self, id: &str) -> NodeNumber {
         self.nodes[id]
     }
@@ -138,7 +138,7 @@ impl Cluster {
         *self.initial.iter().find(of).expect("the job ran at the beginning")
     }
 
-    /// Sends a recorded write to the model; the status of its answer.
+    /// Sends a recorded write to the model, and returns the status of the answer.
     pub(crate) fn write(&mut self, exchange: &Exchange) -> u16 {
         let (token, body) = (Token::AclsOff, &exchange.request);
         let node = || exchange.after("/v1/node/").and_then(|id| id.parse::<NodeId>().ok());
@@ -167,7 +167,7 @@ impl Cluster {
         answer.map_or_else(|refused| refused.status(), |_| 200)
     }
 
-    /// What a reader of the paths of a recording would see now.
+    /// Records in the trace what reads of the recording's paths would show now.
     pub(crate) fn see(&mut self, exchanges: &[Exchange], trace: &mut Trace) {
         let at = self.nomad.now().0 as i64 - ZERO as i64;
         let mut paths: Vec<&str> = exchanges.iter().filter(|e| !e.is_write()).map(|e| e.path.as_str()).collect();
@@ -187,7 +187,7 @@ impl Cluster {
                         Err(_) => self.nomad.groups()[self.groups[of].index()].allocations.clone(),
                     };
                     let rows = rows.into_iter().map(|number| self.shown(number)).collect();
-                    trace.see_list(at, path, rows);
+                    trace.record_list(at, path, rows);
                 }
             } else if let Some(node) = path.strip_prefix("/v1/catalog/node-services/") {
                 self.see_consul(at, node, trace);
@@ -195,14 +195,14 @@ impl Cluster {
                 let number = self.consul.node_number(node).expect("a recorded node");
                 let seen = self.consul.look(number, &consul::Token::Full, consul::Read::Default).expect("Consul answers");
                 let status = if seen.body.agent_dead { "critical" } else { "passing" };
-                trace.see(at, format!("serf {node}"), status.to_owned());
+                trace.record(at, format!("serf {node}"), status.to_owned());
             } else if let Some(service) = path.strip_prefix("/v1/service/") {
                 let here = |a: &&decamp_sim::nomad::AllocationState| {
                     self.groups.get(service) == Some(&a.group) && 0 < a.in_nomad_discovery
                 };
                 let listed = self.nomad.allocations().iter().filter(here);
-                let things = listed.map(|a| (format!("native {service} {}", a.id), "listed".to_owned())).collect();
-                trace.see_list(at, path, things);
+                let objects = listed.map(|a| (format!("native {service} {}", a.id), "listed".to_owned())).collect();
+                trace.record_list(at, path, objects);
             }
         }
     }
@@ -226,13 +226,13 @@ impl Cluster {
             DrainStatus::Canceled => "canceled",
             DrainStatus::Other => "?",
         });
-        trace.see(at, format!("node {}", node.name), format!("{status} {eligible} {drain} {last}"));
+        trace.record(at, format!("node {}", node.name), format!("{status} {eligible} {drain} {last}"));
     }
 
     fn shown(&self, number: AllocationNumber) -> (String, String) {
         let allocation = self.nomad.allocation(number);
         let group = &self.nomad.groups()[allocation.group.index()];
-        let thing = format!("alloc {} {}", group.spec.group.job, allocation.id);
+        let object = format!("alloc {} {}", group.spec.group.job, allocation.id);
         let client = match allocation.client {
             ClientStatus::Pending => "pending",
             ClientStatus::Running => "running",
@@ -243,14 +243,14 @@ impl Cluster {
         };
         let shown = self.nomad.task_states(number).filter(|_| self.tasks_shown);
         let tasks = shown.map(|(name, state)| (name.to_string(), state.word().to_owned())).collect();
-        (thing, allocation_state(if allocation.wanted { "run" } else { "stop" }, client, &tasks))
+        (object, allocation_state(if allocation.wanted { "run" } else { "stop" }, client, &tasks))
     }
 
     fn see_consul(&mut self, at: i64, node: &str, trace: &mut Trace) {
         let services =
             self.consul.node_services(node, &consul::Token::Full, consul::Read::Default).expect("Consul answers").body.services;
-        let things = services.iter().map(|s| (format!("consul {} {}", s.service, s.allocation), "listed".to_owned())).collect();
-        trace.see_list(at, node, things);
+        let objects = services.iter().map(|s| (format!("consul {} {}", s.service, s.allocation), "listed".to_owned())).collect();
+        trace.record_list(at, node, objects);
     }
 }
 
@@ -262,7 +262,7 @@ fn span(value: &Value) -> Duration {
     Duration::from_nanos(value.as_u64().unwrap_or(0))
 }
 
-/// A job as it was submitted, and which of its services belong to tasks.
+/// The task group of a submitted job, and the services of it that belong to tasks, one bit for each.
 fn task_group(job: &Value) -> (TaskGroup, u32) {
     let group = &job["TaskGroups"][0];
     let kind = match job["Type"].as_str() {
@@ -312,7 +312,7 @@ fn task_group(job: &Value) -> (TaskGroup, u32) {
     (group, of_tasks)
 }
 
-/// A service of which a recording kept no job: one copy, 2 s of delay, nothing registered.
+/// A service whose job is not in the recording: one copy, 2 s of delay, no registrations.
 fn plain_service(job: &str) -> (TaskGroup, u32) {
     let text = serde_json::json!({
         "ID": job, "Type": "service",
@@ -322,7 +322,7 @@ fn plain_service(job: &str) -> (TaskGroup, u32) {
     task_group(&text)
 }
 
-/// What the recorded jobs' processes do (the recordings' own description of them).
+/// The behaviour of the recorded jobs' processes, by the description of the recordings.
 fn behaviour(job: &str, of_tasks: &u32, version: Version) -> Behaviour {
     let stops_in = Duration::from_millis(if matches!(job, "etl" | "everywhere") { 50 } else { 1_000 });
     Behaviour {
@@ -330,7 +330,7 @@ fn behaviour(job: &str, of_tasks: &u32, version: Version) -> Behaviour {
         stops_in,
         ignores_signal: job == "pinned",
         poststop: Duration::from_secs(4),
-        // The interpreter that ran it there took its signal for an error.
+        // The interpreter there exited with an error on its signal.
         exits_with_error: job == "etl" && version == Version::V1_10_5,
         services_of_tasks: *of_tasks,
         ..Behaviour::default()

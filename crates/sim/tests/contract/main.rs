@@ -1,4 +1,5 @@
-//! The pretend Nomad and Consul, held to what real agents answered: the same scenario must go through the same states in the same order.
+//! Compares the models of Nomad and Consul with recordings of real agents: the same scenario must go through the same states in the same
+//! order.
 
 mod answers;
 mod catalog;
@@ -18,21 +19,21 @@ const TODAY: &str = "nomad-2.0.5_consul-1.19.2";
 const BETWEEN: &str = "nomad-1.10.5_consul-1.19.2";
 const FLOOR: &str = "nomad-1.1.2_consul-1.8.7";
 
-/// Luck decides only how long things take; the order must hold with any.
+/// The seed only decides how long things take. The order must be the same with any seed.
 const SEEDS: u64 = 40;
 
-/// What was done to the recorded cluster beside what the recording shows as a write.
+/// Something that was done to the recorded cluster and that the recording does not show as a write.
 #[derive(Clone, Copy)]
-enum Deed {
+enum ClusterEvent {
     /// The job was stopped.
     Stop(&'static str),
-    /// The job had just been submitted, and was healthy only then.
+    /// The job had just been submitted, and became healthy at this time.
     HealthyAt(&'static str, i64),
-    /// Its work was done.
+    /// The job's work was done.
     Finish(&'static str),
     KillNomadAgent,
     KillConsulAgent,
-    /// The leader was killed; there was a new one after so many milliseconds.
+    /// The leader was killed, and there was a new one after this many milliseconds.
     KillLeader(u64),
 }
 
@@ -44,13 +45,13 @@ fn versions(folder: &str) -> (Version, consul::Version) {
     }
 }
 
-fn replay(folder: &str, name: &str, deeds: &[(i64, Deed)]) {
+fn replay(folder: &str, name: &str, events: &[(i64, ClusterEvent)]) {
     let Some(recorded) = exchanges(folder, name) else { return };
     let mut as_recorded = Trace::of_recording(&recorded);
     as_recorded.settle_nodes();
     as_recorded.name_allocations();
     for seed in 0..SEEDS {
-        let mut modelled = play(&recorded, folder, deeds, seed);
+        let mut modelled = run_on_model(&recorded, folder, events, seed);
         modelled.settle_nodes();
         modelled.name_allocations();
         if let Err(difference) = as_recorded.compare(&modelled) {
@@ -59,8 +60,8 @@ fn replay(folder: &str, name: &str, deeds: &[(i64, Deed)]) {
     }
 }
 
-/// The scenario on the model: what it shows at every moment something happens.
-fn play(recorded: &[Exchange], folder: &str, deeds: &[(i64, Deed)], seed: u64) -> Trace {
+/// Runs the scenario on the models, and traces what they show at every change.
+fn run_on_model(recorded: &[Exchange], folder: &str, events: &[(i64, ClusterEvent)], seed: u64) -> Trace {
     let (version, consul_version) = versions(folder);
     let mut cluster = Cluster::of(recorded, version, consul_version, seed);
     let node = recorded.iter().find_map(|e| e.path.ends_with("/allocations").then(|| e.after("/v1/node/")).flatten());
@@ -69,18 +70,18 @@ fn play(recorded: &[Exchange], folder: &str, deeds: &[(i64, Deed)], seed: u64) -
     let end = recorded.iter().filter_map(|e| e.at).max().unwrap_or(0) + 3_000;
     let asked =
         |e: &&Exchange| e.at.is_some() && (e.is_write() || e.path.ends_with("ocations") || e.after("/v1/node/").is_some());
-    let mut todo: Vec<(i64, Option<&Exchange>, Option<Deed>)> =
+    let mut todo: Vec<(i64, Option<&Exchange>, Option<ClusterEvent>)> =
         recorded.iter().filter(asked).map(|e| (e.at.unwrap_or(0), Some(e), None)).collect();
-    todo.extend(deeds.iter().map(|(at, deed)| (*at, None, Some(*deed))));
+    todo.extend(events.iter().map(|(at, event)| (*at, None, Some(*event))));
     todo.push((end, None, None));
     todo.sort_by_key(|(at, _, _)| *at);
-    for (at, exchange, deed) in todo {
-        run(&mut cluster, recorded, at, &mut trace);
-        if let Some(deed) = deed {
-            do_it(&mut cluster, node, deed);
+    for (at, exchange, event) in todo {
+        advance(&mut cluster, recorded, at, &mut trace);
+        if let Some(event) = event {
+            apply(&mut cluster, node, event);
         }
         if let Some(exchange) = exchange {
-            ask(&mut cluster, exchange, seed);
+            compare_answer(&mut cluster, exchange, seed);
         }
         if -1_000 < at {
             cluster.see(recorded, &mut trace);
@@ -89,7 +90,7 @@ fn play(recorded: &[Exchange], folder: &str, deeds: &[(i64, Deed)], seed: u64) -
     trace
 }
 
-fn run(cluster: &mut Cluster, recorded: &[Exchange], to: i64, trace: &mut Trace) {
+fn advance(cluster: &mut Cluster, recorded: &[Exchange], to: i64, trace: &mut Trace) {
     loop {
         let next = cluster.nomad.next_event().min(cluster.consul.next_event());
         if time(to) < next {
@@ -103,30 +104,31 @@ fn run(cluster: &mut Cluster, recorded: &[Exchange], to: i64, trace: &mut Trace)
     cluster.nomad.advance(time(to), &mut cluster.consul, &mut cluster.log);
 }
 
-fn do_it(cluster: &mut Cluster, node: decamp_sim::nomad::NodeNumber, deed: Deed) {
-    match deed {
-        Deed::Stop(job) => {
+fn apply(cluster: &mut Cluster, node: decamp_sim::nomad::NodeNumber, event: ClusterEvent) {
+    match event {
+        ClusterEvent::Stop(job) => {
             cluster.nomad.stop_job(&Token::AclsOff, "default", job, false).expect("the job is there");
         }
-        Deed::HealthyAt(job, at) => {
+        ClusterEvent::HealthyAt(job, at) => {
             let allocation = cluster.first_of(job);
             cluster.nomad.healthy_at(allocation, time(at));
         }
-        Deed::Finish(job) => {
+        ClusterEvent::Finish(job) => {
             let (allocation, now) = (cluster.first_of(job), cluster.nomad.now());
             cluster.nomad.ends_at(allocation, now);
         }
-        Deed::KillNomadAgent => cluster.nomad.kill_agent(node),
-        Deed::KillConsulAgent => {
+        ClusterEvent::KillNomadAgent => cluster.nomad.kill_agent(node),
+        ClusterEvent::KillConsulAgent => {
             let beside = cluster.nomad.node(node).spec.consul.clone();
             cluster.consul.kill_agent(beside.expect("every recorded node has a Consul agent").0);
         }
-        Deed::KillLeader(millis) => cluster.nomad.lose_leader(std::time::Duration::from_millis(millis)),
+        ClusterEvent::KillLeader(millis) => cluster.nomad.lose_leader(std::time::Duration::from_millis(millis)),
     }
 }
 
-/// A recorded write is sent to the model, and must be taken or refused alike. So must reads: with no leader, only stale ones are answered.
-fn ask(cluster: &mut Cluster, exchange: &Exchange, seed: u64) {
+/// Sends a recorded write to the model, which must accept or refuse it like the real agent. The same holds for reads: without a leader
+/// only stale ones are answered.
+fn compare_answer(cluster: &mut Cluster, exchange: &Exchange, seed: u64) {
     if exchange.is_write() {
         let status = cluster.write(exchange);
         assert_eq!(u64::from(status), exchange.status, "seed {seed}: {} {}", exchange.method, exchange.path);
@@ -153,18 +155,18 @@ fn system_jobs_that_are_ignored_stay_until_a_second_drain() {
 }
 
 #[test]
-fn what_was_told_to_stop_stops_though_the_drain_is_cancelled() {
+fn an_allocation_that_has_to_stop_stops_although_the_drain_is_cancelled() {
     for folder in [TODAY, FLOOR] {
         replay(folder, "drain-cancelled-by-operator", &[]);
     }
 }
 
 #[test]
-fn the_deadline_takes_what_is_left_with_it() {
+fn the_deadline_stops_all_remaining_allocations() {
     for folder in [TODAY, BETWEEN] {
         replay(folder, "drain-deadline-forces-unplaceable-and-batch", &[]);
     }
-    let submitted = (-1, Deed::HealthyAt("pinned", 1_047));
+    let submitted = (-1, ClusterEvent::HealthyAt("pinned", 1_047));
     replay(FLOOR, "drain-deadline-forces-unplaceable-and-batch", &[submitted]);
 }
 
@@ -182,12 +184,12 @@ fn a_negative_deadline_acts_at_once_if_no_other_node_drains() {
 
 #[test]
 fn a_sysbatch_allocation_hangs_the_drain_to_its_deadline() {
-    replay(TODAY, "drain-waits-for-sysbatch", &[(2_950, Deed::Finish("everywhere"))]);
+    replay(TODAY, "drain-waits-for-sysbatch", &[(2_950, ClusterEvent::Finish("everywhere"))]);
 }
 
 #[test]
 fn an_allocation_that_was_already_stopping_hangs_the_drain_to_its_deadline() {
-    replay(TODAY, "drain-meets-an-allocation-already-stopping", &[(-4_300, Deed::Stop("slowstop"))]);
+    replay(TODAY, "drain-meets-an-allocation-already-stopping", &[(-4_300, ClusterEvent::Stop("slowstop"))]);
 }
 
 #[test]
@@ -196,13 +198,13 @@ fn a_purge_empties_the_list_and_hangs_the_drain_to_its_deadline() {
 }
 
 #[test]
-fn a_new_leader_does_not_watch_for_what_was_already_stopping() {
-    replay(TODAY, "leader-lost-while-draining", &[(1_500, Deed::KillLeader(2_500))]);
+fn a_new_leader_does_not_watch_allocations_that_were_already_stopping() {
+    replay(TODAY, "leader-lost-while-draining", &[(1_500, ClusterEvent::KillLeader(2_500))]);
 }
 
 #[test]
-fn a_hung_drain_that_is_sent_again_goes_on_at_once() {
-    replay(TODAY, "hung-drain-sent-again", &[(6_050, Deed::Finish("everywhere"))]);
+fn a_hung_drain_that_is_sent_again_continues_at_once() {
+    replay(TODAY, "hung-drain-sent-again", &[(6_050, ClusterEvent::Finish("everywhere"))]);
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn an_allocation_stops_layer_by_layer() {
 }
 
 #[test]
-fn nomads_own_discovery_drops_a_service_when_its_task_is_told_to_stop() {
+fn nomads_own_discovery_drops_a_service_when_its_task_has_to_stop() {
     replay(TODAY, "drain-with-nomad-services", &[]);
 }
 
@@ -227,11 +229,11 @@ fn a_second_copy_is_there_before_the_single_one_stops() {
 
 #[test]
 fn a_dead_nomad_agent_makes_its_allocations_lost_and_its_drain_complete() {
-    replay(TODAY, "nomad-agent-dies-while-draining", &[(1_600, Deed::KillNomadAgent)]);
+    replay(TODAY, "nomad-agent-dies-while-draining", &[(1_600, ClusterEvent::KillNomadAgent)]);
 }
 
 #[test]
 fn a_dead_consul_agent_leaves_its_services_in_the_catalog() {
-    replay(TODAY, "consul-agent-dies", &[(0, Deed::KillConsulAgent)]);
-    replay(TODAY, "drain-with-dead-consul-agent", &[(-19_000, Deed::KillConsulAgent)]);
+    replay(TODAY, "consul-agent-dies", &[(0, ClusterEvent::KillConsulAgent)]);
+    replay(TODAY, "drain-with-dead-consul-agent", &[(-19_000, ClusterEvent::KillConsulAgent)]);
 }

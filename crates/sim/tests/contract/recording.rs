@@ -1,12 +1,12 @@
-//! What real agents answered, read back: one exchange a line.
+//! Reads the recordings of real agents: one exchange on each line.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// One exchange.
+/// One request and its answer.
 pub(crate) struct Exchange {
-    /// Milliseconds since the first write; `None` where only the order counts.
+    /// Milliseconds since the first write; `None` if only the order counts.
     pub(crate) at: Option<i64>,
     /// `nomad` or `consul`.
     pub(crate) to: String,
@@ -14,17 +14,17 @@ pub(crate) struct Exchange {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) path: String,
-    /// The status; 0 where no server answered.
+    /// The status; 0 if no server answered.
     pub(crate) status: u64,
     /// The index in the answer's header.
     pub(crate) index: u64,
-    /// Whose token asked, where that matters.
+    /// The name of the token, if it matters.
     pub(crate) token: String,
-    /// Whether Consul said that it left something out.
+    /// Whether Consul said that it filtered the answer.
     pub(crate) filtered: bool,
-    /// The body that was sent.
+    /// The request's body.
     pub(crate) request: Value,
-    /// The body that came.
+    /// The answer's body.
     pub(crate) body: Value,
 }
 
@@ -56,7 +56,7 @@ impl Exchange {
     }
 }
 
-/// The lines of one recording, as they stand; `None`, with a word about it, if the file is not there.
+/// The lines of one recording. If the file does not exist, prints so and returns `None`.
 pub(crate) fn lines(version: &str, name: &str) -> Option<Vec<Value>> {
     let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     path.extend(["..", "..", "tests", "recordings", version, &format!("{name}.jsonl")]);

@@ -1,4 +1,4 @@
-//! A small cluster of the model for single answers.
+//! A small simulated cluster for single answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+use decamp_sim::rng::Rng;
 
 use crate::versions;
 
-/// A small cluster: nodes by name, and one allocation of a job a call.
+/// A small cluster of named nodes, without jobs at first.
 pub(crate) struct Small {
     pub(crate) nomad: Nomad,
     pub(crate) consul: Consul,
@@ -22,8 +22,8 @@ pub(crate) struct Small {
 impl Small {
     pub(crate) fn new(folder: &str, nodes: &[(&str, &str)]) -> Self {
         let (version, consul_version) = versions(folder);
-        let mut consul = Consul::new(consul_version, Time(1_000), Luck::new(1));
-        let mut nomad = Nomad::new(version, Time(1_000), Luck::new(2));
+        let mut consul = Consul::new(consul_version, Time(1_000), Rng::new(1));
+        let mut nomad = Nomad::new(version, Time(1_000), Rng::new(2));
         for (id, name) in nodes {
             let beside = consul.add_node((*name).into());
             nomad.add_node(NodeSpec {
@@ -37,7 +37,7 @@ impl Small {
         Self { nomad, consul }
     }
 
-    /// Runs so many copies of a job, one after the other on each node.
+    /// Runs copies of a job, distributed over the nodes in turn.
     pub(crate) fn run(&mut self, job: &str, namespace: &str, provider: Provider, copies: usize) {
         let task = Task {
             name: "srv".into(),

@@ -1,4 +1,4 @@
-//! What changed when: made of a recording or of the model, and compared by states and their order, not by wall times.
+//! Traces of state changes in a recording or in the model. They are compared by states and their order, not by exact times.
 
 use std::collections::BTreeMap;
 
@@ -6,41 +6,42 @@ use serde_json::Value;
 
 use crate::recording::Exchange;
 
-/// A reader may miss what lasts less than this (milliseconds): clients tell their servers every 200 ms.
+/// A reader may miss a state that lasts less than this many milliseconds: clients report to their servers every 200 ms.
 const SHORT: i64 = 320;
 
-/// Two changes closer than this may come in any order.
+/// Two changes closer than this many milliseconds may come in any order.
 const TOGETHER: i64 = 150;
 
-/// Of each thing, every state it was seen in and since when.
+/// For each object, the states that it was seen in, and since when.
 #[derive(Default)]
 pub(crate) struct Trace {
-    things: BTreeMap<String, Vec<(i64, String)>>,
+    objects: BTreeMap<String, Vec<(i64, String)>>,
     listed: BTreeMap<String, Vec<String>>,
 }
 
 impl Trace {
-    /// Takes in that something was seen in a state.
-    pub(crate) fn see(&mut self, at: i64, thing: String, state: String) {
-        let states = self.things.entry(thing).or_default();
+    /// Records that an object was seen in a state.
+    pub(crate) fn record(&mut self, at: i64, object: String, state: String) {
+        let states = self.objects.entry(object).or_default();
         if states.last().is_none_or(|(_, last)| *last != state) {
             states.push((at, state));
         }
     }
 
-    /// Takes in all that one list showed: what it showed before and no longer does is gone.
-    pub(crate) fn see_list(&mut self, at: i64, list: &str, now: Vec<(String, String)>) {
-        let names = now.iter().map(|(thing, _)| thing.clone()).collect();
+    /// Records what one list showed. An object that it showed before and no longer shows is gone.
+    pub(crate) fn record_list(&mut self, at: i64, list: &str, now: Vec<(String, String)>) {
+        let names = now.iter().map(|(object, _)| object.clone()).collect();
         let before = self.listed.insert(list.to_owned(), names).unwrap_or_default();
-        for gone in before.into_iter().filter(|thing| now.iter().all(|(t, _)| t != thing)) {
-            self.see(at, gone, "gone".to_owned());
+        for gone in before.into_iter().filter(|object| now.iter().all(|(t, _)| t != object)) {
+            self.record(at, gone, "gone".to_owned());
         }
-        for (thing, state) in now {
-            self.see(at, thing, state);
+        for (object, state) in now {
+            self.record(at, object, state);
         }
     }
 
-    /// What a recording shows. An answer older than one already taken in is dropped: readers were started beside the first write.
+    /// The trace of a recording. Drops answers that are older than a recorded one, because readers were started together with the first
+    /// write.
     pub(crate) fn of_recording(exchanges: &[Exchange]) -> Self {
         let mut trace = Self::default();
         let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
@@ -50,15 +51,15 @@ impl Trace {
                 continue;
             }
             newest.insert(path, exchange.index);
-            trace.see_list(at, path, seen_in(exchange));
+            trace.record_list(at, path, objects_in(exchange));
         }
         trace
     }
 
-    /// Drops the states of nodes before the first write made them ineligible (what an earlier recording left on them), and
-    /// numbers their drains by when they started.
+    /// Drops the states of nodes before the first write made them ineligible, because those come from an earlier recording. Numbers the
+    /// nodes' drains by their start times.
     pub(crate) fn settle_nodes(&mut self) {
-        for (_, states) in self.things.iter_mut().filter(|(thing, _)| thing.starts_with("node ")) {
+        for (_, states) in self.objects.iter_mut().filter(|(object, _)| object.starts_with("node ")) {
             let first = states.iter().position(|(_, state)| state.contains("ineligible")).unwrap_or(states.len());
             states.drain(..first);
             let mut started: Vec<String> = Vec::new();
@@ -72,20 +73,20 @@ impl Trace {
         }
     }
 
-    /// Gives allocations names that do not depend on ids: `app#1` is the job's first that changed.
+    /// Gives allocations names that do not depend on ids: `app#1` is the allocation of the job that changed first.
     pub(crate) fn name_allocations(&mut self) {
         let mut by_job: BTreeMap<String, Vec<(i64, i64, String)>> = BTreeMap::new();
-        for (thing, states) in self.things.iter().filter(|(thing, _)| thing.starts_with("alloc ")) {
-            let mut words = thing.split(' ').skip(1);
+        for (object, states) in self.objects.iter().filter(|(object, _)| object.starts_with("alloc ")) {
+            let mut words = object.split(' ').skip(1);
             let (job, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let changed = |(at, _): &&(i64, String)| 50 < *at;
             let first = states.iter().find(changed).map_or(i64::MAX, |s| s.0 / 100);
             let last = states.iter().rfind(changed).map_or(i64::MAX, |s| s.0);
             by_job.entry(job.to_owned()).or_default().push((first, last, id.to_owned()));
         }
-        // Registrations of allocations whose node was not read.
-        for (thing, states) in self.things.iter().filter(|(thing, _)| !thing.starts_with("alloc ")) {
-            let words: Vec<&str> = thing.split(' ').collect();
+        // Registrations of allocations on nodes that were not read.
+        for (object, states) in self.objects.iter().filter(|(object, _)| !object.starts_with("alloc ")) {
+            let words: Vec<&str> = object.split(' ').collect();
             let known = |id: &str| by_job.iter().any(|(job, ids)| !job.contains('?') && ids.iter().any(|i| i.2 == id));
             if let [_, service, id] = words[..]
                 && !known(id)
@@ -101,26 +102,26 @@ impl Trace {
                 names.insert(id, format!("{job}#{}", place + 1));
             }
         }
-        let things = std::mem::take(&mut self.things);
-        for (thing, states) in things {
-            let renamed: Vec<&str> = thing.split(' ').map(|word| names.get(word).map_or(word, String::as_str)).collect();
-            self.things.insert(renamed.join(" "), states);
+        let objects = std::mem::take(&mut self.objects);
+        for (object, states) in objects {
+            let renamed: Vec<&str> = object.split(' ').map(|word| names.get(word).map_or(word, String::as_str)).collect();
+            self.objects.insert(renamed.join(" "), states);
         }
     }
 
-    /// Compares the model's trace with a recording's: the same things, each in the same states one after the other, and whatever
-    /// clearly came first in the recording not after it in the model.
+    /// Compares the model's trace with a recording's. They must have the same objects, each with the same sequence of states. A change
+    /// that clearly came first in the recording must not come later in the model.
     pub(crate) fn compare(&self, model: &Self) -> Result<(), String> {
-        let (ours, theirs): (Vec<_>, Vec<_>) = (model.things.keys().collect(), self.things.keys().collect());
+        let (ours, theirs): (Vec<_>, Vec<_>) = (model.objects.keys().collect(), self.objects.keys().collect());
         if ours != theirs {
-            return Err(format!("things recorded: {theirs:?}\nthings modelled: {ours:?}"));
+            return Err(format!("objects recorded: {theirs:?}\nobjects modelled: {ours:?}"));
         }
         let mut matched = Vec::new();
-        for (thing, recorded) in &self.things {
-            let modelled = &model.things[thing];
+        for (object, recorded) in &self.objects {
+            let modelled = &model.objects[object];
             let pairs = aligned(recorded, modelled)
-                .ok_or_else(|| format!("{thing}\n  recorded: {}\n  modelled: {}", told(recorded), told(modelled)))?;
-            matched.extend(pairs.into_iter().map(|(r, m)| (r, m, format!("{thing} {}", recorded_state(recorded, r)))));
+                .ok_or_else(|| format!("{object}\n  recorded: {}\n  modelled: {}", as_text(recorded), as_text(modelled)))?;
+            matched.extend(pairs.into_iter().map(|(r, m)| (r, m, format!("{object} {}", recorded_state(recorded, r)))));
         }
         for (r1, m1, one) in &matched {
             for (r2, m2, other) in &matched {
@@ -139,11 +140,11 @@ fn recorded_state(states: &[(i64, String)], at: i64) -> &str {
     states.iter().find(|s| s.0 == at).map_or("", |s| &s.1)
 }
 
-fn told(states: &[(i64, String)]) -> String {
+fn as_text(states: &[(i64, String)]) -> String {
     states.iter().map(|(at, state)| format!("{at}: {state}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The times of equal states, if both went through the same ones, short ones aside.
+/// The times of equal states in both traces, if both have the same states except short ones.
 fn aligned(recorded: &[(i64, String)], modelled: &[(i64, String)]) -> Option<Vec<(i64, i64)>> {
     let short =
         |states: &[(i64, String)], place: usize| states.get(place + 1).is_some_and(|next| next.0 - states[place].0 < SHORT);
@@ -163,8 +164,8 @@ fn aligned(recorded: &[(i64, String)], modelled: &[(i64, String)]) -> Option<Vec
     }
 }
 
-/// Things and their states in one answer.
-fn seen_in(exchange: &Exchange) -> Vec<(String, String)> {
+/// The objects in one answer, with their states.
+fn objects_in(exchange: &Exchange) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let body = &exchange.body;
@@ -200,13 +201,13 @@ fn seen_in(exchange: &Exchange) -> Vec<(String, String)> {
     seen
 }
 
-/// An allocation's state in one line, the same for both sides.
+/// An allocation's state as text, in the same form for recordings and the model.
 pub(crate) fn allocation_state(desired: &str, client: &str, tasks: &BTreeMap<String, String>) -> String {
     let tasks: Vec<String> = tasks.iter().map(|(name, state)| format!("{name}={state}")).collect();
     format!("{desired}/{client} {}", tasks.join(" "))
 }
 
-/// The allocation in the id of one of its registrations, and the rest.
+/// The allocation's id in the id of one of its registrations, and the rest.
 pub(crate) fn of_allocation(id: &str) -> Option<(&str, &str)> {
     id.strip_prefix("_nomad-task-")?.split_at_checked(36)
 }

@@ -1,21 +1,21 @@
-//! The stories that are kept, in the order in which a reader wants them.
+//! All stories, in the order for a reader.
 
 mod sending;
 
 use std::time::Duration;
 
 use decamp_sim::faults::Fault;
-use decamp_sim::play::{CrashPoint, Passes, Working};
+use decamp_sim::run::{CrashPoint, Passes, WorkMode};
 
 use super::Story;
 
 const fn story(name: &'static str, about: &'static str, faults: &'static [Fault], outcome: &'static str) -> Story {
-    Story { name, about, faults, crash: None, working: Working::Through, outcome, shows: &[], never: &[] }
+    Story { name, about, faults, crash: None, work_mode: WorkMode::Continuous, outcome, shows: &[], never: &[] }
 }
 
-/// Passes of this many seconds, in processes that remember nothing.
-const fn passes(seconds: u64, sweeps_alone: bool) -> Working {
-    Working::Passes(Passes {
+/// Passes of this many seconds in processes without memory.
+const fn passes(seconds: u64, sweeps_alone: bool) -> WorkMode {
+    WorkMode::Passes(Passes {
         length: Duration::from_secs(seconds),
         warm: false,
         heartbeat_timeout: Duration::from_secs(900),
@@ -27,13 +27,13 @@ const fn passes(seconds: u64, sweeps_alone: bool) -> Working {
 const BESIDE: &str = "drain services";
 const FORCE: &str = "force";
 
-/// All of them.
+/// All stories.
 pub(crate) fn all_stories() -> impl Iterator<Item = &'static Story> {
-    sending::STORIES.iter().chain(TROUBLES)
+    sending::STORIES.iter().chain(FAILURES)
 }
 
-/// Those in which something is missing, fails, or is done by somebody else.
-const TROUBLES: &[Story] = &[
+/// The stories in which something is missing or fails, or another party intervenes.
+const FAILURES: &[Story] = &[
     Story {
         shows: &["which has had time to join"],
         ..story(
@@ -252,7 +252,7 @@ const TROUBLES: &[Story] = &[
     },
     Story {
         shows: &["[3]", "note decamp.began, decamp.deregistered", "the next worker has to know", "drain all"],
-        working: passes(10, false),
+        work_mode: passes(10, false),
         ..story(
             "passes",
             "The Lambda's passes are shorter than a load balancer's delay: each goes on from what an earlier one noted on the node.",
@@ -262,7 +262,7 @@ const TROUBLES: &[Story] = &[
     },
     Story {
         shows: &["[3]", "drain all"],
-        working: passes(55, true),
+        work_mode: passes(55, true),
         ..story(
             "sweeps-alone",
             "The event is lost: the sweep of each minute takes one step after the other, and remembers nothing.",
@@ -272,7 +272,7 @@ const TROUBLES: &[Story] = &[
     },
     Story {
         shows: &["Nomad's agent on it is dead", "[9]"],
-        working: passes(25, false),
+        work_mode: passes(25, false),
         ..story(
             "agent-dead-in-passes",
             "Nomad's agent dies for good: each pass counts from when Nomad says that it did.",

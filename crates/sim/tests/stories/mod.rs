@@ -1,4 +1,4 @@
-//! Stories: departures that people can read, each played from its seed. `just stories` writes them again after a rule has changed.
+//! Stories: departures that people can read, each run from its seed. `just stories` writes them again after a change of a rule.
 
 mod all;
 
@@ -7,49 +7,49 @@ use std::path::PathBuf;
 
 use decamp_sim::drivers::Driver;
 use decamp_sim::faults::{Fault, Faults};
-use decamp_sim::play::{CrashPoint, Play, Played, Working, play};
+use decamp_sim::run::{CrashPoint, Run, RunReport, WorkMode, run_departure};
 
 pub(crate) use self::all::all_stories;
 
-/// One departure, and what it tells.
+/// One story: a departure and what its trace must show.
 pub(crate) struct Story {
-    /// Its file's name.
+    /// The name of its file.
     pub(crate) name: &'static str,
-    /// What it tells, in a sentence.
+    /// A sentence about it.
     pub(crate) about: &'static str,
     /// The faults that it meets.
     pub(crate) faults: &'static [Fault],
     /// Where its first worker is killed.
     pub(crate) crash: Option<CrashPoint>,
     /// How its workers work.
-    pub(crate) working: Working,
+    pub(crate) work_mode: WorkMode,
     /// Its outcome.
     pub(crate) outcome: &'static str,
-    /// What it must show; else it tells something else than it says.
+    /// Phrases that its trace must have.
     pub(crate) shows: &'static [&'static str],
-    /// What it must not show.
+    /// Phrases that its trace must not have.
     pub(crate) never: &'static [&'static str],
 }
 
 impl Story {
-    /// Plays it with this seed.
-    pub(crate) fn play(&self, seed: u64) -> Played {
+    /// Runs it with this seed.
+    pub(crate) fn run(&self, seed: u64) -> RunReport {
         let faults = self.faults.iter().copied().fold(Faults::NONE, Faults::with);
-        play(
+        run_departure(
             &Driver::Decamp,
-            &Play {
+            &Run {
                 seed,
                 faults,
                 crashes: self.crash.into_iter().collect(),
                 trace: true,
-                working: Some(self.working),
-                ..Play::default()
+                work_mode: Some(self.work_mode),
+                ..Run::default()
             },
         )
     }
 
-    /// As it is kept.
-    pub(crate) fn text(&self, seed: u64, played: &Played) -> String {
+    /// The text of its file.
+    pub(crate) fn text(&self, seed: u64, report: &RunReport) -> String {
         let mut text = format!("{}\nseed {seed}", self.about);
         let faults: Vec<_> = self.faults.iter().map(|fault| fault.name()).collect();
         if !faults.is_empty() {
@@ -59,48 +59,48 @@ impl Story {
         if let Some(CrashPoint { effect, after }) = self.crash {
             let _ = write!(text, ", killed {} effect {effect}", if after { "after" } else { "before" });
         }
-        if let Working::Passes(passes) = self.working {
+        if let WorkMode::Passes(passes) = self.work_mode {
             let _ = write!(text, ", in passes of {}", decamp_core::time::plain(passes.length));
         }
         text.push_str("\n\n");
-        text.push_str(&shortened(&played.trace));
-        let requests = &played.requests;
+        text.push_str(&shortened(&report.trace));
+        let requests = &report.requests;
         let _ = writeln!(
             text,
             "\n{}; {} requests, {} failed by decamp, {} foreseen; {}",
-            played.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word),
+            report.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word),
             requests.sent,
             requests.attributable,
             requests.foreseen,
-            played.final_state
+            report.final_state
         );
         text
     }
 
-    /// Whether what was played is what the story tells.
-    pub(crate) fn is_told_by(&self, played: &Played) -> bool {
-        let lines = || played.trace.iter();
+    /// Whether a departure shows this story.
+    pub(crate) fn is_shown_by(&self, report: &RunReport) -> bool {
+        let lines = || report.trace.iter();
         let shown = |phrase: &&str| lines().any(|line| line.contains(*phrase));
-        let in_order = played.violations.is_empty() && played.requests.attributable == 0;
-        let outcome = played.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word);
+        let in_order = report.violations.is_empty() && report.requests.attributable == 0;
+        let outcome = report.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word);
         in_order && outcome == self.outcome && self.shows.iter().all(shown) && !self.never.iter().any(shown)
     }
 
-    /// Where it is kept.
+    /// The path of its file.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/stories").join(format!("{}.txt", self.name))
     }
 }
 
-/// The lines, without those that a worker said before in the same words since its last write: `…` stands for them.
+/// The trace without lines that repeat an earlier line of the same worker since its last write. `…` replaces them.
 fn shortened(trace: &[String]) -> String {
     let mut text = String::new();
-    let mut said: Vec<&str> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     let mut again = false;
     for line in trace {
-        // After the time, which has a width of its own.
+        // The text after the time, whose width varies.
         let words = line.split_once("s  ").map_or(line.as_str(), |(_, words)| words);
-        if said.contains(&words) {
+        if seen.contains(&words) {
             again = true;
             continue;
         }
@@ -108,16 +108,16 @@ fn shortened(trace: &[String]) -> String {
             text.push_str("        …\n");
         }
         if ["deregister", "drain", "make the node", "complete"].iter().any(|write| words.contains(write)) {
-            said.clear();
+            seen.clear();
         }
-        said.push(words);
+        seen.push(words);
         text.push_str(line);
         text.push('\n');
     }
     text
 }
 
-/// The seed that a kept story names.
+/// The seed in the text of a story's file.
 pub(crate) fn seed_of(text: &str) -> Option<u64> {
     let line = text.lines().nth(1)?;
     line.strip_prefix("seed ")?.split([',', ' ']).next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Early warnings: counted and logged, and by policy answered by asking Auto Scaling for a replacement.
+//! Early warnings: they are counted and logged, and if the settings say so, Auto Scaling is asked for a replacement.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn a_rebalance_recommendation_is_only_counted_unless_the_settings_say_repl
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_replaced_that_is_not_ours_or_not_in_service_or_only_observed() {
+async fn no_instance_is_replaced_that_is_not_allowed_or_not_in_service_or_while_decamp_observes() {
     let both = ("DECAMP_REPLACE", "both");
     for fleet in [
         Scripted { group: Ok(None), ..in_service() },
@@ -48,7 +48,7 @@ async fn nothing_is_replaced_that_is_not_ours_or_not_in_service_or_only_observed
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_work_later_is_brought_back_and_what_is_denied_is_said_once() {
+async fn a_warning_is_handed_back_after_a_failure_that_may_pass_and_not_after_a_denial() {
     for (replaces, back) in [(Refusal::Throttled, 1), (Refusal::Away("no answer".into()), 1), (Refusal::Denied("no".into()), 0)] {
         let fleet = Scripted { replaces: Err(replaces), ..in_service() };
         let passed = invoke(&fleet, &settings(&[("DECAMP_REPLACE", "both")]), &batch(&[&rebalance()])).await;
@@ -59,7 +59,7 @@ async fn what_may_work_later_is_brought_back_and_what_is_denied_is_said_once() {
     assert_eq!((passed.back.len(), fleet.acts.borrow().len()), (1, 0));
 }
 
-/// A retirement that begins then.
+/// A retirement that begins at this time.
 fn retirement(begins: &str) -> String {
     json!({
         "detail-type": "AWS Health Event", "source": "aws.health", "account": "123456789012", "region": "eu-west-1",
@@ -71,7 +71,7 @@ fn retirement(begins: &str) -> String {
     .to_string()
 }
 
-/// The message of a batch of one, received so often and sent then.
+/// A batch with one message that was received this often and sent at this time.
 fn received(batch: &str, receives: u32, sent: &str) -> String {
     let mut batch: serde_json::Value = serde_json::from_str(batch).expect("JSON");
     let sent = Time::read(sent).expect("a time").0;
@@ -81,7 +81,7 @@ fn received(batch: &str, receives: u32, sent: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_to_come_waits_on_its_queue_until_a_day_before() {
+async fn a_scheduled_change_waits_on_its_queue_until_a_day_before() {
     let scheduled = [("DECAMP_REPLACE", "scheduled")];
     let far = "Wed, 18 Mar 2026 05:00:00 GMT";
     let pass = async |begins: &str, receives, sent: &str| {
@@ -93,15 +93,15 @@ async fn a_change_to_come_waits_on_its_queue_until_a_day_before() {
     };
     let just_now = "2026-03-04T05:06:47Z";
     assert_eq!(pass(far, 1, just_now).await, (vec![], 1, Some(Duration::from_secs(5))), "two weeks ahead");
-    assert_eq!(pass(far, 3, just_now).await, (vec![], 1, Some(Duration::from_hours(11))), "no alarm counts its age any more");
-    assert_eq!(pass(far, 9, "2026-02-28T17:00:00Z").await, (vec!["replace"], 0, None), "its message is soon lost");
+    assert_eq!(pass(far, 3, just_now).await, (vec![], 1, Some(Duration::from_hours(11))), "alarms no longer count its age");
+    assert_eq!(pass(far, 9, "2026-02-28T17:00:00Z").await, (vec!["replace"], 0, None), "its message soon expires");
     assert_eq!(pass("Thu, 5 Mar 2026 05:00:00 GMT", 1, just_now).await, (vec!["replace"], 0, None), "tomorrow");
     let three_hours_early = pass("Thu, 5 Mar 2026 08:07:07 GMT", 3, just_now).await;
     assert_eq!(three_hours_early, (vec![], 1, Some(Duration::from_hours(3))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_to_come_without_a_queue_is_not_acted_on_before_its_time() {
+async fn without_a_queue_nothing_is_replaced_before_the_time_of_a_scheduled_change() {
     let fleet = in_service();
     let passed =
         invoke(&fleet, &settings(&[("DECAMP_REPLACE", "scheduled")]), &retirement("Wed, 18 Mar 2026 05:00:00 GMT")).await;

@@ -1,4 +1,4 @@
-//! Sweeps over many: each heartbeats its share, and all of them together everybody, in time.
+//! Sweeps over many instances: each sends heartbeats for a share of them, and together they reach all in time.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn fleet() -> Scripted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sweeps_share_the_heartbeats_and_each_spends_its_pass() {
+async fn sweeps_share_the_heartbeats_and_each_spreads_them_over_its_pass() {
     let fleet = fleet();
     for sweep in 1..=5 {
         let before = fleet.heartbeats();
@@ -30,5 +30,5 @@ async fn sweeps_share_the_heartbeats_and_each_spends_its_pass() {
         assert!(Duration::from_secs(45) <= passed.took && passed.took <= Duration::from_secs(55), "{:?}", passed.took);
         tokio::time::advance(Duration::from_secs(60) - passed.took).await;
     }
-    assert_eq!(fleet.heartbeats() as u64, MANY, "in five minutes each of them, and once");
+    assert_eq!(fleet.heartbeats() as u64, MANY, "one heartbeat for each instance in five minutes");
 }

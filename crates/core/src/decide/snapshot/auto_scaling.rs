@@ -9,11 +9,11 @@ use serde::Serialize;
 use crate::ids::TargetGroupArn;
 use crate::time::Time;
 
-/// Where an instance stands in its lifecycle, as Auto Scaling tells it.
+/// An instance's lifecycle state, as Auto Scaling reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lifecycle {
-    /// In service, pending, standby, detaching: not on its way out. The state as AWS names it.
+    /// In service, pending, standby, detaching: not leaving. The state as AWS names it.
     Staying(Arc<str>),
     /// `Terminating`: leaving, but its hook has not begun (AWS deregisters attached targets first).
     Terminating,
@@ -23,24 +23,24 @@ pub enum Lifecycle {
     WaitingForWarmPool,
     /// `ReplacingRootVolume:Wait`: it waits in a terminating hook, and comes back with another root volume.
     ReplacingRootVolume,
-    /// `Terminating:Proceed`, `Terminated` and their twins: past its hook.
+    /// `Terminating:Proceed`, `Terminated` and their warm-pool counterparts: past its hook.
     Past,
-    /// `Terminating:Retained` and its twins: kept after an ABANDON.
+    /// `Terminating:Retained` and its warm-pool counterpart: kept after an ABANDON.
     Retained,
     /// Auto Scaling no longer lists it.
     Gone,
-    /// A state that this version does not know. Nothing is done about it.
+    /// A state that this version does not know. decamp does nothing about it.
     Unknown(Arc<str>),
 }
 
-/// What the instance's group is set to, read once a run.
+/// The settings of the instance's group, read once a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Group {
     /// Every terminating hook of the group.
     pub hooks: Vec<Hook>,
-    /// Target groups and Classic Load Balancers attached to the group: Auto Scaling deregisters those itself, before the hook.
+    /// Target groups and Classic Load Balancers that are attached to the group. Auto Scaling deregisters those itself, before the hook.
     pub attached: Vec<TargetGroupArn>,
-    /// What else is attached, and is of a type that decamp cannot leave, such as VPC Lattice.
+    /// Other attached traffic sources of types that decamp cannot leave, such as VPC Lattice.
     pub unhandled: Vec<TrafficSource>,
     /// Whether the group carries the tag `decamp:hold`.
     pub held: bool,
@@ -52,10 +52,10 @@ pub struct Group {
     pub launched: Launched,
 }
 
-/// Something that sends requests to a group's instances, by Auto Scaling's word.
+/// A traffic source of a group, as Auto Scaling reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TrafficSource {
-    /// Its type, as AWS names it: `elb`, `elbv2`, `vpc-lattice`, or one yet unknown.
+    /// Its type, as AWS names it: `elb`, `elbv2`, `vpc-lattice`, or an unknown one.
     pub kind: Arc<str>,
     /// Its name or its ARN.
     pub name: Arc<str>,
@@ -67,16 +67,16 @@ impl fmt::Display for TrafficSource {
     }
 }
 
-/// When an instance was launched, as its group's activities tell.
+/// When an instance was launched, by its group's activities.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Launched {
     /// Nobody asked.
     #[default]
     Unasked,
-    /// The activities do not tell, or cannot be seen. It may be long ago.
+    /// The activities do not show it, or cannot be read. It may be long ago.
     Untold,
-    /// Then.
+    /// At this time.
     At(Time),
 }
 
@@ -85,12 +85,12 @@ pub enum Launched {
 pub struct Hook {
     /// Its name.
     pub name: Arc<str>,
-    /// How long an action lives without a heartbeat.
+    /// How long an action lasts without a heartbeat.
     pub heartbeat_timeout: Duration,
-    /// How long an action lives at all: min(48 h, 100 × heartbeat).
+    /// How long an action lasts at most: min(48 h, 100 × heartbeat).
     pub global_timeout: Duration,
     /// Target groups named in the hook's NotificationMetadata.
     pub target_groups: Vec<TargetGroupArn>,
-    /// What in that metadata seems to name target groups and cannot be read, in sentences.
+    /// The parts of that metadata that seem to name target groups and cannot be read, as sentences.
     pub misnamed: Vec<Arc<str>>,
 }

@@ -9,18 +9,18 @@ use crate::ids::AllocationId;
 /// What service discovery still lists for this instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Registrations {
-    /// Whether the answer is known to be whole: not filtered by ACLs, or controlled by an earlier look (ADR 0011).
+    /// Whether the answer is known to be complete: not filtered by ACLs, or confirmed by an earlier look (ADR 0011).
     pub whole: bool,
-    /// Whether the node's own agent is dead there (`serfHealth` critical): none of its services is routable.
+    /// Whether the node's own agent is dead there (`serfHealth` critical). Then none of its services is routable.
     pub agent_dead: bool,
     /// Registrations made by allocations (`_nomad-task-…`).
     pub services: Arc<[Registration]>,
-    /// Services on the node's agent that neither an allocation nor Nomad's own agent registered: by hand, or by another tool.
+    /// Services on the node's agent that neither an allocation nor Nomad's own agent registered, but a person or another tool.
     pub by_hand: Arc<[HandRegistration]>,
 }
 
 impl Registrations {
-    /// The services that were registered by hand and are routable: for people. Empty if there are none.
+    /// Describes the routable services that were registered by hand. Empty if there are none.
     #[must_use]
     pub fn said_of_hands(&self) -> String {
         let routable: Vec<&str> = self.by_hand.iter().filter(|one| !one.critical).map(|one| &*one.service).collect();
@@ -30,7 +30,7 @@ impl Registrations {
         }
     }
 
-    /// How many of them are left, and why those do not count that no ingress may route to: for people.
+    /// Describes how many registrations are left, and why those that are not routable do not count.
     #[must_use]
     pub fn said(&self) -> String {
         let critical = self.services.iter().filter(|one| one.critical).count();
@@ -50,7 +50,7 @@ impl Registrations {
 pub struct HandRegistration {
     /// The service's name.
     pub service: Arc<str>,
-    /// Whether one of its own checks is critical, or one of the node's: then it is not routable.
+    /// Whether one of its own checks or of the node's is critical. Then it is not routable.
     pub critical: bool,
 }
 
@@ -61,6 +61,6 @@ pub struct Registration {
     pub allocation: AllocationId,
     /// The service's name.
     pub service: Arc<str>,
-    /// Whether one of its own checks is critical: then it is not routable.
+    /// Whether one of its own checks is critical. Then it is not routable.
     pub critical: bool,
 }

@@ -1,133 +1,137 @@
-//! What this run did and saw so far: when heartbeats landed, which allocations were shown, which writes went wrong.
+//! What this run did and saw so far: heartbeats, allocations, failed writes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::answer_times::AnswerTimes;
 use super::discovery::Registrations;
-use super::heard::Heard;
 use super::jobs::{JobKind, Provider, TaskGroup};
-use super::nomad::{Allocation, ClientStatus, DrainStatus, Node, Nomad, OwnNetwork, Phase};
-use super::notes::{Noted, Stretch};
+use super::nomad::{Allocation, ClientStatus, DrainMeta, Node, Nomad, OwnNetwork};
+use super::notes::{Interval, Noted};
 use super::writes::{Failures, SentDrain};
 use crate::decide::EffectKind;
 use crate::decide::outcome::Outcome;
-use crate::ids::AllocationId;
+use crate::ids::{AllocationId, NodeId};
 use crate::sweep::Sweep;
 use crate::time::Time;
 
-/// This run's own memory. Nothing depends on it but how long something is waited for.
+/// The memory of this run. After a crash, waits may last longer, and an outcome may differ that depends on what this run alone saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct History {
     /// When this run began.
     pub began: Time,
-    /// When the last round of looks was asked for, and when its last answer was there.
+    /// When the last round of looks was asked for, and when its last answer came.
     pub last_round: Option<(Time, Time)>,
     /// When the last accepted heartbeat was sent.
     pub heartbeat: Option<Time>,
-    /// Every allocation that this run ever saw not over, by id.
+    /// Every allocation that this run saw before it was over, by id.
     pub known: Vec<Known>,
-    /// Every address that a node of the instance told in this run: its row may be purged since.
+    /// Every address that a node of the instance reported in this run. Its node may have been purged since.
     pub addresses: Vec<IpAddr>,
-    /// When the last look was asked for that did not know of every address of a node, or of what runs on it.
-    pub addresses_since: Option<Time>,
+    /// When the last look was asked for that did not know every address of a node, or every allocation on it.
+    pub(in crate::decide) addresses_since: Option<Time>,
     /// The first and the last look that showed the group held.
     pub held: Option<(Time, Time)>,
     /// Whether the first look at the group showed it held.
-    pub held_from_the_first: bool,
-    /// When the first look that showed a node showed that nobody has begun yet: every node takes work, and none was drained for it.
+    pub(in crate::decide) held_from_the_first: bool,
+    /// When the first look that showed a node showed that nobody had begun: every node was eligible, and none had a drain.
     pub untouched: Option<Time>,
-    /// Whether Nomad was seen at all, and when first.
+    /// When Nomad was first read.
     pub first_nomad: Option<Time>,
-    /// When the last answer of Nomad's came.
-    pub nomad_heard: Option<Time>,
-    /// How long the longest list of allocations was.
-    pub longest_list: usize,
-    /// Whether a load balancer was seen to take the instance for healthy.
-    pub was_healthy: bool,
-    /// When no node was first seen to be this instance.
+    /// When Nomad's last answer came.
+    pub(in crate::decide) nomad_answered: Option<Time>,
+    /// The length of the longest list of allocations.
+    pub(in crate::decide) longest_list: usize,
+    /// Whether a load balancer showed the instance healthy.
+    pub(in crate::decide) was_healthy: bool,
+    /// Since when no node has been this instance.
     pub no_node_since: Option<Time>,
-    /// Since when every node was seen to be down or disconnected.
+    /// Since when every node has been down or disconnected.
     pub agents_dead_since: Option<Time>,
     /// When ineligibility was last accepted.
-    pub made_ineligible: Option<Time>,
+    pub(in crate::decide) made_ineligible: Option<Time>,
     /// The drains that this run sent.
     pub drains: Vec<SentDrain>,
+    /// The last `Meta` of decamp's that this run read on each node. An operator's drain may have replaced it since.
+    pub drain_metas: Vec<(NodeId, DrainMeta)>,
     /// The earliest deadline of a drain that any look showed.
-    pub deadline: Option<Time>,
-    /// Whether allocations that Nomad still wanted were seen to be told to stop by a deadline.
-    pub cut_by_deadline: bool,
-    /// Since when every look showed a drain under way although all but system allocations are over (ADR 0004).
+    pub(in crate::decide) deadline: Option<Time>,
+    /// Whether a deadline was seen to stop allocations that Nomad wanted to run.
+    pub(in crate::decide) cut_by_deadline: bool,
+    /// Since when every look has shown a drain in progress although all but system allocations are over (ADR 0004).
     pub settled_since: Option<Time>,
-    /// Since when every look showed wanted allocations although a drain of all is complete.
+    /// Since when every look has shown allocations that Nomad wants to run although a drain of everything is complete.
     pub landed_since: Option<Time>,
-    /// The look that last showed an allocation appear, end, or vanish; when it was heard, if others were asked for before that.
+    /// The last look that showed an allocation appear, end, or vanish. If other looks were asked for before its answer, the time of the
+    /// answer.
     pub nomad_changed: Option<Time>,
-    /// The row of failures of each kind of write.
+    /// The series of failures of each kind of write.
     pub failures: Vec<(EffectKind, Failures)>,
-    /// How often completing was answered with "no active lifecycle action", and when first.
+    /// When "no active lifecycle action" was first answered.
     pub no_active_action: Option<Time>,
     /// When the completion was accepted.
     pub completed: Option<Time>,
-    /// Whether the token was refused, so that the action is named by instance id.
+    /// Whether the token was refused, so that the instance id names the action.
     pub token_refused: bool,
     /// Every registration in Consul that this run saw: the control look of ADR 0011.
     pub registered: Vec<(AllocationId, Arc<str>)>,
-    /// When Consul was first seen.
-    pub first_consul: Option<Time>,
-    /// The time in which Consul could not be seen, and something stopped that an ingress finds there.
-    pub unseen_stops: Option<Stretch>,
-    /// When this run was last itself again after a wait that took longer than it meant to: its process was stopped, and looked at nothing.
+    /// When Consul was first read.
+    pub(in crate::decide) first_consul: Option<Time>,
+    /// The time in which Consul could not be read while allocations stopped that an ingress finds there.
+    pub unseen_stops: Option<Interval>,
+    /// When a wait last ended later than intended: the process had been stopped, and looked at nothing.
     pub woke_late: Option<Time>,
-    /// Whether a look at Nomad showed something that declares a service in Consul, over or not: a purge takes it off the list.
-    pub declared_in_consul: bool,
-    /// The sweep that this run is part of, if it is one.
+    /// Whether a look at Nomad showed an allocation that declares a service in Consul, over or not. A purge removes it from the list.
+    pub(in crate::decide) declared_in_consul: bool,
+    /// The sweep that this run belongs to, if any.
     pub sweep: Option<Sweep>,
-    /// What its process remembers of the beginnings that earlier runs saw.
+    /// The notes of earlier runs that this process remembers.
     pub noted: Vec<Noted>,
-    /// The beginnings that this run wrote down, and that were accepted.
+    /// The notes of this run that were accepted.
     pub notes_sent: Vec<Noted>,
-    /// What earlier runs had noted of Consul out of sight, before this one first noted that: this run's own notes take their place.
-    pub found_unseen: Option<Vec<Noted>>,
-    /// What a completion would mean that was accepted, or not answered.
-    pub verdict: Option<Outcome>,
+    /// Notes of earlier runs about an outage of Consul, as they were before this run's first note of that kind replaced them.
+    pub(in crate::decide) found_unseen: Option<Vec<Noted>>,
+    /// The outcome of a completion that was accepted, or not answered.
+    pub(in crate::decide) verdict: Option<Outcome>,
 }
 
-/// An allocation that this run saw not over.
+/// An allocation that this run saw before it was over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Known {
     /// Its id.
     pub id: AllocationId,
-    /// What it is an instance of.
+    /// Its task group.
     pub group: Arc<TaskGroup>,
     /// The last look that showed it.
     pub shown: Time,
     /// Whether the last look still showed it.
     pub listed: bool,
-    /// The first look that no longer showed it.
+    /// The first look that did not show it any more.
     pub vanished: Option<Time>,
     /// Whether it was seen over.
     pub over: bool,
-    /// Whether it was `lost` already when this run first saw it, on a node that was ready.
+    /// Whether it was already `lost` when this run first saw it, on a ready node.
     pub lost_before: bool,
-    /// Whether Nomad still wanted it to run, when last shown.
+    /// Whether Nomad wanted it to run when it was last shown.
     pub wanted: bool,
-    /// The network that is its own.
+    /// Its own network.
     pub own: Option<OwnNetwork>,
-    /// The first look that showed it told to stop.
+    /// The first look that showed that it had been told to stop.
     pub told: Option<Time>,
-    /// The last look that showed it before it was told to stop, if this run saw it then.
+    /// The last look before that, if this run saw it then.
     pub wanted_at: Option<Time>,
-    /// Since when it has run: the start that Nomad tells, or the first look that showed it running.
+    /// Since when it has run: since the start that Nomad reports, or the first look that showed it running.
     pub runs_since: Option<Time>,
     /// Whether the last look showed it running.
     pub running: bool,
-    /// The last look at Consul that did not show all its services, while it was last seen running, and wanted.
+    /// The last look at Consul that did not show all its services while it was running and wanted.
     pub missed: Option<Time>,
-    /// When that look was answered: what Nomad was asked before that does not show what came after it.
+    /// When that look was answered. A look at Nomad that was asked for before that may not show what came after it.
     pub missed_by: Option<Time>,
-    /// The last such look after which it was seen to run on: what is told to stop leaves Consul before Nomad's next answer shows that.
+    /// The last such look after which it was seen running on. An allocation that is told to stop leaves Consul before Nomad's next answer
+    /// shows it.
     pub unlisted: Option<Time>,
 }
 
@@ -146,27 +150,27 @@ impl History {
         Self { began: at, ..Self::default() }
     }
 
-    /// A round of looks ended: asked for then, answered now.
+    /// Records that a round of looks has ended.
     pub fn looked(&mut self, asked: Time, answered: Time) {
         self.last_round = Some((asked, answered));
     }
 
     /// Whether a look at this time is recent: within `at_most`, or in the last round of looks, if that ended within `at_most`. A round
-    /// lasts as long as its slowest answer, and looking again would take as long.
+    /// takes as long as its slowest answer, and another look would take as long.
     #[must_use]
     pub fn is_recent(&self, seen: Time, at_most: std::time::Duration, now: Time) -> bool {
         let in_last_round = |(asked, answered): (Time, Time)| asked <= seen && now <= answered + at_most;
         now <= seen + at_most || self.last_round.is_some_and(in_last_round)
     }
 
-    /// The first look set the clock: this run began no earlier and no later than that look.
+    /// The first look set the clock, so this run began at that look.
     pub fn began_by(&mut self, first_look: Time) {
         if self.first_nomad.is_none() && self.heartbeat.is_none() && self.failures.is_empty() {
             self.began = first_look;
         }
     }
 
-    /// Takes in whether the group is held.
+    /// Records whether the group is held.
     pub(super) fn see_hold(&mut self, at: Time, first: bool, held: bool) {
         if held {
             self.held = Some((self.held.map_or(at, |(since, _)| since), at));
@@ -174,17 +178,17 @@ impl History {
         }
     }
 
-    /// Takes in a list of allocations: what is shown, what is over, and what vanished without having been seen over.
-    pub(super) fn see_allocations(&mut self, when: Heard, nomad: &Nomad) {
+    /// Records a list of allocations: those that are shown, those that are over, and those that vanished before they were seen over.
+    pub(super) fn see_allocations(&mut self, when: AnswerTimes, nomad: &Nomad) {
         let at = when.asked;
         let first = self.first_nomad.is_none();
-        // A row that was purged comes back when its agent registers again: looks before that showed no node, and nothing of it.
+        // A purged node comes back when its agent registers again. Looks before that showed no node, and nothing of it.
         let found = first || self.no_node_since.is_some() && self.known.is_empty() && self.made_ineligible.is_none();
         if found && !nomad.nodes.is_empty() && nomad.nodes.iter().all(|node| node.eligible && node.drain.is_none()) {
             self.untouched = Some(at);
         }
         self.first_nomad.get_or_insert(at);
-        self.nomad_heard = Some(when.heard);
+        self.nomad_answered = Some(when.answered);
         let listed_before = self.known.iter().filter(|k| k.listed).count();
         let listed = nomad.nodes.iter().map(|node| node.allocations.len()).sum();
         let longer = self.longest_list < listed;
@@ -192,19 +196,23 @@ impl History {
         for known in &mut self.known {
             known.listed = false;
         }
-        // A list that grows shows what could not be seen before, even if that is over.
+        // A longer list shows allocations that could not be seen before, even if they are over.
         let mut changed = first || longer;
         for node in &nomad.nodes {
             for address in &node.addresses {
                 if !self.addresses.contains(address) {
                     self.addresses.push(*address);
-                    self.addresses_since = Some(when.unaware);
+                    self.addresses_since = Some(when.last_asked);
                 }
             }
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
                 self.declared_in_consul |= shown.group.services.iter().any(|service| service.provider == Provider::Consul);
                 changed |= self.see_allocation(when, shown, first && !node.status.is_lost(), deadline_passed);
+            }
+            if let Some(meta) = node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()) {
+                self.drain_metas.retain(|(id, _)| *id != node.id);
+                self.drain_metas.push((node.id, meta.clone()));
             }
             if let Some(deadline) = node.drain.as_ref().and_then(|d| d.force_deadline) {
                 self.deadline = Some(self.deadline.map_or(deadline, |d| d.min(deadline)));
@@ -220,13 +228,13 @@ impl History {
         let found = !nomad.nodes.is_empty();
         keep_since(&mut self.no_node_since, at, !found);
         keep_since(&mut self.agents_dead_since, at, found && nomad.nodes.iter().all(|n| n.status.is_lost()));
-        let settled = nomad.nodes.iter().any(|n| self.is_settled(n));
+        let settled = nomad.nodes.iter().any(|node| node.drain_can_complete(|id| self.was_lost_before(id)));
         keep_since(&mut self.settled_since, at, settled);
-        keep_since(&mut self.landed_since, at, nomad.nodes.iter().any(has_landed));
+        keep_since(&mut self.landed_since, at, nomad.nodes.iter().any(Node::has_work_after_its_drain));
     }
 
-    /// Answers whether this is news: an allocation not known before, or over now.
-    fn see_allocation(&mut self, when: Heard, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
+    /// Records one allocation. Returns whether it is new, or newly over.
+    fn see_allocation(&mut self, when: AnswerTimes, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
         let at = when.asked;
         let over = shown.client.is_over();
         let running = shown.client == ClientStatus::Running;
@@ -235,7 +243,7 @@ impl History {
             Some(known) => {
                 self.cut_by_deadline |= deadline_passed && known.wanted && !shown.wanted && !known.over;
                 let news = over && !known.over;
-                // What is over stays on the list: it stops no longer.
+                // An allocation that is over stays on the list, but is no longer stopping.
                 known.shown = if known.over { known.shown } else { at };
                 known.wanted_at = if shown.wanted { Some(at) } else { known.wanted_at };
                 known.told = if shown.wanted { None } else { known.told.or(Some(at)) };
@@ -253,7 +261,7 @@ impl History {
             }
             None if over => false,
             None => {
-                self.addresses_since = if shown.own.is_some() { Some(when.unaware) } else { self.addresses_since };
+                self.addresses_since = if shown.own.is_some() { Some(when.last_asked) } else { self.addresses_since };
                 self.known.push(Known {
                     id: shown.id,
                     group: Arc::clone(&shown.group),
@@ -277,20 +285,14 @@ impl History {
         }
     }
 
-    /// A drain is set, and everything that keeps Nomad from completing it is over.
-    fn is_settled(&self, node: &Node) -> bool {
-        let keeps_it = |a: &Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin && !a.client.is_over();
-        node.drain.is_some() && !node.allocations.iter().any(|a| keeps_it(a) && !self.was_lost_before(a.id))
-    }
-
-    /// Whether an allocation was lost already when this run first saw it (ADR 0005).
+    /// Whether an allocation was already lost when this run first saw it (ADR 0005).
     #[must_use]
     pub fn was_lost_before(&self, id: AllocationId) -> bool {
         self.known.iter().any(|k| k.lost_before && k.id == id)
     }
 
-    /// Whether every service that an allocation declares in Consul was listed at some look of this run. A name with a variable in it is
-    /// filled in on the node: any service of the allocation may be that one.
+    /// Whether some look of this run showed every service that an allocation declares in Consul. The node fills in variables in a name, so
+    /// any service of the allocation may be that one.
     #[must_use]
     pub fn lists_all_of(&self, known: &Known) -> bool {
         let listed = |name: &str| {
@@ -300,17 +302,17 @@ impl History {
         known.group.in_consul().all(|service| listed(&service.name))
     }
 
-    /// What runs, and declares services in Consul of which a look at Consul did not list all.
+    /// Running allocations with services in Consul that a look at Consul did not show.
     pub fn unlisted(&self) -> impl Iterator<Item = &Known> {
         self.known.iter().filter(|known| known.missed.is_some() && !self.lists_all_of(known))
     }
 
-    /// What runs, and declares services in Consul of which not all are listed, although no look at Consul has missed them.
+    /// Running allocations with services in Consul that are not all listed, for which there was no look at Consul yet.
     pub fn unasked(&self) -> impl Iterator<Item = &Known> {
         self.known.iter().filter(|known| known.missed.is_none() && should_be_listed(known) && !self.lists_all_of(known))
     }
 
-    pub(super) fn see_registrations(&mut self, when: Heard, seen: &Registrations) {
+    pub(super) fn see_registrations(&mut self, when: AnswerTimes, seen: &Registrations) {
         self.first_consul.get_or_insert(when.asked);
         for registration in seen.services.iter() {
             let pair = (registration.allocation, Arc::clone(&registration.service));
@@ -322,30 +324,19 @@ impl History {
             let known = &self.known[place];
             if should_be_listed(known) && !self.lists_all_of(known) {
                 self.known[place].missed = Some(when.asked);
-                self.known[place].missed_by = Some(when.heard);
+                self.known[place].missed_by = Some(when.answered);
             }
         }
     }
 }
 
-/// Whether it runs, and what it declares in Consul should be listed there. Batch work registers what it serves for as long as a task of it
-/// runs, and others may run on.
+/// Whether its services in Consul should be listed. A batch allocation registers its services only while the task runs.
 fn should_be_listed(known: &Known) -> bool {
     let lasts = matches!(known.group.kind, JobKind::Service | JobKind::System);
     known.listed && known.running && known.wanted && !known.over && lasts
 }
 
-/// A drain of all is complete, but something on the node is wanted to run.
-fn has_landed(node: &Node) -> bool {
-    let complete = node
-        .last_drain
-        .as_ref()
-        .is_some_and(|d| d.status == DrainStatus::Complete && d.meta.as_ref().is_some_and(|meta| meta.phase != Phase::Services));
-    let wanted = |a: &Allocation| a.wanted && !a.client.is_over() && !a.group.csi_plugin;
-    complete && node.drain.is_none() && node.allocations.iter().any(wanted)
-}
-
-/// Since when something has been so without a break.
+/// Records since when a condition has held without a break.
 fn keep_since(since: &mut Option<Time>, at: Time, so: bool) {
     if so {
         since.get_or_insert(at);

@@ -1,11 +1,11 @@
-//! What a Nomad job says of its allocations: how they stop, and what they register.
+//! A Nomad job's settings for its allocations: how they stop, and what they register.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// What all allocations of one task group have in common: how they stop, and what they register.
+/// The settings of a task group: how its allocations stop, and what they register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TaskGroup {
     /// Its Nomad namespace.
@@ -18,19 +18,19 @@ pub struct TaskGroup {
     pub kind: JobKind,
     /// Whether it is a CSI plugin, which leaves last and is never waited for (ADR 0006).
     pub csi_plugin: bool,
-    /// `ephemeral_disk { migrate = true }`: its replacement copies the disk from this node's client, after the copy here has stopped.
+    /// `ephemeral_disk { migrate = true }`: the replacement copies the disk from this node's client, after the copy here has stopped.
     pub migrates_disk: bool,
     /// How many copies the job wants.
     pub count: u32,
-    /// `migrate.max_parallel`; `None` where the job type has no such thing.
+    /// `migrate.max_parallel`. `None` if the job type does not have it.
     pub max_parallel: Option<u32>,
-    /// The group's `shutdown_delay`: it serves on, out of discovery, for this long after it was told to stop.
+    /// The group's `shutdown_delay`: how long an allocation serves after it was told to stop and has left discovery.
     pub shutdown_delay: Duration,
     /// Its tasks.
     pub tasks: Vec<Task>,
-    /// The services that it registers, group's and tasks'.
+    /// The services that the group and its tasks register.
     pub services: Vec<Service>,
-    /// What it says of itself as an ingress that follows discovery, where its job shows one.
+    /// How it follows discovery, if its job shows that it is an ingress.
     pub ingress: Option<Ingress>,
 }
 
@@ -40,11 +40,11 @@ pub struct TaskGroup {
 pub enum JobKind {
     /// Long-running, migrated by a drain.
     Service,
-    /// Runs to its end; a drain lets it, until the deadline.
+    /// Runs to its end. A drain lets it run until the deadline.
     Batch,
     /// One on every node; stopped last.
     System,
-    /// One on every node, runs to its end; hangs Nomad's own completion.
+    /// One on every node, runs to its end. It keeps Nomad's own drain from completing.
     SysBatch,
 }
 
@@ -55,9 +55,9 @@ pub struct Task {
     pub name: Arc<str>,
     /// Its own `shutdown_delay`, after the group's.
     pub shutdown_delay: Duration,
-    /// From its kill signal to SIGKILL.
+    /// The time from its kill signal to SIGKILL.
     pub kill_timeout: Duration,
-    /// When it stops, compared with the others.
+    /// When it stops, compared with the other tasks.
     pub role: TaskRole,
 }
 
@@ -71,15 +71,15 @@ pub enum TaskRole {
     Main,
     /// After the main tasks.
     Sidecar,
-    /// Runs after all others have ended, for as long as it likes.
+    /// Runs after all others have ended, without a time limit.
     Poststop,
-    /// Prestart and poststart tasks that are not sidecars: long over.
+    /// Prestart and poststart tasks that are not sidecars. They have ended long ago.
     Finished,
 }
 
 impl TaskRole {
-    /// Whether a task of this role registers its services for as long as its allocation runs. What is registered by one that ends before or
-    /// begins after the others is gone again, or not there yet, while these run.
+    /// Whether a task of this role registers its services for as long as its allocation runs. Services of a task that ends before the
+    /// others, or begins after them, are not registered while the others run.
     #[must_use]
     pub fn registers(self) -> bool {
         match self {
@@ -96,11 +96,11 @@ pub struct Service {
     pub name: Arc<str>,
     /// Where it is registered.
     pub provider: Provider,
-    /// The Consul namespace that its job, group or task names (Consul Enterprise); `None` is the default one, or none at all.
+    /// The Consul namespace that its job, group or task names (Consul Enterprise). `None`: the default one, or none at all.
     pub namespace: Option<Arc<str>>,
 }
 
-/// Who keeps a service's registration.
+/// Where a service is registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -113,9 +113,9 @@ pub enum Provider {
 /// How an ingress follows discovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Ingress {
-    /// The longest that it promises to route to a service after that left discovery, as it is set; its own work comes on top.
+    /// The longest time that its settings let it route to a service that has left discovery. The time for its own work is not included.
     pub forgets_after: Duration,
-    /// Where that is from, for people: `traefik polls Consul every 15 s`.
+    /// The source of that time, for people: `traefik polls Consul every 15 s`.
     pub how: Arc<str>,
 }
 
@@ -129,12 +129,12 @@ pub(super) fn add_namespaces<'g>(all: &mut Vec<Arc<str>>, groups: impl Iterator<
 }
 
 impl TaskGroup {
-    /// The longest that an allocation of this group may take from being told to stop to being over: group delay, leader, main
-    /// tasks, sidecars, one after the other (facts/nomad.md 5.1 and 5.2). Poststop tasks are unbounded in Nomad; `poststop` is allowed for them.
-    /// A `kill_timeout` counts up to `most_kill`: it is the job's own word, and a client caps it.
+    /// The longest time that an allocation of this group may take to stop: group delay, leader, main tasks, sidecars, one after the other
+    /// (facts/nomad.md 5.1 and 5.2). Nomad sets poststop tasks no limit, so `poststop` is allowed for them. A `kill_timeout` counts up to
+    /// `most_kill`, because the job sets it and a client caps it.
     #[must_use]
     pub fn longest_stop(&self, poststop: Duration, most_kill: Duration) -> Duration {
-        // One round: every decision asks it of every allocation that it knows.
+        // One loop for speed: every decision asks it of every known allocation.
         let [mut leader, mut main, mut sidecar, mut after] = [Duration::ZERO; 4];
         for task in &self.tasks {
             let takes = task.shutdown_delay + task.kill_timeout.min(most_kill);
@@ -149,7 +149,7 @@ impl TaskGroup {
         self.shutdown_delay + leader + main + sidecar + after
     }
 
-    /// How long it serves on after it was told to stop, before the first task gets its kill signal.
+    /// How long an allocation serves after it was told to stop, before the first task gets its kill signal.
     #[must_use]
     pub fn serves_on(&self) -> Duration {
         let first = |role| self.tasks.iter().filter(|t| t.role == role).map(|t| t.shutdown_delay).min();
@@ -161,7 +161,7 @@ impl TaskGroup {
         self.services.iter().filter(|service| service.provider == Provider::Consul)
     }
 
-    /// Whether an ingress finds its copies in Consul, and must hear there that one stops. An ingress is found by load balancers.
+    /// Whether an ingress finds its copies in Consul, and must hear there that one stops. Load balancers find an ingress by other means.
     #[must_use]
     pub fn is_found_in_consul(&self) -> bool {
         self.in_consul().next().is_some() && self.ingress.is_none() && !self.csi_plugin
@@ -173,7 +173,7 @@ impl TaskGroup {
         [&*self.job, "/", &*self.name].concat()
     }
 
-    /// Whether that is its title.
+    /// Whether this is its title.
     #[must_use]
     pub fn is_titled(&self, title: &str) -> bool {
         title.strip_prefix(&*self.job).and_then(|rest| rest.strip_prefix('/')) == Some(&*self.name)

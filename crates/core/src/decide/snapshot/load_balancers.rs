@@ -14,23 +14,23 @@ pub struct TargetGroup {
     pub arn: TargetGroupArn,
     /// Attached to the Auto Scaling group (true), or named in settings or the hook's metadata (false).
     pub attached: bool,
-    /// What stands in front of it.
+    /// The kind of load balancer in front of it.
     pub kind: BalancerKind,
-    /// `deregistration_delay.timeout_seconds`; a Classic Load Balancer's connection draining, zero if that is off. `None` if it could not
-    /// be read, which counts as 300 s.
+    /// `deregistration_delay.timeout_seconds`, or a Classic Load Balancer's connection draining, which is zero if it is off. `None` if it
+    /// could not be read, which counts as 300 s.
     pub delay: Option<Duration>,
-    /// `deregistration_delay.connection_termination.enabled`: whether connections that clients keep are cut when the delay is over. They
-    /// carry new requests to the target until then, or until the target closes them (facts/aws.md 3.2). `None`: the group has no such
+    /// `deregistration_delay.connection_termination.enabled`: whether connections that clients keep open are cut when the delay is over.
+    /// They carry new requests to the target until then, or until the target closes them (facts/aws.md 3.2). `None`: the group has no such
     /// attribute, as behind an ALB, or it could not be read.
     pub connection_termination: Option<bool>,
-    /// Whether its load balancer's nodes send to targets in other zones than their own.
+    /// Whether its load balancer's nodes send to targets in other zones.
     pub zones: Zones,
-    /// Every target of it, ours and others'. `None`: the group no longer exists.
+    /// All of its targets, ours and others'. `None`: the group no longer exists.
     pub targets: Option<Arc<[Target]>>,
 }
 
 impl TargetGroup {
-    /// Its targets, ours and others'; none if it no longer exists.
+    /// Its targets, ours and others'. None if the group no longer exists.
     pub fn listed(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().flat_map(|targets| targets.iter())
     }
@@ -41,22 +41,22 @@ impl TargetGroup {
     }
 }
 
-/// Whether a load balancer's nodes send to targets in other zones than their own (`load_balancing.cross_zone.enabled`; a Classic Load
-/// Balancer's `CrossZoneLoadBalancing`).
+/// Whether a load balancer's nodes send to targets in other zones (`load_balancing.cross_zone.enabled`, or a Classic Load Balancer's
+/// `CrossZoneLoadBalancing`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Zones {
     /// They do: a request reaches any target.
     Crossed,
-    /// They do not: clients that reach the node of a zone have the targets of that zone alone. With the zones of those instances that
-    /// Auto Scaling knows: the list of targets tells the zones of addresses only.
+    /// They do not: clients that reach the node of a zone have the targets of that zone alone. With the zones of the instances that Auto
+    /// Scaling knows, because the list of targets has the zones of addresses only.
     Apart(Arc<[(InstanceId, Arc<str>)]>),
     /// It could not be read, or the group belongs to no load balancer, or to several.
     Unknown,
 }
 
 impl Zones {
-    /// As the attribute reads; no instance's zone is known yet.
+    /// By the attribute. No instance's zone is known yet.
     #[must_use]
     pub fn read(crosses: Option<bool>) -> Self {
         match crosses {
@@ -67,16 +67,21 @@ impl Zones {
     }
 }
 
-/// Which kind of load balancer a target group belongs to: it decides how long routing lags a deregistration.
+/// The kind of load balancer that a target group belongs to. It decides how long routing lags behind a deregistration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BalancerKind {
     /// Application Load Balancer (HTTP, HTTPS).
     Alb,
-    /// Classic Load Balancer: it has instances where a target group has targets, one for each port that a listener sends to.
+    /// Classic Load Balancer. It has instances instead of targets, one for each port that a listener sends to.
     Classic,
-    /// Network or Gateway Load Balancer (TCP, TLS, UDP, GENEVE), and anything unknown: the slower kind.
+    /// Network or Gateway Load Balancer (TCP, TLS, UDP, GENEVE), and any unknown kind.
     Nlb,
+}
+
+impl BalancerKind {
+    /// What a load balancer of an unknown kind is taken for: the kind whose routing lags longest.
+    pub const ASSUMED: Self = Self::Nlb;
 }
 
 /// One target: (id, port) in its group. Both are needed to deregister it.
@@ -86,9 +91,9 @@ pub struct Target {
     pub id: TargetId,
     /// Its port.
     pub port: u16,
-    /// Its zone, as it was registered; passed back as it came.
+    /// Its zone, as it was registered. It is passed back unchanged.
     pub zone: Option<Arc<str>>,
-    /// What the load balancer does with it.
+    /// Its health.
     pub health: TargetHealth,
 }
 
@@ -98,11 +103,11 @@ pub struct Target {
 pub enum TargetHealth {
     /// Registered, passing its checks.
     Healthy,
-    /// Registered, whatever its checks say (`initial`, `unhealthy`, `unhealthy.draining`, `unavailable`, and states yet unknown).
+    /// Registered, whatever its checks show (`initial`, `unhealthy`, `unhealthy.draining`, `unavailable`, and unknown states).
     Registered,
     /// Registered, but nothing is sent to it (`unused` with NotInUse, InvalidState or IpUnusable).
     RegisteredUnused,
-    /// Deregistered; what it holds may finish.
+    /// Deregistered. Requests in progress may finish.
     Draining,
     /// `unused` with `Target.NotRegistered`: not there.
     NotRegistered,

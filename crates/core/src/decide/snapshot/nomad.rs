@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::jobs::{TaskGroup, add_namespaces};
+use super::jobs::{JobKind, TaskGroup, add_namespaces};
 use super::notes::Noted;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
 
-/// The Nomad side of the instance.
+/// What Nomad knows of the instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Nomad {
-    /// Every node that is this instance, confirmed by a read of each. Usually one.
+    /// Every node that is this instance, confirmed by reading each. Usually one.
     pub nodes: Vec<Node>,
-    /// Nodes that carry the instance's id but are down while another is ready: set aside (ADR 0005).
+    /// Nodes with the instance's id that are down while another is ready, and are set aside (ADR 0005).
     pub set_aside: Vec<NodeId>,
 }
 
 impl Nomad {
-    /// The Consul namespaces in which what runs or ran on the nodes registers services; the default one is not among them.
+    /// The Consul namespaces in which allocations of the nodes register or registered services, without the default one.
     #[must_use]
     pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
         let mut all = Vec::new();
@@ -29,8 +29,7 @@ impl Nomad {
         all
     }
 
-    /// Every address at which the instance can be a target: its nodes', and those of allocations that are not over and have one for
-    /// themselves.
+    /// Every address at which the instance can be a target: those of its nodes, and the own addresses of allocations that are not over.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
         let running = self.nodes.iter().flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over());
@@ -46,27 +45,46 @@ pub struct Node {
     pub id: NodeId,
     /// Its name.
     pub name: Arc<str>,
-    /// Whether Nomad hears from it.
+    /// Its status.
     pub status: NodeStatus,
-    /// Since when it has that status, or later: Nomad sets this at drains and at changes of eligibility as well. Whole seconds,
-    /// rounded up; `None` if Nomad does not tell.
+    /// Since when it has that status, or later: Nomad also sets this at drains and at changes of eligibility. Whole seconds, rounded up.
+    /// `None` if Nomad does not report it.
     pub status_since: Option<Time>,
     /// Whether new work may be placed on it.
     pub eligible: bool,
-    /// The drain under way, if any.
+    /// The drain in progress, if any.
     pub drain: Option<Drain>,
-    /// The drain that was last begun, finished or not.
+    /// The last drain that began, finished or not.
     pub last_drain: Option<LastDrain>,
-    /// Its addresses (what it advertises, and its private address in EC2).
+    /// Its addresses: those that it advertises, and its private address in EC2.
     pub addresses: Vec<IpAddr>,
     /// Its name in Consul (`unique.consul.name`).
     pub consul_name: Option<Arc<str>>,
-    /// What decamp wrote down in its metadata.
+    /// decamp's notes in its metadata.
     pub notes: Vec<Noted>,
     /// Its Nomad version.
     pub version: Arc<str>,
-    /// What it runs and ran: all that Nomad still lists.
+    /// Its allocations: all that Nomad still lists, running or not.
     pub allocations: Arc<[Allocation]>,
+}
+
+impl Node {
+    /// Whether a drain is in progress, and every allocation that Nomad waits for before it completes the drain is over. An allocation that
+    /// was lost before this run does not count.
+    #[must_use]
+    pub fn drain_can_complete(&self, was_lost_before: impl Fn(AllocationId) -> bool) -> bool {
+        let keeps_it = |a: &Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin && !a.client.is_over();
+        self.drain.is_some() && !self.allocations.iter().any(|a| keeps_it(a) && !was_lost_before(a.id))
+    }
+
+    /// Whether a drain of everything is complete, and Nomad wants an allocation on the node to run all the same.
+    #[must_use]
+    pub fn has_work_after_its_drain(&self) -> bool {
+        let all = |meta: &DrainMeta| meta.phase != Phase::Services;
+        let complete = |last: &LastDrain| last.status == DrainStatus::Complete && last.meta.as_ref().is_some_and(all);
+        let wanted = |a: &Allocation| a.wanted && !a.client.is_over() && !a.group.csi_plugin;
+        self.drain.is_none() && self.last_drain.as_ref().is_some_and(complete) && self.allocations.iter().any(wanted)
+    }
 }
 
 /// A node's status.
@@ -75,16 +93,16 @@ pub struct Node {
 pub enum NodeStatus {
     /// Heartbeats arrive.
     Ready,
-    /// No heartbeats: Nomad has lost sight of it.
+    /// No heartbeats. Nomad has lost the node.
     Down,
     /// No heartbeats, but its allocations may come back (`disconnect`).
     Disconnected,
-    /// Initialising, or a status that is not known here.
+    /// Initialising, or an unknown status.
     Other,
 }
 
 impl NodeStatus {
-    /// Whether Nomad has lost sight of the node; its processes may run on.
+    /// Whether Nomad has lost the node. Its processes may go on running.
     #[must_use]
     pub fn is_lost(self) -> bool {
         matches!(self, Self::Down | Self::Disconnected)
@@ -94,7 +112,7 @@ impl NodeStatus {
 /// `DrainStrategy` of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Drain {
-    /// When what is left is told to stop; `None` is never.
+    /// When the remaining allocations have to stop. `None` is never.
     pub force_deadline: Option<Time>,
     /// Whether system jobs stay.
     pub ignore_system_jobs: bool,
@@ -103,11 +121,13 @@ pub struct Drain {
 /// `LastDrain` of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastDrain {
-    /// How it stands.
+    /// Its status.
     pub status: DrainStatus,
-    /// When it last changed: begun, sent again, completed or cancelled. Whole seconds, rounded up; `None` if Nomad does not tell.
+    /// When it was begun. Whole seconds, rounded down; `None` if Nomad does not say.
+    pub started: Option<Time>,
+    /// When it last changed: begun, resent, completed or cancelled. Whole seconds, rounded up. `None` if Nomad does not report it.
     pub updated: Option<Time>,
-    /// What we wrote on it, if it is one of ours, of whatever action.
+    /// The drain's `Meta`, if it is decamp's, of any action.
     pub meta: Option<DrainMeta>,
 }
 
@@ -115,36 +135,36 @@ pub struct LastDrain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DrainStatus {
-    /// Under way.
+    /// In progress.
     Draining,
-    /// Nomad says it is complete, which does not mean that anything has stopped.
+    /// Complete by Nomad's word, which does not mean that anything has stopped.
     Complete,
     /// Cancelled by somebody.
     Canceled,
-    /// Not known here.
+    /// Unknown.
     Other,
 }
 
-/// What a drain of ours says about itself, for whoever goes on with it (ADR 0002).
+/// The `Meta` of decamp's drains, for the next worker (ADR 0002).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DrainMeta {
     /// Hash of the lifecycle action.
     pub action: Arc<str>,
-    /// Which part of the departure it is.
+    /// The phase.
     pub phase: Phase,
     /// The end that all drains of this departure share.
     pub until: Time,
-    /// The longest that one of the allocations may take to stop.
+    /// The longest time that one of the allocations may take to stop.
     pub longest_stop: Duration,
-    /// How many allocations Nomad listed when the drain was sent, over ones and vanished ones counted.
+    /// How many allocations Nomad listed when the drain was sent, including those that were over or had vanished.
     pub allocations: u32,
     /// Whether the instance goes to a warm pool and comes back.
     pub warm: bool,
-    /// Whether something that should have been seen before the drain was not: what it stops cannot be proved to be gone.
+    /// Whether something that should have been seen before the drain was not. Nothing can prove then that what it stops is gone.
     pub unproved: bool,
 }
 
-/// The parts of a drain (ADR 0003).
+/// The phases of a drain (ADR 0003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
@@ -161,7 +181,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// As it stands in a drain's `Meta`.
+    /// The name in a drain's `Meta`.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -173,7 +193,7 @@ impl Phase {
         }
     }
 
-    /// Reads `word` back.
+    /// Reads a name back.
     #[must_use]
     pub fn read(word: &str) -> Option<Self> {
         [Self::Services, Self::All, Self::Again, Self::Resent, Self::Forced].into_iter().find(|p| p.word() == word)
@@ -185,34 +205,34 @@ impl Phase {
 pub struct Allocation {
     /// Its id.
     pub id: AllocationId,
-    /// What it is an instance of; shared by all allocations of the same version of the group.
+    /// Its task group, shared by all allocations of the same version of the group.
     pub group: Arc<TaskGroup>,
     /// Whether Nomad wants it to run.
     pub wanted: bool,
-    /// What its client says.
+    /// The status that its client reports.
     pub client: ClientStatus,
-    /// Host ports, all labels.
+    /// Its host ports, with all labels.
     pub ports: Arc<[u16]>,
-    /// The network that is its own, where it does not share the node's.
+    /// Its own network, if it does not share the node's.
     pub own: Option<OwnNetwork>,
-    /// When the last of its tasks began to run, if all that run tell: what it registers is registered a moment later.
+    /// When the last of its tasks started, if all running tasks report it. Its services are registered a moment later.
     pub started: Option<Time>,
-    /// When its client was told to stop it, or earlier, if it is over and its tasks tell: the first signal to one of them, less the delays
+    /// When its client was told to stop it, or earlier, if it is over and its tasks report it: the first signal to a task, less the delays
     /// before that (`shutdown_delay`).
     pub told: Option<Time>,
-    /// When the last of its tasks ended, if it is over and Nomad tells.
+    /// When the last of its tasks ended, if it is over and Nomad reports it.
     pub ended: Option<Time>,
 }
 
-/// A network namespace that one allocation has for itself (`network { mode = "bridge" }` or `"cni/…"`).
+/// A network namespace of one allocation (`network { mode = "bridge" }` or `"cni/…"`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OwnNetwork {
     /// The allocation's address in it.
     pub address: IpAddr,
-    /// Whether it is behind a bridge of the node. Every node hands out the same addresses behind its bridge, and nobody outside can
-    /// reach them: such an address is nobody's (ADR 0009).
+    /// Whether it is behind a bridge of the node. Every node uses the same addresses behind its bridge, and nobody outside can reach them,
+    /// so such an address identifies no allocation (ADR 0009).
     pub bridge: bool,
-    /// The ports that its job declares there. Empty: the job declares none, and it may listen on any.
+    /// The ports that its job declares there. Empty: the job declares none, and the allocation may listen on any.
     pub ports: Arc<[u16]>,
 }
 
@@ -224,7 +244,7 @@ impl OwnNetwork {
     }
 }
 
-/// Which addresses the rest of the cluster has: those of other ready nodes, and of what runs on them.
+/// The addresses that other ready nodes and their allocations have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Elsewhere {
     /// The addresses that were asked about.
@@ -241,18 +261,18 @@ pub enum ClientStatus {
     Pending,
     /// Running.
     Running,
-    /// Over, by itself or told so.
+    /// Over, by itself or on request.
     Complete,
     /// Over, with an error.
     Failed,
-    /// Nomad lost sight of it. Says nothing about its process.
+    /// Nomad has lost it, which says nothing about its process.
     Lost,
-    /// `unknown`, and whatever else is not known here. Never over.
+    /// `unknown`, and any other status. Never over.
     Unknown,
 }
 
 impl ClientStatus {
-    /// Whether the process is positively over (ADR 0005).
+    /// Whether the process is certainly over (ADR 0005).
     #[must_use]
     pub fn is_over(self) -> bool {
         match self {
@@ -266,8 +286,8 @@ impl ClientStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NomadSight {
-    /// A management token, policies that suffice, or ACLs off.
+    /// A management token, sufficient policies, or ACLs off.
     Full,
-    /// Something is missing; the sentence says what to add.
+    /// Something is missing. The sentence says what to add.
     Short(Arc<str>),
 }

@@ -1,4 +1,4 @@
-//! Beginnings that are written down for the next worker, as a node's dynamic metadata (ADR 0002).
+//! Notes for the next worker about when waits began, kept as a node's dynamic metadata (ADR 0002).
 
 use std::sync::Arc;
 
@@ -6,27 +6,27 @@ use serde::Serialize;
 
 use crate::time::Time;
 
-/// What may begin in one run and be waited for by another.
+/// What may begin in one run and be waited for in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Beginning {
-    /// The departure, where neither an event nor an activity tells when it entered its hook.
+    /// The departure, if neither an event nor an activity shows when it entered its hook.
     Departure,
     /// Nothing of the instance has been registered in any target group.
     Deregistered,
     /// Allocations that a drain counted have not been listed any more.
     Vanished,
-    /// Targets have been listed that may be the instance's.
+    /// Targets that may be the instance's have been listed.
     Unknown,
     /// A scan of all target groups found none that lists the instance.
     Scanned,
-    /// Consul could not be seen while allocations stopped.
+    /// Consul could not be read while allocations stopped.
     Unseen,
-    /// As `Deregistered`, but a group that the hook names listed nothing of it when it was first looked at, before anybody had begun.
+    /// As `Deregistered`, but a group that the hook names did not list the instance at the first look, before anybody had begun.
     Unlisted,
 }
 
-/// One beginning, as it was noted.
+/// One note.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Noted {
     /// What began.
@@ -35,22 +35,23 @@ pub struct Noted {
     pub action: Arc<str>,
     /// When.
     pub since: Time,
-    /// Of `Vanished`: how many allocations were listed then. With fewer, more have vanished since. Of `Unknown`: how many targets they
-    /// were. With more, some have come since. Of `Unseen`: after how many seconds Consul was seen again; 0 if it was not yet. Else 0.
+    /// For `Vanished`, how many allocations were listed then: if fewer are now, more have vanished since. For `Unknown`, how many targets
+    /// there were: if more are now, some have come since. For `Unseen`, after how many seconds Consul was read again, or 0 if it was not
+    /// yet. Else 0.
     pub listed: u32,
 }
 
-/// A time, as far as looks bound it: it lies between the two.
+/// A time span between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Stretch {
+pub struct Interval {
     /// It began after this.
     pub after: Time,
-    /// It was over before this; `None` while it lasts.
+    /// It was over before this. `None` while it lasts.
     pub before: Option<Time>,
 }
 
 impl Beginning {
-    /// All that there are.
+    /// All of them.
     pub const ALL: [Self; 7] =
         [Self::Departure, Self::Deregistered, Self::Vanished, Self::Unknown, Self::Scanned, Self::Unseen, Self::Unlisted];
 
@@ -70,7 +71,7 @@ impl Beginning {
 }
 
 impl Noted {
-    /// The value of the key, as `read` reads it back: time, action, allocations listed.
+    /// The value of the key, as `read` reads it: time, action, allocations listed.
     #[must_use]
     pub fn text(&self) -> String {
         let since =
@@ -78,7 +79,7 @@ impl Noted {
         format!("{since:.3} {} {}", self.action, self.listed)
     }
 
-    /// Reads a note; `None` if it is not one, or not whole.
+    /// Reads a note. `None` if it is not one, or is incomplete.
     #[must_use]
     pub fn read(what: Beginning, text: &str) -> Option<Self> {
         let mut words = text.split(' ');

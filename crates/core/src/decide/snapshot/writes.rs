@@ -1,4 +1,4 @@
-//! How the writes of this run went: what was accepted, and what failed and how often.
+//! The results of this run's writes: which were accepted, and which failed and how often.
 
 use serde::Serialize;
 
@@ -12,41 +12,41 @@ use crate::time::Time;
 /// A drain that this run sent, whether or not it was answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SentDrain {
-    /// To which node.
+    /// The node.
     pub node: NodeId,
-    /// Which part.
+    /// The phase.
     pub phase: Phase,
     /// When.
     pub at: Time,
-    /// Whether it was accepted for certain.
+    /// Whether it was certainly accepted.
     pub accepted: bool,
 }
 
-/// A row of failed writes of one kind.
+/// A series of failed writes of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failures {
     /// When the last one was sent.
     pub last: Time,
-    /// How many there were in a row.
+    /// How many there were.
     pub count: u32,
     /// Why the last one failed.
     pub why: Refusal,
 }
 
 impl History {
-    /// The row of failures of a kind of write, if its last one failed.
+    /// The series of failures of a kind of write, if its last one failed.
     #[must_use]
     pub fn failures(&self, kind: EffectKind) -> Option<&Failures> {
         self.failures.iter().find(|(k, _)| *k == kind).map(|(_, f)| f)
     }
 
-    /// Whether this run sent that part of a drain to that node.
+    /// The last drain of that phase that this run sent to that node.
     #[must_use]
     pub fn sent(&self, node: NodeId, phase: Phase) -> Option<&SentDrain> {
         self.drains.iter().rev().find(|d| d.node == node && d.phase == phase)
     }
 
-    /// Whether this run forced what was left to stop.
+    /// Whether this run forced a drain.
     #[must_use]
     pub fn has_forced(&self) -> bool {
         self.drains.iter().any(|drain| drain.phase == Phase::Forced)
@@ -63,7 +63,7 @@ impl History {
         }
         match effect {
             Effect::Heartbeat(of) => match answer {
-                // It counts from when it was sent: the server's clock restarted then at the earliest.
+                // It counts from when it was sent: the server's timer restarted then at the earliest.
                 Ok(()) => self.heartbeat = Some(sent),
                 Err(Refusal::NoActiveAction) => self.refuse(of.token.is_some(), answered),
                 Err(_) => {}
@@ -72,7 +72,7 @@ impl History {
                 self.drains.push(SentDrain { node: *node, phase: meta.phase, at: sent, accepted: answer.is_ok() });
             }
             Effect::Complete { of, verdict, .. } => {
-                // What was refused for certain says nothing of how it ended.
+                // A completion that was certainly refused says nothing about how the departure ended.
                 if answer.as_ref().err().is_none_or(Refusal::may_have_worked) {
                     self.verdict = Some(verdict.clone());
                 }
@@ -89,7 +89,7 @@ impl History {
         }
     }
 
-    /// "No active lifecycle action": with a token first doubt the token, by instance id it is a verdict to be looked into.
+    /// "No active lifecycle action": with a token, doubt the token first. By instance id, it is a verdict that a look has to confirm.
     fn refuse(&mut self, by_token: bool, at: Time) {
         if by_token && !self.token_refused {
             self.token_refused = true;

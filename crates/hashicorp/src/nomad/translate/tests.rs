@@ -1,4 +1,4 @@
-//! Nomad's words become ours: checked against what real agents answered, and against what none has answered yet.
+//! The translation of Nomad's answers: of real agents' answers, and of values that no agent has sent yet.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn translated(node_body: &Value, allocations: &Value) -> Node {
 const ID: &str = "15e52398-8b67-143d-4ae7-7107d64e0001";
 
 #[test]
-fn an_empty_allocation_is_tolerated_and_never_over() {
+fn an_empty_allocation_is_accepted_and_has_not_ended() {
     let seen = translated(&json!({}), &json!([{ "ID": ID }]));
     let only = &seen.allocations[0];
     assert_eq!((only.client, only.wanted, only.group.kind), (ClientStatus::Unknown, true, JobKind::Service));
@@ -25,14 +25,14 @@ fn an_empty_allocation_is_tolerated_and_never_over() {
 }
 
 #[test]
-fn an_allocation_without_an_id_makes_the_answer_nonsense() {
+fn an_allocation_without_an_id_is_an_error() {
     let allocations = [wire::Allocation::default()];
     assert!(super::node(NodeId(1), &wire::Node::default(), &allocations, 0).is_err());
 }
 
 #[test]
-fn a_word_that_is_not_known_is_never_over() {
-    for (word, status, over) in [
+fn an_allocation_with_an_unknown_status_has_not_ended() {
+    for (text, status, ended) in [
         ("complete", ClientStatus::Complete, true),
         ("failed", ClientStatus::Failed, true),
         ("lost", ClientStatus::Lost, false),
@@ -41,8 +41,8 @@ fn a_word_that_is_not_known_is_never_over() {
         ("", ClientStatus::Unknown, false),
         ("pending", ClientStatus::Pending, false),
     ] {
-        assert_eq!(client_status(word), status, "{word}");
-        assert_eq!(client_status(word).is_over(), over, "{word}");
+        assert_eq!(client_status(text), status, "{text}");
+        assert_eq!(client_status(text).is_over(), ended, "{text}");
     }
 }
 
@@ -57,7 +57,7 @@ fn all_host_ports_are_found_wherever_a_release_lists_them() {
 }
 
 #[test]
-fn a_disk_migrates_only_where_the_job_says_so() {
+fn a_disk_migrates_only_if_the_job_says_so() {
     let disks = [
         (json!({ "Migrate": true, "SizeMB": 300, "Sticky": true }), true),
         (json!({ "Migrate": false, "SizeMB": 300, "Sticky": true }), false),
@@ -71,7 +71,7 @@ fn a_disk_migrates_only_where_the_job_says_so() {
 }
 
 #[test]
-fn a_deadline_is_a_time_or_never_or_past() {
+fn a_deadline_is_a_time_or_never_or_has_passed() {
     let drain = |strategy: Value| translated(&json!({ "DrainStrategy": strategy }), &json!([])).drain;
     let at = |text: &str| Time::read(text);
     let cases = [
@@ -91,7 +91,7 @@ fn a_deadline_is_a_time_or_never_or_past() {
 #[test]
 fn the_servers_times_are_corrected_only_if_the_clocks_disagree() {
     let date = Some(Time(100_000));
-    for (now, held, ahead_by) in [
+    for (now, last, ahead_by) in [
         (100_500, 0, 0),
         (102_400, 0, 0),
         (98_600, 0, 0),
@@ -100,7 +100,7 @@ fn the_servers_times_are_corrected_only_if_the_clocks_disagree() {
         (111_400, 10_000, 10_000),
         (100_500, 10_000, 0),
     ] {
-        assert_eq!(ahead(date, Time(now), held), ahead_by, "{now} {held}");
+        assert_eq!(ahead(date, Time(now), last), ahead_by, "{now} {last}");
     }
     assert_eq!(ahead(None, Time(5), 7), 7);
 }
@@ -163,7 +163,7 @@ fn a_service_is_in_the_consul_namespace_that_its_task_its_group_or_its_job_names
 }
 
 #[test]
-fn what_a_task_registers_that_ends_before_the_others_run_is_no_service_of_theirs() {
+fn services_of_prestart_and_poststop_tasks_do_not_count() {
     let task = |lifecycle: serde_json::Value| json!({ "Name": "t", "Lifecycle": lifecycle, "Services": [{ "Name": "s" }] });
     let services = |lifecycle| {
         let group = json!({ "Name": "web", "Tasks": [task(lifecycle)] });
@@ -178,7 +178,7 @@ fn what_a_task_registers_that_ends_before_the_others_run_is_no_service_of_theirs
 }
 
 #[test]
-fn an_allocation_runs_since_the_last_of_its_running_tasks_began() {
+fn an_allocation_runs_since_the_last_of_its_running_tasks_started() {
     let state = |state: &str, began: &str| json!({ "State": state, "StartedAt": began, "FinishedAt": null });
     let started = |states: serde_json::Value| {
         translated(&json!({}), &json!([{ "ID": ID, "TaskGroup": "web", "TaskStates": states }])).allocations[0].started
@@ -191,14 +191,14 @@ fn an_allocation_runs_since_the_last_of_its_running_tasks_began() {
 }
 
 #[test]
-fn a_csi_plugin_is_known_by_its_task() {
+fn a_csi_plugin_is_recognised_by_its_task() {
     let group = json!({ "Name": "node", "Tasks": [{ "Name": "plugin", "CSIPluginConfig": { "ID": "ebs", "Type": "node" } }] });
     let allocation = json!({ "ID": ID, "TaskGroup": "node", "Job": { "Type": "system", "TaskGroups": [group] } });
     assert!(translated(&json!({}), &json!([allocation])).allocations[0].group.csi_plugin);
 }
 
 #[test]
-fn a_node_is_found_at_every_address_that_it_has() {
+fn a_node_has_its_advertised_and_its_private_addresses() {
     let seen = translated(
         &json!({ "HTTPAddr": "10.0.0.1:4646", "Attributes": {
             "unique.platform.aws.local-ipv4": "10.0.0.2", "unique.network.ip-address": "10.0.0.1", "unique.consul.name": "ip-10-0-0-1" } }),
@@ -210,7 +210,7 @@ fn a_node_is_found_at_every_address_that_it_has() {
 }
 
 #[test]
-fn an_address_of_a_fingerprinted_interface_is_the_nodes_and_a_bridges_is_not() {
+fn addresses_of_host_interfaces_are_the_nodes_and_those_of_bridges_are_not() {
     let network = |mode: &str, device: &str, address: &str| json!({ "Mode": mode, "Device": device, "Addresses": [{ "Family": "ipv4", "Alias": "default", "Address": address }] });
     let networks = json!([
         network("host", "ens5", "10.0.0.1"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::query::{Params, page};
 use super::xml::Xml;
-use super::{Refused, groups, refreshes, unknown};
+use super::{QueryError, groups, refreshes, unknown};
 use crate::wire::Shared;
 use decamp_core::decide::LifecycleResult;
 use decamp_core::ids::{ActionToken, InstanceId};
@@ -12,7 +12,7 @@ use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{Activity, AutoScaling, HookSetup, IDS_A_CALL, Instance, Progress, Transition};
 
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     let account = &shared.account;
     let now = shared.clock.now();
     match action {
@@ -64,7 +64,7 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
             let healthy = match params.needed("HealthStatus")? {
                 "Healthy" => true,
                 "Unhealthy" => false,
-                other => return Err(Refused::invalid(format!("Invalid health status: {other}"))),
+                other => return Err(QueryError::invalid(format!("Invalid health status: {other}"))),
             };
             let (asg, elb) = stage.aws();
             asg.set_health(id, healthy, elb)?;
@@ -76,21 +76,21 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
 
 type Names<'a> = (&'a str, &'a str, Option<ActionToken>, Option<InstanceId>);
 
-fn names(params: &Params) -> Result<Names<'_>, Refused> {
+fn names(params: &Params) -> Result<Names<'_>, QueryError> {
     let instance = params.text("InstanceId").map(instance_id).transpose()?;
     let token = params.parsed("LifecycleActionToken")?;
     Ok((params.needed("AutoScalingGroupName")?, params.needed("LifecycleHookName")?, token, instance))
 }
 
-fn instance_id(text: &str) -> Result<InstanceId, Refused> {
-    text.parse().map_err(|_| Refused::invalid(format!("Invalid instance ID: {text}")))
+fn instance_id(text: &str) -> Result<InstanceId, QueryError> {
+    text.parse().map_err(|_| QueryError::invalid(format!("Invalid instance ID: {text}")))
 }
 
-fn result(text: &str) -> Result<LifecycleResult, Refused> {
+fn result(text: &str) -> Result<LifecycleResult, QueryError> {
     match text {
         "CONTINUE" => Ok(LifecycleResult::Continue),
         "ABANDON" => Ok(LifecycleResult::Abandon),
-        other => Err(Refused::invalid(format!("Invalid lifecycle action result: {other}"))),
+        other => Err(QueryError::invalid(format!("Invalid lifecycle action result: {other}"))),
     }
 }
 
@@ -101,15 +101,15 @@ fn result_name(result: LifecycleResult) -> &'static str {
     }
 }
 
-fn instances(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+fn instances(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     asg.call()?;
     let named = params.list("InstanceIds");
     if IDS_A_CALL < named.len() {
-        return Err(Refused::invalid(format!("The number of instance IDs must be less than or equal to {IDS_A_CALL}")));
+        return Err(QueryError::invalid(format!("The number of instance IDs must be less than or equal to {IDS_A_CALL}")));
     }
     let all: Vec<&Instance> = match named.as_slice() {
         [] => asg.instances().collect(),
-        // An id that is not known, or is none, is passed over in silence.
+        // AWS ignores unknown and invalid ids.
         ids => ids.iter().filter_map(|id| asg.instance(id.parse().ok()?)).collect(),
     };
     let size = params.parsed("MaxRecords")?.unwrap_or(IDS_A_CALL).min(IDS_A_CALL);
@@ -123,7 +123,7 @@ fn instances(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
     Ok(xml)
 }
 
-fn hooks(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+fn hooks(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let name = params.needed("AutoScalingGroupName")?;
     let wanted = params.list("LifecycleHookNames");
     let setup = asg.describe_group(name)?;
@@ -141,20 +141,20 @@ fn hooks(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
     Ok(xml)
 }
 
-fn put_hook(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+fn put_hook(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let (group, name) = (params.needed("AutoScalingGroupName")?, params.needed("LifecycleHookName")?);
     let old = asg.group(group).and_then(|setup| setup.hooks.iter().find(|hook| *hook.name == *name)).cloned();
     let mut hook = old.unwrap_or_else(|| HookSetup {
-        // A new hook abandons unless it says otherwise.
+        // The default result of a new hook is ABANDON.
         default_result: LifecycleResult::Abandon,
         ..HookSetup::terminating(name.into(), Duration::from_secs(3600))
     });
     if let Some(transition) = params.text("LifecycleTransition") {
-        hook.transition = Transition::named(transition).ok_or_else(|| Refused::invalid("Invalid lifecycle transition"))?;
+        hook.transition = Transition::named(transition).ok_or_else(|| QueryError::invalid("Invalid lifecycle transition"))?;
     }
     if let Some(timeout) = params.parsed("HeartbeatTimeout")? {
         if !(30..=7200).contains(&timeout) {
-            return Err(Refused::invalid("Heartbeat timeout must be between 30 and 7200 seconds"));
+            return Err(QueryError::invalid("Heartbeat timeout must be between 30 and 7200 seconds"));
         }
         hook.heartbeat_timeout = Duration::from_secs(timeout);
     }
@@ -168,14 +168,14 @@ fn put_hook(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
     Ok(Xml::default())
 }
 
-fn activities(asg: &mut AutoScaling, params: &Params, now: Time) -> Result<Xml, Refused> {
+fn activities(asg: &mut AutoScaling, params: &Params, now: Time) -> Result<Xml, QueryError> {
     asg.call()?;
     let name = params.needed("AutoScalingGroupName")?.to_owned();
     if asg.group(&name).is_none() {
-        return Err(Refused::invalid(format!("AutoScalingGroup name not found - {name}")));
+        return Err(QueryError::invalid(format!("AutoScalingGroup name not found - {name}")));
     }
     let mut all = asg.activities(&name);
-    // Those that are not over come first.
+    // Activities in progress come first.
     all.sort_by_key(|(_, activity, _)| activity.ended.is_some());
     all.retain(|(_, activity, _)| activity.began <= now);
     let size = params.parsed("MaxRecords")?.unwrap_or(100).min(100);

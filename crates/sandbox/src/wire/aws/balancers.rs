@@ -1,14 +1,14 @@
-//! Elastic Load Balancing's query calls about load balancers. Each target group that is in use has its own, of the same name.
+//! Elastic Load Balancing's query calls about load balancers. Each target group in use has its own load balancer of the same name.
 
 use super::load_balancers::{CROSS_ZONE, balancer_arn};
 use super::query::Params;
 use super::xml::Xml;
-use super::{Refused, unknown};
+use super::{QueryError, unknown};
 use crate::wire::Shared;
 use decamp_sim::load_balancers::{GroupSetup, Kind, LoadBalancers};
 
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     match action {
         "DescribeLoadBalancers" => shared.look(|stage| balancers(stage.aws().1, params)),
         "DescribeLoadBalancerAttributes" => shared.look(|stage| {
@@ -21,22 +21,22 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
     }
 }
 
-fn not_found() -> Refused {
-    Refused { status: 400, code: "LoadBalancerNotFound", message: "Load balancers not found".into() }
+fn not_found() -> QueryError {
+    QueryError { status: 400, code: "LoadBalancerNotFound", message: "Load balancers not found".into() }
 }
 
-/// The groups that are in use.
+/// The target groups that are in use.
 fn used(elb: &LoadBalancers) -> impl Iterator<Item = &GroupSetup> {
     elb.arns().filter(|arn| !arn.is_classic()).filter_map(|arn| elb.setup(arn)).filter(|setup| setup.in_use)
 }
 
-/// The group behind the load balancer that a call names.
-fn of(elb: &LoadBalancers, params: &Params) -> Result<GroupSetup, Refused> {
+/// The target group of the load balancer that a call names.
+fn of(elb: &LoadBalancers, params: &Params) -> Result<GroupSetup, QueryError> {
     let arn = params.needed("LoadBalancerArn")?;
     used(elb).find(|setup| balancer_arn(setup) == arn).cloned().ok_or_else(not_found)
 }
 
-fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     elb.read()?;
     let (arns, names) = (params.list("LoadBalancerArns"), params.list("Names"));
     let all: Vec<&GroupSetup> = used(elb).collect();
@@ -74,14 +74,14 @@ fn attributes(setup: &GroupSetup) -> Xml {
     xml
 }
 
-fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     let setup = of(elb, params)?;
     elb.deregister(&setup.arn, &[])?;
     for at in 1..=params.members("Attributes", "Key") {
         if params.member("Attributes", at, "Key") == Some(CROSS_ZONE) {
             let on = params.parsed(&format!("Attributes.member.{at}.Value"))?.unwrap_or(true);
             if setup.kind == Kind::Alb && !on {
-                return Err(Refused::invalid(format!("{CROSS_ZONE} cannot be turned off for an Application Load Balancer")));
+                return Err(QueryError::invalid(format!("{CROSS_ZONE} cannot be turned off for an Application Load Balancer")));
             }
             elb.set_balancer_cross_zone(&setup.arn, on);
         }

@@ -1,18 +1,18 @@
-//! Classic Load Balancers' own query calls (version 2012-06-01). A balancer is a group of the model whose targets are instances; each port
-//! of them is one of its listeners'.
+//! The query calls of Classic Load Balancers (version 2012-06-01). A Classic Load Balancer is a target group of the model whose targets
+//! are instances. Each port of a target belongs to one of its listeners.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::query::Params;
 use super::xml::Xml;
-use super::{Refused, unknown};
+use super::{QueryError, unknown};
 use crate::wire::Shared;
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_sim::load_balancers::{AwsState, LoadBalancers, Named, TargetView};
 
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     match action {
         "DescribeLoadBalancers" => shared.look(|stage| balancers(stage.aws().1, params)),
         "DescribeLoadBalancerAttributes" => shared.look(|stage| attributes(stage.aws().1, params)),
@@ -21,13 +21,13 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
             let elb = stage.aws().1;
             let arn = named(elb, params)?;
             elb.deregister(&arn, &instances(params))?;
-            Ok(left(elb, &arn))
+            Ok(remaining(elb, &arn))
         }),
         "RegisterInstancesWithLoadBalancer" => shared.with(|stage| {
             let elb = stage.aws().1;
             let arn = named(elb, params)?;
             elb.register(&arn, &instances(params))?;
-            Ok(left(elb, &arn))
+            Ok(remaining(elb, &arn))
         }),
         "ModifyLoadBalancerAttributes" => shared.with(|stage| {
             let elb = stage.aws().1;
@@ -44,12 +44,12 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
     }
 }
 
-fn not_found(name: &str) -> Refused {
-    Refused { status: 400, code: "LoadBalancerNotFound", message: format!("There is no ACTIVE Load Balancer named '{name}'") }
+fn not_found(name: &str) -> QueryError {
+    QueryError { status: 400, code: "LoadBalancerNotFound", message: format!("There is no ACTIVE Load Balancer named '{name}'") }
 }
 
-/// The balancer that a call names. It is an error like any other that the call is throttled or denied.
-fn named(elb: &mut LoadBalancers, params: &Params) -> Result<TargetGroupArn, Refused> {
+/// The load balancer that a call names.
+fn named(elb: &mut LoadBalancers, params: &Params) -> Result<TargetGroupArn, QueryError> {
     let name = params.needed("LoadBalancerName")?;
     find(elb, name).ok_or_else(|| not_found(name))
 }
@@ -63,7 +63,7 @@ fn instances(params: &Params) -> Vec<Named> {
     ids.map(|id| Named { id: TargetId::read(id), port: None, zone: None }).collect()
 }
 
-/// The instances that are registered, each once.
+/// The registered instances, each once.
 fn registered(elb: &LoadBalancers, arn: &TargetGroupArn) -> BTreeSet<String> {
     let rows = elb.inside(arn).into_iter().filter(|row| !is_leaving(row));
     rows.map(|row| row.id.to_string()).collect()
@@ -73,7 +73,7 @@ fn is_leaving(row: &TargetView) -> bool {
     matches!(row.state, AwsState { state: "draining", .. } | AwsState { reason: Some("Target.NotRegistered"), .. })
 }
 
-fn left(elb: &LoadBalancers, arn: &TargetGroupArn) -> Xml {
+fn remaining(elb: &LoadBalancers, arn: &TargetGroupArn) -> Xml {
     let mut xml = Xml::default();
     xml.list("Instances", registered(elb, arn), |xml, id| {
         xml.text("InstanceId", id);
@@ -81,7 +81,7 @@ fn left(elb: &LoadBalancers, arn: &TargetGroupArn) -> Xml {
     xml
 }
 
-fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     elb.read()?;
     let wanted = params.list("LoadBalancerNames");
     if let Some(missing) = wanted.iter().find(|name| find(elb, name).is_none()) {
@@ -111,7 +111,7 @@ fn balancers(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     Ok(xml)
 }
 
-fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     let arn = named(elb, params)?;
     let delay = elb.delay(&arn)?;
     let crosses = elb.setup(&arn).is_some_and(|setup| setup.cross_zone.is_on());
@@ -125,18 +125,21 @@ fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> 
     Ok(xml)
 }
 
-fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     let arn = named(elb, params)?;
     let mut rows = elb.target_views(&arn)?;
-    // An instance is one row, whatever its ports.
+    // An instance has one row for all its ports.
     rows.sort_by_key(|row| row.id.to_string());
     rows.dedup_by(|one, other| one.id == other.id);
     let wanted: Vec<TargetId> = instances(params).into_iter().map(|named| named.id).collect();
     let absent = wanted.iter().filter(|id| rows.iter().all(|row| row.id != **id)).cloned().collect::<Vec<_>>();
     rows.retain(|row| wanted.is_empty() || wanted.contains(&row.id));
-    let said = rows.iter().map(|row| (row.id.to_string(), words(row))).chain(absent.into_iter().map(|id| (id.to_string(), GONE)));
+    let states = rows
+        .iter()
+        .map(|row| (row.id.to_string(), instance_state(row)))
+        .chain(absent.into_iter().map(|id| (id.to_string(), GONE)));
     let mut xml = Xml::default();
-    xml.list("InstanceStates", said, |xml, (id, [state, reason, description])| {
+    xml.list("InstanceStates", states, |xml, (id, [state, reason, description])| {
         xml.text("InstanceId", id).text("State", state).text("ReasonCode", reason).text("Description", description);
     });
     Ok(xml)
@@ -144,11 +147,11 @@ fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
 
 const GONE: [&str; 3] = ["OutOfService", "Instance", "Instance is not currently registered with the LoadBalancer."];
 
-/// State, reason and description, as AWS words them.
-fn words(row: &TargetView) -> [&'static str; 3] {
+/// State, reason and description in AWS's words.
+fn instance_state(row: &TargetView) -> [&'static str; 3] {
     match row.state.state {
         "healthy" => ["InService", "N/A", "N/A"],
-        // It reads as in service while its requests finish (AWS, "Configure connection draining").
+        // AWS shows it as in service while its requests finish ("Configure connection draining").
         "draining" => ["InService", "N/A", "Instance deregistration currently in progress."],
         "initial" => ["OutOfService", "ELB", "Instance registration is still in progress."],
         "unused" if row.state.reason == Some("Target.NotRegistered") => GONE,

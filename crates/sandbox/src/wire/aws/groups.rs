@@ -1,18 +1,18 @@
-//! Auto Scaling's query calls about groups and what is attached to them.
+//! Auto Scaling's query calls about groups and their traffic sources.
 
 use super::query::{Params, page};
 use super::xml::Xml;
-use super::{Refused, refreshes};
+use super::{QueryError, refreshes};
 use crate::wire::aws::Account;
 use decamp_sim::auto_scaling::{AutoScaling, GroupSetup, Instance};
 
-/// AWS gives at most a hundred groups a page, fifty if not asked otherwise.
+/// The default size of a page. AWS allows at most 100 groups.
 const GROUPS_A_PAGE: usize = 50;
-/// When every group of the sandbox was made.
+/// The creation time of every group of the sandbox.
 const CREATED: &str = "2026-01-01T00:00:00.000Z";
 
 /// `DescribeAutoScalingGroups`.
-pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) -> Result<Xml, Refused> {
+pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) -> Result<Xml, QueryError> {
     asg.call()?;
     let wanted = params.list("AutoScalingGroupNames");
     let with_instances = params.parsed("IncludeInstances")?.unwrap_or(true);
@@ -68,7 +68,7 @@ pub(super) fn groups(asg: &mut AutoScaling, params: &Params, account: &Account) 
     Ok(xml)
 }
 
-/// An instance, as both Describe calls show it. They spell its health differently.
+/// An instance, as both Describe calls show it. They spell the health differently.
 pub(super) fn instance(xml: &mut Xml, asg: &AutoScaling, instance: &Instance, health: &str) {
     xml.text("InstanceId", instance.id)
         .text("AvailabilityZone", &instance.zone)
@@ -78,7 +78,7 @@ pub(super) fn instance(xml: &mut Xml, asg: &AutoScaling, instance: &Instance, he
     refreshes::template(xml, asg.group_of(instance), instance.version);
 }
 
-/// What is attached to a group, by identifier and type. A Classic Load Balancer has a name and no ARN there.
+/// The traffic sources of a group, by identifier and type. The identifier of a Classic Load Balancer is its name, not an ARN.
 fn sources(setup: &GroupSetup) -> Vec<(String, &'static str)> {
     let attached = setup
         .attached
@@ -92,7 +92,7 @@ fn sources(setup: &GroupSetup) -> Vec<(String, &'static str)> {
 }
 
 /// `DescribeTrafficSources`.
-pub(super) fn traffic_sources(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn traffic_sources(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let name = params.needed("AutoScalingGroupName")?;
     let wanted = params.text("TrafficSourceType").map(str::to_owned);
     let size = params.parsed("MaxRecords")?.unwrap_or(50).min(50);
@@ -109,8 +109,8 @@ pub(super) fn traffic_sources(asg: &mut AutoScaling, params: &Params) -> Result<
     Ok(xml)
 }
 
-/// `DescribeLoadBalancerTargetGroups`, which other tools still call.
-pub(super) fn target_groups(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+/// `DescribeLoadBalancerTargetGroups`, which other tools still use.
+pub(super) fn target_groups(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let setup = asg.describe_group(params.needed("AutoScalingGroupName")?)?;
     let mut xml = Xml::default();
     xml.list("LoadBalancerTargetGroups", setup.attached.iter().filter(|arn| !arn.is_classic()), |xml, arn| {
@@ -119,16 +119,16 @@ pub(super) fn target_groups(asg: &mut AutoScaling, params: &Params) -> Result<Xm
     Ok(xml)
 }
 
-/// Sets tags of groups, or takes them away.
-pub(super) fn tag(asg: &mut AutoScaling, params: &Params, set: bool) -> Result<Xml, Refused> {
+/// Sets or deletes tags of groups.
+pub(super) fn tag(asg: &mut AutoScaling, params: &Params, set: bool) -> Result<Xml, QueryError> {
     asg.call()?;
     for at in 1..=params.members("Tags", "Key") {
         let of = |field| params.member("Tags", at, field);
         let (Some(name), Some(key)) = (of("ResourceId"), of("Key")) else {
-            return Err(Refused::invalid("a tag without ResourceId or Key"));
+            return Err(QueryError::invalid("a tag without ResourceId or Key"));
         };
         if asg.group(name).is_none() {
-            return Err(Refused::invalid(format!("AutoScalingGroup name not found - no such group: {name}")));
+            return Err(QueryError::invalid(format!("AutoScalingGroup name not found - no such group: {name}")));
         }
         asg.change_group(name, |setup| {
             setup.tags.retain(|(known, _)| **known != *key);

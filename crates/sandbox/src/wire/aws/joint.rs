@@ -1,7 +1,7 @@
-//! One AWS in front of several worlds: an account in which each of several clusters has an Auto Scaling group and load balancers of its own.
+//! One AWS in front of several worlds: an account with several clusters, each with its own Auto Scaling group and load balancers.
 //!
-//! What names a thing of one world is answered by that one. A list with things of several is asked of each by its own, and the answers' lists
-//! are put together. What names nothing of any world is asked of all.
+//! A request that names an object of one world goes to that world. If a list in a request names objects of several worlds, each world gets
+//! its own part, and the lists in the answers are joined. A request that names no object goes to all worlds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use axum::routing::post;
 use super::{Shared, answer, target};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 
-/// What separates the name of a list from the place in it.
+/// Separates the name of a list from the position in it.
 const MEMBER: &str = ".member.";
-/// No answer of a sandbox is longer.
+/// The longest answer of a sandbox, in bytes.
 const LONGEST: usize = 1 << 24;
 
-/// The Auto Scaling and Elastic Load Balancing of all worlds as one. The other APIs are those of the first.
+/// The Auto Scaling and Elastic Load Balancing of all worlds as one. The other APIs are those of the first world.
 ///
-/// The names of their groups, target groups and instances must differ.
+/// The worlds must not share names of groups, target groups or instances.
 pub fn router(worlds: Vec<Arc<Shared>>) -> Router {
-    Router::new().route("/", post(of_all)).with_state(Arc::from(worlds))
+    Router::new().route("/", post(answer_jointly)).with_state(Arc::from(worlds))
 }
 
-async fn of_all(State(worlds): State<Arc<[Arc<Shared>]>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn answer_jointly(State(worlds): State<Arc<[Arc<Shared>]>>, headers: HeaderMap, body: Bytes) -> Response {
     let Some(first) = worlds.first() else { return ().into_response() };
     if target(&headers).is_some() {
         return answer(State(Arc::clone(first)), headers, body).await;
@@ -37,8 +37,8 @@ async fn of_all(State(worlds): State<Arc<[Arc<Shared>]>>, headers: HeaderMap, bo
     let fields: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     let mut answers = Vec::new();
     for (place, world) in worlds.iter().enumerate() {
-        let is_anothers = |value: &str| worlds.iter().enumerate().any(|(other, of)| other != place && has(of, value));
-        if let Some(own) = own(&fields, is_anothers) {
+        let is_foreign = |value: &str| worlds.iter().enumerate().any(|(other, of)| other != place && has(of, value));
+        if let Some(own) = own_fields(&fields, is_foreign) {
             let form: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(own).finish();
             answers.push(answer(State(Arc::clone(world)), headers.clone(), form.into()).await);
         }
@@ -46,7 +46,7 @@ async fn of_all(State(worlds): State<Arc<[Arc<Shared>]>>, headers: HeaderMap, bo
     join(answers).await
 }
 
-/// Whether a value names something of a world.
+/// Whether a value names an object of a world.
 fn has(world: &Shared, value: &str) -> bool {
     world.look(|stage| {
         let (auto_scaling, balancers) = stage.aws();
@@ -56,19 +56,19 @@ fn has(world: &Shared, value: &str) -> bool {
     })
 }
 
-/// What of a request concerns one world: nothing, if it is about another's thing alone.
-fn own(fields: &[(String, String)], is_anothers: impl Fn(&str) -> bool) -> Option<Vec<(String, String)>> {
+/// The fields of a request that concern one world. `None` if the request names only objects of other worlds.
+fn own_fields(fields: &[(String, String)], is_foreign: impl Fn(&str) -> bool) -> Option<Vec<(String, String)>> {
     let (listed, single): (Vec<_>, Vec<_>) = fields.iter().partition(|(name, _)| name.contains(MEMBER));
-    if single.iter().any(|(_, value)| is_anothers(value)) {
+    if single.iter().any(|(_, value)| is_foreign(value)) {
         return None;
     }
     let mut own: Vec<(String, String)> = single.into_iter().cloned().collect();
-    // Each list by its name, and how many of it are left; places have no gap.
+    // Count the remaining items of each list, so that their positions have no gaps.
     let mut lists: HashMap<&str, usize> = HashMap::new();
     for (name, value) in listed {
         let (list, place) = name.split_once(MEMBER)?;
         let left = lists.entry(list).or_default();
-        if is_anothers(value) {
+        if is_foreign(value) {
             continue;
         }
         *left += 1;
@@ -78,7 +78,7 @@ fn own(fields: &[(String, String)], is_anothers: impl Fn(&str) -> bool) -> Optio
     lists.values().all(|left| 0 < *left).then_some(own)
 }
 
-/// The answers as one: those that are no refusals, with their lists put together.
+/// Joins the lists of all successful answers. If there is none, it returns the first error.
 async fn join(answers: Vec<Response>) -> Response {
     let mut joined: Option<(Parts, String)> = None;
     for answer in answers {
@@ -96,7 +96,7 @@ async fn join(answers: Vec<Response>) -> Response {
     }
 }
 
-/// The first answer with the members of the second in its list.
+/// Appends the members of the second answer's list to the first answer's list.
 fn with_members(one: &str, other: &str) -> String {
     const END: &str = "</member>";
     let all = |text: &str| Some((text.find("<member>")?, text.rfind(END)? + END.len()));
@@ -116,19 +116,19 @@ mod tests {
     }
 
     #[test]
-    fn a_world_is_asked_for_what_is_no_others() {
+    fn a_world_gets_the_fields_that_are_not_another_worlds() {
         let all = fields("Action=X&Ids.member.1=a&Ids.member.2=b&Ids.member.3=c");
-        let of = |others: &'static str| own(&all, move |value| others.contains(value));
+        let of = |others: &'static str| own_fields(&all, move |value| others.contains(value));
         assert_eq!(of("a"), Some(fields("Action=X&Ids.member.1=b&Ids.member.2=c")));
         assert_eq!(of("-"), Some(all.clone()));
-        assert_eq!(of("abc"), None, "all of the list is another's");
-        assert_eq!(own(&fields("Action=X&Name=a"), |value| value == "a"), None);
+        assert_eq!(of("abc"), None, "the whole list is foreign");
+        assert_eq!(own_fields(&fields("Action=X&Name=a"), |value| value == "a"), None);
         let nested = fields("Action=X&Targets.member.1.Id=a&Targets.member.1.Port=80");
-        assert_eq!(own(&nested, |_| false), Some(nested.clone()));
+        assert_eq!(own_fields(&nested, |_| false), Some(nested.clone()));
     }
 
     #[test]
-    fn lists_are_put_together_and_what_is_nested_stays_where_it_is() {
+    fn lists_are_joined_and_nested_lists_stay_in_place() {
         let one = "<R><L><member>1<M><member>x</member></M></member></L></R>";
         let (other, none) = ("<R><L><member>2</member></L></R>", "<R><L></L></R>");
         assert_eq!(with_members(one, other), "<R><L><member>1<M><member>x</member></M></member><member>2</member></L></R>");

@@ -1,4 +1,4 @@
-//! The calls of other AWS APIs that decamp makes: a parameter, a secret; `queues` has those of SQS.
+//! The JSON calls that decamp makes: parameters and secrets. Those of SQS are in `queues`.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -19,18 +19,18 @@ pub(super) async fn answer(shared: &Shared, service: &str, operation: &str, head
     if let Err(refused) = check_signature(headers, signed_as) {
         return refuse(400, refused.code, &refused.message);
     }
-    let Ok(asked) = serde_json::from_slice::<Value>(body) else {
+    let Ok(input) = serde_json::from_slice::<Value>(body) else {
         return refuse(400, "SerializationException", "the body is not JSON");
     };
     match (service, operation) {
-        ("AmazonSSM", "GetParameter") => parameter(shared, &asked),
-        ("secretsmanager", "GetSecretValue") => secret(shared, &asked),
-        ("AmazonSQS", _) => queues::answer(shared, operation, &asked).await,
+        ("AmazonSSM", "GetParameter") => parameter(shared, &input),
+        ("secretsmanager", "GetSecretValue") => secret(shared, &input),
+        ("AmazonSQS", _) => queues::answer(shared, operation, &input).await,
         (_, _) => refuse(400, "UnknownOperationException", "no such operation"),
     }
 }
 
-/// A refusal, as the JSON protocols word it.
+/// An error in the format of the JSON protocols.
 pub(super) fn refuse(status: u16, code: &str, message: &str) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     send(status, &json!({ "__type": code, "message": message }))
@@ -40,21 +40,21 @@ pub(super) fn send(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body.to_string()).into_response()
 }
 
-fn parameter(shared: &Shared, asked: &Value) -> Response {
-    let name = asked["Name"].as_str().unwrap_or_default();
+fn parameter(shared: &Shared, input: &Value) -> Response {
+    let name = input["Name"].as_str().unwrap_or_default();
     let Some(value) = shared.stores().parameters.get(name).cloned() else {
         return refuse(400, "ParameterNotFound", "");
     };
-    let decrypted = asked["WithDecryption"].as_bool().unwrap_or(false);
+    let decrypted = input["WithDecryption"].as_bool().unwrap_or(false);
     let arn = format!("arn:aws:ssm:{}:{}:parameter{name}", shared.account.region, shared.account.id);
-    // Without the wish to have it decrypted, only the ciphertext comes.
+    // Without `WithDecryption` SSM returns the ciphertext.
     let value = if decrypted { value } else { "AQICAHh=".to_owned() };
     let parameter = json!({ "Name": name, "Type": "SecureString", "Value": value, "Version": 1, "ARN": arn, "DataType": "text", "LastModifiedDate": 1_767_225_600.0 });
     send(StatusCode::OK, &json!({ "Parameter": parameter }))
 }
 
-fn secret(shared: &Shared, asked: &Value) -> Response {
-    let id = asked["SecretId"].as_str().unwrap_or_default();
+fn secret(shared: &Shared, input: &Value) -> Response {
+    let id = input["SecretId"].as_str().unwrap_or_default();
     let Some(value) = shared.stores().secrets.get(id).cloned() else {
         return refuse(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.");
     };

@@ -1,11 +1,11 @@
-//! Elastic Load Balancing's query calls.
+//! Elastic Load Balancing's query calls about target groups and targets.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::query::{Params, page};
 use super::xml::Xml;
-use super::{Refused, balancers};
+use super::{QueryError, balancers};
 use crate::wire::Shared;
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_sim::api_error::ApiError;
@@ -13,14 +13,14 @@ use decamp_sim::load_balancers::{AwsState, GroupSetup, Kind, LoadBalancers, Name
 
 const DELAY: &str = "deregistration_delay.timeout_seconds";
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
-/// Of a target group and of a load balancer.
+/// The attribute of this name exists on target groups and on load balancers.
 pub(super) const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
 const AS_ITS_BALANCER: &str = "use_load_balancer_configuration";
 /// The most groups on one page.
 const PAGE: usize = 400;
 
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     match action {
         "DescribeTargetGroups" => shared.look(|stage| groups(stage.aws().1, params)),
         "DescribeTargetGroupAttributes" => shared.look(|stage| attributes(stage.aws().1, params)),
@@ -32,12 +32,12 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
         }),
         "RegisterTargets" => shared.with(|stage| {
             let (auto_scaling, elb) = stage.aws();
-            // Where an instance stands, Elastic Load Balancing knows by itself.
-            let stands = |named: Named| match &named.id {
+            // Elastic Load Balancing knows the zone of an instance.
+            let with_zone = |named: Named| match &named.id {
                 TargetId::Instance(id) => Named { zone: auto_scaling.instance(*id).map(|i| Arc::clone(&i.zone)), ..named },
                 TargetId::Ip(_) | TargetId::Other(_) => named,
             };
-            let targets: Vec<Named> = targets(params)?.into_iter().map(stands).collect();
+            let targets: Vec<Named> = targets(params)?.into_iter().map(with_zone).collect();
             elb.register(&arn(params)?, &targets)?;
             Ok(Xml::default())
         }),
@@ -46,30 +46,32 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
     }
 }
 
-fn not_found() -> Refused {
+fn not_found() -> QueryError {
     ApiError::TargetGroupNotFound.into()
 }
 
-fn read_arn(text: &str) -> Result<TargetGroupArn, Refused> {
-    text.parse().map_err(|_| Refused::invalid(format!("'{text}' is not a valid target group ARN")))
+fn read_arn(text: &str) -> Result<TargetGroupArn, QueryError> {
+    text.parse().map_err(|_| QueryError::invalid(format!("'{text}' is not a valid target group ARN")))
 }
 
-fn arn(params: &Params) -> Result<TargetGroupArn, Refused> {
+fn arn(params: &Params) -> Result<TargetGroupArn, QueryError> {
     read_arn(params.needed("TargetGroupArn")?)
 }
 
-fn targets(params: &Params) -> Result<Vec<Named>, Refused> {
+fn targets(params: &Params) -> Result<Vec<Named>, QueryError> {
     let read = |at| {
-        let id =
-            params.member("Targets", at, "Id").map(TargetId::read).ok_or_else(|| Refused::invalid("a target without an id"))?;
+        let id = params
+            .member("Targets", at, "Id")
+            .map(TargetId::read)
+            .ok_or_else(|| QueryError::invalid("a target without an id"))?;
         let port = params.parsed(&format!("Targets.member.{at}.Port"))?;
         Ok(Named { id, port, zone: params.member("Targets", at, "AvailabilityZone").map(Arc::from) })
     };
-    let named: Vec<Named> = (1..=params.members("Targets", "Id")).map(read).collect::<Result<_, Refused>>()?;
-    if named.is_empty() { Err(Refused::invalid("At least one target must be specified")) } else { Ok(named) }
+    let named: Vec<Named> = (1..=params.members("Targets", "Id")).map(read).collect::<Result<_, QueryError>>()?;
+    if named.is_empty() { Err(QueryError::invalid("At least one target must be specified")) } else { Ok(named) }
 }
 
-/// The balancer in front of a group: each group that is in use has its own, of the same name.
+/// The load balancer of a target group. Each target group in use has its own load balancer of the same name.
 pub(super) fn balancer_arn(setup: &GroupSetup) -> String {
     let kind = match setup.kind {
         Kind::Alb | Kind::Classic => "loadbalancer/app/",
@@ -78,14 +80,14 @@ pub(super) fn balancer_arn(setup: &GroupSetup) -> String {
     setup.arn.as_str().replacen("targetgroup/", kind, 1)
 }
 
-fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     elb.read()?;
     let (arns, names) = (params.list("TargetGroupArns"), params.list("Names"));
     let all: Vec<GroupSetup> = elb.arns().filter(|arn| !arn.is_classic()).filter_map(|arn| elb.setup(arn)).cloned().collect();
     let chosen: Vec<&GroupSetup> = match (arns.as_slice(), names.as_slice(), params.text("LoadBalancerArn")) {
         ([], [], None) => all.iter().collect(),
         ([], [], Some(balancer)) => all.iter().filter(|s| s.in_use && balancer_arn(s) == balancer).collect(),
-        // One that is not there spoils the call for all of them.
+        // A single missing one fails the whole call.
         (_, _, _) => {
             let by_arn = arns.iter().map(|arn| all.iter().find(|s| s.arn.as_str() == *arn));
             let by_name = names.iter().map(|name| all.iter().find(|s| s.arn.name() == *name));
@@ -123,7 +125,7 @@ fn groups(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     Ok(xml)
 }
 
-fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn attributes(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     let arn = arn(params)?;
     elb.delay(&arn)?;
     elb.setup(&arn).map(listed_attributes).ok_or_else(not_found)
@@ -144,7 +146,7 @@ fn listed_attributes(setup: &GroupSetup) -> Xml {
     xml
 }
 
-fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     let arn = arn(params)?;
     elb.deregister(&arn, &[])?;
     for at in 1..=params.members("Attributes", "Key") {
@@ -160,7 +162,7 @@ fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
             let value = params.member("Attributes", at, "Value").unwrap_or(AS_ITS_BALANCER);
             let of_group = match value {
                 AS_ITS_BALANCER => None,
-                on => Some(on.parse().map_err(|_| Refused::invalid(format!("'{on}' is not a valid value for {CROSS_ZONE}")))?),
+                on => Some(on.parse().map_err(|_| QueryError::invalid(format!("'{on}' is not a valid value for {CROSS_ZONE}")))?),
             };
             elb.set_cross_zone(&arn, of_group);
         }
@@ -168,7 +170,7 @@ fn modify(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     elb.setup(&arn).map(listed_attributes).ok_or_else(not_found)
 }
 
-fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     let arn = arn(params)?;
     let listed = elb.target_views(&arn)?;
     let default = elb.setup(&arn).map_or(0, |setup| setup.port);
@@ -196,7 +198,7 @@ fn health(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
     Ok(xml)
 }
 
-fn tags(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, Refused> {
+fn tags(elb: &mut LoadBalancers, params: &Params) -> Result<Xml, QueryError> {
     elb.read()?;
     let arns = params.list("ResourceArns");
     if arns.iter().any(|arn| arn.parse().is_ok_and(|arn: TargetGroupArn| elb.setup(&arn).is_none())) {

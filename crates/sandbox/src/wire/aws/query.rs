@@ -1,15 +1,15 @@
-//! Requests of the query protocol: a form whose names spell out lists and structures.
+//! Requests of the query protocol: forms whose field names encode lists and structures.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::Refused;
+use super::QueryError;
 
 /// The fields of one request.
 pub(super) struct Params(BTreeMap<String, String>);
 
 impl Params {
-    /// Reads a form. Nonsense in it becomes nonsense in a value, never an error.
+    /// Reads a form. Invalid input becomes an invalid value, never an error.
     pub(super) fn read(body: &[u8]) -> Self {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
@@ -18,17 +18,17 @@ impl Params {
         self.0.get(name).map(String::as_str)
     }
 
-    pub(super) fn needed(&self, name: &str) -> Result<&str, Refused> {
+    pub(super) fn needed(&self, name: &str) -> Result<&str, QueryError> {
         self.text(name).ok_or_else(|| {
-            Refused::invalid(format!(
+            QueryError::invalid(format!(
                 "1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"
             ))
         })
     }
 
-    /// A value that must fit its type if it is there.
-    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refused> {
-        let read = |text: &str| text.parse().map_err(|_| Refused::invalid(format!("Value '{text}' at '{name}' is not valid")));
+    /// A value that must parse if it is set.
+    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, QueryError> {
+        let read = |text: &str| text.parse().map_err(|_| QueryError::invalid(format!("Value '{text}' at '{name}' is not valid")));
         self.text(name).map(read).transpose()
     }
 
@@ -37,7 +37,7 @@ impl Params {
         (1..).map_while(|at| self.text(&format!("{name}.member.{at}"))).collect()
     }
 
-    /// How many `Name.member.N.key` there are.
+    /// The number of fields `Name.member.N.key`.
     pub(super) fn members(&self, name: &str, key: &str) -> usize {
         (1..).take_while(|at| self.text(&format!("{name}.member.{at}.{key}")).is_some()).count()
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_and_structures_are_spelled_out_in_names() {
+    fn field_names_encode_lists_and_structures() {
         let params =
             Params::read(b"InstanceIds.member.1=i-1&InstanceIds.member.2=i-2&Targets.member.1.Id=i%2D1&Targets.member.1.Port=80");
         assert_eq!(params.list("InstanceIds"), ["i-1", "i-2"]);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_come_one_after_the_other_until_the_list_is_over() {
+    fn pages_follow_one_another_to_the_end_of_the_list() {
         let all = [1, 2, 3, 4, 5];
         assert_eq!(page(&all, None, 2), (&all[..2], Some(2)));
         assert_eq!(page(&all, Some(4), 2), (&all[4..], None));

@@ -1,4 +1,4 @@
-//! The pretend SQS: standard queues with visibility and receive counts, by name, as its JSON protocol shows them.
+//! The simulated SQS: standard queues with visibility time-outs and receive counts, in the JSON protocol.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 use super::json::{refuse, send};
 use crate::wire::Shared;
 
-/// SQS hides a message for twelve hours at most.
+/// The longest visibility time-out of SQS, in seconds: twelve hours.
 const LONGEST_VISIBILITY: u64 = 43_200;
-/// What a queue hides a message for, where the consumer says nothing.
+/// The default visibility time-out of a queue, in seconds.
 const USUAL_VISIBILITY: u64 = 30;
-/// A long poll looks this often.
+/// How often a long poll looks for messages.
 const PACE: Duration = Duration::from_millis(20);
 
 /// One queue.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub struct SqsQueue {
     messages: Vec<Message>,
     numbered: u64,
 }
@@ -29,16 +29,16 @@ pub struct Queue {
 struct Message {
     id: String,
     body: String,
-    /// Names the last receipt.
+    /// The handle of the last receive.
     receipt: Option<String>,
     receives: u32,
     visible: Instant,
-    /// Milliseconds since 1970, as SQS tells it.
+    /// Milliseconds since 1970, as in SQS.
     sent: u128,
 }
 
-impl Queue {
-    /// Puts a message into it, and answers its id.
+impl SqsQueue {
+    /// Adds a message and returns its id.
     pub fn send(&mut self, body: &str) -> String {
         self.numbered += 1;
         let id = format!("00000000-0000-4000-8000-{:012x}", self.numbered);
@@ -48,19 +48,19 @@ impl Queue {
         id
     }
 
-    /// How many messages are in it, hidden or not.
+    /// The number of messages, including hidden ones.
     #[must_use]
     pub fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether none is.
+    /// Whether there is no message.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// How often each message in it was received.
+    /// How often each message was received.
     pub fn receives(&self) -> impl Iterator<Item = u32> + '_ {
         self.messages.iter().map(|message| message.receives)
     }
@@ -82,46 +82,46 @@ impl Queue {
             .collect()
     }
 
-    fn held_by(&mut self, receipt: &str) -> Option<&mut Message> {
+    fn message_of(&mut self, receipt: &str) -> Option<&mut Message> {
         self.messages.iter_mut().find(|message| message.receipt.as_deref() == Some(receipt))
     }
 }
 
 /// All queues, by name.
-pub type Queues = BTreeMap<String, Queue>;
+pub type Queues = BTreeMap<String, SqsQueue>;
 
 /// Answers one call.
-pub(super) async fn answer(shared: &Shared, operation: &str, asked: &Value) -> Response {
-    let name = asked["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned();
+pub(super) async fn answer(shared: &Shared, operation: &str, input: &Value) -> Response {
+    let name = input["QueueUrl"].as_str().and_then(|url| url.rsplit('/').next()).unwrap_or_default().to_owned();
     if name.is_empty() {
         return missing_queue();
     }
     match operation {
         "SendMessage" => {
-            let Some(body) = asked["MessageBody"].as_str().filter(|body| !body.is_empty()) else {
+            let Some(body) = input["MessageBody"].as_str().filter(|body| !body.is_empty()) else {
                 return missing("a message body is needed");
             };
             let id = shared.stores().queues.entry(name).or_default().send(body);
             send(StatusCode::OK, &json!({ "MessageId": id }))
         }
-        "ReceiveMessage" => receive(shared, &name, asked).await,
+        "ReceiveMessage" => receive(shared, &name, input).await,
         "DeleteMessage" => {
-            let Some(receipt) = asked["ReceiptHandle"].as_str() else { return missing("a receipt handle is needed") };
+            let Some(receipt) = input["ReceiptHandle"].as_str() else { return missing("a receipt handle is needed") };
             let mut stores = shared.stores();
             let Some(queue) = stores.queues.get_mut(&name) else { return missing_queue() };
-            // An old receipt is accepted, and deletes nothing.
+            // SQS accepts an old receipt and deletes nothing.
             queue.messages.retain(|message| message.receipt.as_deref() != Some(receipt));
             send(StatusCode::OK, &json!({}))
         }
-        "ChangeMessageVisibility" => visibility(shared, &name, asked),
+        "ChangeMessageVisibility" => visibility(shared, &name, input),
         _ => refuse(400, "UnknownOperationException", "no such operation"),
     }
 }
 
-async fn receive(shared: &Shared, name: &str, asked: &Value) -> Response {
-    let most = asked["MaxNumberOfMessages"].as_u64().unwrap_or(1);
-    let wait = asked["WaitTimeSeconds"].as_u64().unwrap_or(0);
-    let hidden = asked["VisibilityTimeout"].as_u64().unwrap_or(USUAL_VISIBILITY);
+async fn receive(shared: &Shared, name: &str, input: &Value) -> Response {
+    let most = input["MaxNumberOfMessages"].as_u64().unwrap_or(1);
+    let wait = input["WaitTimeSeconds"].as_u64().unwrap_or(0);
+    let hidden = input["VisibilityTimeout"].as_u64().unwrap_or(USUAL_VISIBILITY);
     if !(1..=10).contains(&most) || 20 < wait || LONGEST_VISIBILITY < hidden {
         return refuse(400, "com.amazonaws.sqs#InvalidParameterValue", "a number is out of its range");
     }
@@ -129,9 +129,9 @@ async fn receive(shared: &Shared, name: &str, asked: &Value) -> Response {
     loop {
         let messages = {
             let mut stores = shared.stores();
-            let super::Stores { queues, luck, .. } = &mut *stores;
+            let super::Stores { queues, rng, .. } = &mut *stores;
             let Some(queue) = queues.get_mut(name) else { return missing_queue() };
-            queue.receive(usize::try_from(most).unwrap_or(1), Duration::from_secs(hidden), || luck.uuid())
+            queue.receive(usize::try_from(most).unwrap_or(1), Duration::from_secs(hidden), || rng.uuid())
         };
         if !messages.is_empty() {
             return send(StatusCode::OK, &json!({ "Messages": messages }));
@@ -143,15 +143,15 @@ async fn receive(shared: &Shared, name: &str, asked: &Value) -> Response {
     }
 }
 
-fn visibility(shared: &Shared, name: &str, asked: &Value) -> Response {
-    let (Some(receipt), Some(seconds)) = (asked["ReceiptHandle"].as_str(), asked["VisibilityTimeout"].as_u64()) else {
+fn visibility(shared: &Shared, name: &str, input: &Value) -> Response {
+    let (Some(receipt), Some(seconds)) = (input["ReceiptHandle"].as_str(), input["VisibilityTimeout"].as_u64()) else {
         return missing("a receipt handle and a visibility time-out are needed");
     };
     if LONGEST_VISIBILITY < seconds {
         return refuse(400, "com.amazonaws.sqs#InvalidParameterValue", "the visibility time-out is longer than twelve hours");
     }
     let mut stores = shared.stores();
-    if let Some(message) = stores.queues.get_mut(name).and_then(|queue| queue.held_by(receipt)) {
+    if let Some(message) = stores.queues.get_mut(name).and_then(|queue| queue.message_of(receipt)) {
         message.visible = Instant::now() + Duration::from_secs(seconds);
     }
     stores.visibilities.push((receipt.to_owned(), seconds));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Refused;
+use super::QueryError;
 use super::query::{Params, page};
 use super::xml::Xml;
 use decamp_core::refresh::Preferences;
@@ -12,17 +12,17 @@ use decamp_sim::auto_scaling::{AutoScaling, InstanceRefresh};
 pub(super) const TEMPLATE: &str = "lt-0123456789abcdef0";
 
 /// `StartInstanceRefresh`.
-pub(super) fn start(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn start(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let name = params.needed("AutoScalingGroupName")?;
     if params.text("Strategy").is_some_and(|strategy| strategy != "Rolling") {
-        return Err(Refused::invalid("Only the strategy Rolling is pretended"));
+        return Err(QueryError::invalid("The sandbox supports only the strategy Rolling"));
     }
     let id = asg.start_refresh(name, preferences(params)?, version(params, "DesiredConfiguration.LaunchTemplate.Version")?)?;
     Ok(with_id(&id))
 }
 
 /// `DescribeInstanceRefreshes`.
-pub(super) fn describe(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn describe(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let wanted = params.list("InstanceRefreshIds");
     let all = asg.describe_refreshes(params.needed("AutoScalingGroupName")?)?;
     let all: Vec<&InstanceRefresh> = all.into_iter().filter(|r| wanted.is_empty() || wanted.contains(&&*r.id)).collect();
@@ -35,18 +35,18 @@ pub(super) fn describe(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Re
 }
 
 /// `CancelInstanceRefresh`.
-pub(super) fn cancel(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn cancel(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let waits = params.parsed("WaitForTransitioningInstances")?.unwrap_or(true);
     Ok(with_id(&asg.cancel_refresh(params.needed("AutoScalingGroupName")?, waits)?))
 }
 
 /// `RollbackInstanceRefresh`.
-pub(super) fn roll_back(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn roll_back(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     Ok(with_id(&asg.roll_back_refresh(params.needed("AutoScalingGroupName")?)?))
 }
 
 /// `UpdateAutoScalingGroup`, as far as it changes the version of the launch template.
-pub(super) fn update_group(asg: &mut AutoScaling, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn update_group(asg: &mut AutoScaling, params: &Params) -> Result<Xml, QueryError> {
     let name = params.needed("AutoScalingGroupName")?;
     asg.describe_group(name)?;
     if let Some(version) = version(params, "LaunchTemplate.Version")? {
@@ -55,7 +55,7 @@ pub(super) fn update_group(asg: &mut AutoScaling, params: &Params) -> Result<Xml
     Ok(Xml::default())
 }
 
-/// A group's or an instance's launch template.
+/// The launch template of a group or an instance.
 pub(super) fn template(xml: &mut Xml, asg: &str, version: u32) {
     xml.within("LaunchTemplate", |xml| {
         xml.text("LaunchTemplateId", TEMPLATE).text("LaunchTemplateName", asg).text("Version", version);
@@ -68,23 +68,23 @@ fn with_id(id: &str) -> Xml {
     xml
 }
 
-fn version(params: &Params, name: &str) -> Result<Option<u32>, Refused> {
+fn version(params: &Params, name: &str) -> Result<Option<u32>, QueryError> {
     match params.text(name) {
-        // What moves by itself is nothing to go back to; the sandbox has numbers only.
-        Some("$Latest" | "$Default") => Err(Refused::invalid("Only numbered versions are pretended")),
+        // A rollback needs a fixed version, and the sandbox has only numbered ones.
+        Some("$Latest" | "$Default") => Err(QueryError::invalid("The sandbox supports only numbered versions")),
         Some(_) | None => params.parsed(name),
     }
 }
 
-fn preferences(params: &Params) -> Result<Preferences, Refused> {
+fn preferences(params: &Params) -> Result<Preferences, QueryError> {
     let name = |name: &str| format!("Preferences.{name}");
-    let span = |what: &str| Ok::<_, Refused>(params.parsed(&name(what))?.map(Duration::from_secs));
+    let span = |what: &str| Ok::<_, QueryError>(params.parsed(&name(what))?.map(Duration::from_secs));
     let checkpoints = params.list(&name("CheckpointPercentages")).into_iter().map(str::parse).collect::<Result<_, _>>();
     Ok(Preferences {
         min_healthy: params.parsed(&name("MinHealthyPercentage"))?,
         max_healthy: params.parsed(&name("MaxHealthyPercentage"))?,
         warm_up: span("InstanceWarmup")?,
-        checkpoints: checkpoints.map_err(|_| Refused::invalid("Checkpoint percentages are whole numbers"))?,
+        checkpoints: checkpoints.map_err(|_| QueryError::invalid("Checkpoint percentages are whole numbers"))?,
         checkpoint_delay: span("CheckpointDelay")?,
         bake: span("BakeTime")?,
         skip_matching: params.parsed(&name("SkipMatching"))?.unwrap_or(false),
@@ -93,7 +93,7 @@ fn preferences(params: &Params) -> Result<Preferences, Refused> {
 }
 
 fn one(xml: &mut Xml, refresh: &InstanceRefresh) {
-    let asked = &refresh.preferences;
+    let input = &refresh.preferences;
     xml.text("InstanceRefreshId", &refresh.id)
         .text("AutoScalingGroupName", &refresh.asg)
         .text("Status", refresh.status.name())
@@ -104,14 +104,14 @@ fn one(xml: &mut Xml, refresh: &InstanceRefresh) {
         .text("InstancesToUpdate", refresh.to_update)
         .text("Strategy", "Rolling")
         .within("Preferences", |xml| {
-            xml.maybe("MinHealthyPercentage", asked.min_healthy)
-                .maybe("MaxHealthyPercentage", asked.max_healthy)
-                .maybe("InstanceWarmup", asked.warm_up.map(|span| span.as_secs()))
-                .texts("CheckpointPercentages", &asked.checkpoints)
-                .maybe("CheckpointDelay", asked.checkpoint_delay.map(|span| span.as_secs()))
-                .maybe("BakeTime", asked.bake.map(|span| span.as_secs()))
-                .text("SkipMatching", asked.skip_matching)
-                .text("AutoRollback", asked.auto_rollback);
+            xml.maybe("MinHealthyPercentage", input.min_healthy)
+                .maybe("MaxHealthyPercentage", input.max_healthy)
+                .maybe("InstanceWarmup", input.warm_up.map(|span| span.as_secs()))
+                .texts("CheckpointPercentages", &input.checkpoints)
+                .maybe("CheckpointDelay", input.checkpoint_delay.map(|span| span.as_secs()))
+                .maybe("BakeTime", input.bake.map(|span| span.as_secs()))
+                .text("SkipMatching", input.skip_matching)
+                .text("AutoRollback", input.auto_rollback);
         });
     if let Some(version) = refresh.version {
         xml.within("DesiredConfiguration", |xml| template(xml, &refresh.asg, version));

@@ -1,4 +1,4 @@
-//! The pretend SNS: the certificate that signs its messages, and the confirmation of a subscription.
+//! The simulated SNS: the certificate that signs its messages, and the confirmation of a subscription.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::query::Params;
 use super::xml::Xml;
-use super::{Refused, unknown};
+use super::{QueryError, unknown};
 use crate::wire::Shared;
 
 /// `GET /SimpleNotificationService-….pem`, as SNS serves it.
@@ -24,12 +24,12 @@ pub(super) async fn certificate(State(shared): State<Arc<Shared>>, Path(file): P
 }
 
 /// Answers one call.
-pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, Refused> {
+pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     if action != "ConfirmSubscription" {
         return Err(unknown(action));
     }
     let (Some(topic), Some(token)) = (params.text("TopicArn"), params.text("Token")) else {
-        return Err(Refused { status: 400, code: "InvalidParameter", message: "Invalid parameter: Token".to_owned() });
+        return Err(QueryError { status: 400, code: "InvalidParameter", message: "Invalid parameter: Token".to_owned() });
     };
     shared.stores().confirmations.push((topic.to_owned(), token.to_owned()));
     let mut xml = Xml::default();

@@ -1,4 +1,4 @@
-//! Writing XML as AWS's query protocol answers it.
+//! Writes the XML of the query protocol's answers.
 
 use std::fmt::{Display, Write as _};
 
@@ -7,13 +7,13 @@ use std::fmt::{Display, Write as _};
 pub(super) struct Xml(String);
 
 impl Xml {
-    /// One element with text in it.
+    /// An element with text.
     pub(super) fn text(&mut self, tag: &str, value: impl Display) -> &mut Self {
         let escaped = escape(&value.to_string());
         self.put(format_args!("<{tag}>{escaped}</{tag}>"))
     }
 
-    /// One element with text in it, if there is any.
+    /// An element with text, if there is a value.
     pub(super) fn maybe(&mut self, tag: &str, value: Option<impl Display>) -> &mut Self {
         match value {
             Some(value) => self.text(tag, value),
@@ -21,14 +21,14 @@ impl Xml {
         }
     }
 
-    /// One element with others in it.
+    /// An element with other elements.
     pub(super) fn within(&mut self, tag: &str, fill: impl FnOnce(&mut Self)) -> &mut Self {
         self.put(format_args!("<{tag}>"));
         fill(self);
         self.put(format_args!("</{tag}>"))
     }
 
-    /// One element with one other in it, with text in that.
+    /// An element with one other element, which has text.
     pub(super) fn nested(&mut self, outer: &str, tag: &str, value: impl Display) -> &mut Self {
         self.within(outer, |xml| {
             xml.text(tag, value);
@@ -42,7 +42,7 @@ impl Xml {
         self.put(format_args!("</{tag}>"))
     }
 
-    /// A list: one `member` for each item.
+    /// A list with one `member` for each item.
     pub(super) fn list<T>(
         &mut self,
         tag: &str,
@@ -65,7 +65,7 @@ impl Xml {
         })
     }
 
-    /// One element with a finished piece in it.
+    /// An element with finished XML.
     pub(super) fn raw(&mut self, tag: &str, piece: &Self) -> &mut Self {
         self.put(format_args!("<{tag}>{}</{tag}>", piece.0))
     }

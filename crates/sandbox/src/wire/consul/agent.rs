@@ -1,16 +1,16 @@
-//! What the agent that is asked says of itself and of its fellows, and what a token is.
+//! The agent endpoints: the agent itself, the members, the token, the leader.
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::{Answer, Of, Request, shapes, version, version_text};
-use crate::wire::asked::{Asked, Refused};
+use super::{Answer, AppState, Request, shapes, version, version_text};
+use crate::wire::query_options::{HttpError, QueryOptions};
 use decamp_sim::consul::{ApiError, Token};
 
-/// Whether a token may read agents: here, only one that reads everything.
-fn may_read_agents(token: &Token) -> Result<(), Refused> {
+/// Checks whether a token may read agents. In the model only a token that reads everything may.
+fn may_read_agents(token: &Token) -> Result<(), HttpError> {
     match token {
         Token::AclsOff | Token::Full => Ok(()),
         Token::Unknown => Err(ApiError::AclNotFound.into()),
@@ -18,8 +18,8 @@ fn may_read_agents(token: &Token) -> Result<(), Refused> {
     }
 }
 
-pub(super) async fn own(State(shared): Of, asked: Asked) -> Answer {
-    let request = Request::of(&shared, asked)?;
+pub(super) async fn own(State(shared): AppState, options: QueryOptions) -> Answer {
+    let request = Request::of(&shared, options)?;
     may_read_agents(&request.token)?;
     let version = version_text(version(&shared));
     let body = json!({
@@ -31,9 +31,9 @@ pub(super) async fn own(State(shared): Of, asked: Asked) -> Answer {
     Ok(Json(body).into_response())
 }
 
-/// Those that gossip: the server, and an agent beside each Nomad client. 1 is alive, 4 is failed.
-pub(super) async fn members(State(shared): Of, asked: Asked) -> Answer {
-    let request = Request::of(&shared, asked)?;
+/// The gossip members: the server, and the agent of each Nomad client. Status 1 is alive, 4 is failed.
+pub(super) async fn members(State(shared): AppState, options: QueryOptions) -> Answer {
+    let request = Request::of(&shared, options)?;
     if request.token == Token::Unknown {
         return Err(ApiError::AclNotFound.into());
     }
@@ -54,11 +54,11 @@ pub(super) async fn members(State(shared): Of, asked: Asked) -> Answer {
     Ok(Json(rows).into_response())
 }
 
-pub(super) async fn token_self(State(shared): Of, asked: Asked) -> Answer {
-    let request = Request::of(&shared, asked)?;
+pub(super) async fn token_self(State(shared): AppState, options: QueryOptions) -> Answer {
+    let request = Request::of(&shared, options)?;
     let policy = match &request.token {
-        Token::Blank | Token::Unknown => return Err(Refused::new(403, "token does not exist: ACL not found")),
-        Token::AclsOff => return Err(Refused::new(401, "ACL support disabled")),
+        Token::Blank | Token::Unknown => return Err(HttpError::new(403, "token does not exist: ACL not found")),
+        Token::AclsOff => return Err(HttpError::new(401, "ACL support disabled")),
         Token::Full => "global-read",
         Token::NodesOnly => "nodes-only",
         Token::OneService(_) => "one-service",
@@ -69,7 +69,7 @@ pub(super) async fn token_self(State(shared): Of, asked: Asked) -> Answer {
     Ok(Json(body).into_response())
 }
 
-pub(super) async fn leader(State(shared): Of) -> Answer {
+pub(super) async fn leader(State(shared): AppState) -> Answer {
     let has_leader = shared.look(|stage| stage.cluster().is_some_and(|cluster| cluster.consul.has_leader()));
     Ok(Json(if has_leader { "127.0.0.1:8300" } else { "" }).into_response())
 }

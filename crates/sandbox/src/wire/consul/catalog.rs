@@ -8,68 +8,68 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::{Answer, Of, Request, may_read, read, shapes};
+use super::{Answer, AppState, Request, may_read, read, shapes};
 use crate::wire::Cluster;
-use crate::wire::asked;
-use crate::wire::asked::{Asked, Refused, Seen};
-use crate::wire::filter::{Filter, Wrong};
+use crate::wire::filter::{Filter, FilterError};
+use crate::wire::query_options;
+use crate::wire::query_options::{HttpError, QueryOptions, ReadAnswer};
 use decamp_sim::consul::{NodeState, Token, Version};
 
-/// Nodes that the catalog has.
+/// The nodes in the catalog.
 fn listed<'a>(cluster: &'a Cluster<'_>) -> impl Iterator<Item = &'a NodeState> {
     cluster.consul.nodes().iter().filter(|node| node.registered)
 }
 
-/// The index of all that a list over nodes shows.
+/// The index of a list over all nodes.
 fn newest(cluster: &Cluster<'_>) -> u64 {
     cluster.consul.nodes().iter().map(|node| node.index).max().unwrap_or(1)
 }
 
-/// An answer, with the header that says whether something was left out where there is a token to say it to.
-fn seen(
+/// An answer. If the request has a token, the answer says whether ACLs left something out.
+fn read_answer(
     cluster: &Cluster<'_>,
     request: &Request,
     since: u64,
     index: u64,
     hides: bool,
     body: impl FnOnce() -> Value,
-) -> Option<Seen> {
-    let seen = Seen::newer(since, index, body)?;
+) -> Option<ReadAnswer> {
+    let seen = ReadAnswer::newer(since, index, body)?;
     let filtered = hides && request.token != Token::Blank && Version::V1_19_2 <= cluster.consul.version();
-    Some(Seen { known_leader: cluster.consul.has_leader(), filtered, ..seen })
+    Some(ReadAnswer { known_leader: cluster.consul.has_leader(), filtered, ..seen })
 }
 
-pub(super) async fn nodes(State(shared): Of, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn nodes(State(shared): AppState, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         may_read(cluster.consul, request)?;
         let rows: Vec<Value> = if request.token.reads_nodes() {
             listed(cluster).map(|node| shapes::node(cluster, node)).collect()
         } else {
             Vec::new()
         };
-        let rows = match request.asked.text("filter").map(Filter::read).transpose() {
+        let rows = match request.options.text("filter").map(Filter::read).transpose() {
             Ok(None) => rows,
             Ok(Some(filter)) => {
                 let fits = rows.into_iter().map(|row| Ok((filter.fits(&row, false)?, row))).collect::<Result<Vec<_>, _>>();
-                fits.map_err(wrong)?.into_iter().filter(|(fits, _)| *fits).map(|(_, row)| row).collect()
+                fits.map_err(filter_error)?.into_iter().filter(|(fits, _)| *fits).map(|(_, row)| row).collect()
             }
-            Err(why) => return Err(wrong(why)),
+            Err(why) => return Err(filter_error(why)),
         };
-        Ok(seen(cluster, request, since, newest(cluster), !request.token.reads_nodes(), || Value::from(rows)))
+        Ok(read_answer(cluster, request, since, newest(cluster), !request.token.reads_nodes(), || Value::from(rows)))
     })
     .await
 }
 
-fn wrong(wrong: Wrong) -> Refused {
-    let why = match wrong {
-        Wrong::Syntax(why) => why,
-        Wrong::Missing(path) => format!("Selector {path:?} is not valid"),
+fn filter_error(error: FilterError) -> HttpError {
+    let why = match error {
+        FilterError::Syntax(why) => why,
+        FilterError::Missing(path) => format!("Selector {path:?} is not valid"),
     };
-    Refused::new(500, format!("Failed to create boolean expression evaluator: {why}"))
+    HttpError::new(500, format!("Failed to create boolean expression evaluator: {why}"))
 }
 
-pub(super) async fn services(State(shared): Of, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn services(State(shared): AppState, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         may_read(cluster.consul, request)?;
         let all = |token: &Token| -> BTreeMap<String, Vec<&str>> {
             let services = listed(cluster).flat_map(|node| shapes::services(cluster, node, token, request.namespace()));
@@ -77,13 +77,13 @@ pub(super) async fn services(State(shared): Of, asked: Asked) -> Answer {
         };
         let (shown, whole) = (all(&request.token), all(&Token::Full));
         let hides = shown.len() < whole.len();
-        Ok(seen(cluster, request, since, newest(cluster), hides, || json!(shown)))
+        Ok(read_answer(cluster, request, since, newest(cluster), hides, || json!(shown)))
     })
     .await
 }
 
-pub(super) async fn service(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn service(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         may_read(cluster.consul, request)?;
         let mut rows = Vec::new();
         for node in listed(cluster).filter(|_| request.token.reads_nodes()) {
@@ -91,13 +91,13 @@ pub(super) async fn service(State(shared): Of, Path(name): Path<String>, asked: 
             rows.extend(services.iter().filter(|s| *s.name == *name).map(|service| shapes::of_service(cluster, node, service)));
         }
         let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
-        Ok(seen(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
+        Ok(read_answer(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
     })
     .await
 }
 
-pub(super) async fn node_services(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn node_services(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let answer = cluster.consul.node_services(&name, &request.token, request.read())?;
         let body = || match cluster.consul.node_number(&name).filter(|_| answer.body.node) {
             None => json!({ "Node": null, "Services": null }),
@@ -109,21 +109,22 @@ pub(super) async fn node_services(State(shared): Of, Path(name): Path<String>, a
                 json!({ "Node": shapes::node(cluster, node), "Services": rows })
             }
         };
-        let seen = Seen::newer(since, answer.index, body);
-        Ok(seen.map(|seen| Seen { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
+        let seen = ReadAnswer::newer(since, answer.index, body);
+        Ok(seen.map(|seen| ReadAnswer { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
     })
     .await
 }
 
-pub(super) async fn node(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn node(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let answer = cluster.consul.node_services(&name, &request.token, request.read())?;
         let body = || match cluster.consul.node_number(&name).filter(|_| answer.body.node) {
             None => Value::Null,
             Some(number) => {
                 let node = cluster.consul.node(number);
                 let address = shapes::address(cluster, node);
-                // This old endpoint asks for the right to read a service by its id: only who reads all of them sees any.
+                // This old endpoint checks the right to read a service by the service's id, so only a token that reads all services
+                // sees any.
                 let services = match request.token {
                     Token::AclsOff | Token::Full => shapes::services(cluster, node, &request.token, request.namespace()),
                     Token::NodesOnly | Token::OneService(_) | Token::ServicesOnly | Token::Blank | Token::Unknown => Vec::new(),
@@ -131,14 +132,14 @@ pub(super) async fn node(State(shared): Of, Path(name): Path<String>, asked: Ask
                 json!({ "Node": shapes::node(cluster, node), "Services": shapes::by_id(&services, &address, node.index) })
             }
         };
-        let seen = Seen::newer(since, answer.index, body);
-        Ok(seen.map(|seen| Seen { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
+        let seen = ReadAnswer::newer(since, answer.index, body);
+        Ok(seen.map(|seen| ReadAnswer { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
     })
     .await
 }
 
-pub(super) async fn health_of_node(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn health_of_node(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let answer = cluster.consul.node_services(&name, &request.token, request.read())?;
         let body = || match cluster.consul.node_number(&name).filter(|_| answer.body.node) {
             None => json!([]),
@@ -151,16 +152,16 @@ pub(super) async fn health_of_node(State(shared): Of, Path(name): Path<String>, 
                 ))
             }
         };
-        let seen = Seen::newer(since, answer.index, body);
-        Ok(seen.map(|seen| Seen { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
+        let seen = ReadAnswer::newer(since, answer.index, body);
+        Ok(seen.map(|seen| ReadAnswer { known_leader: answer.known_leader, filtered: answer.filtered, ..seen }))
     })
     .await
 }
 
-pub(super) async fn health_of_service(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn health_of_service(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         may_read(cluster.consul, request)?;
-        let only_passing = request.asked.get("passing").is_some_and(|value| value != "false");
+        let only_passing = request.options.get("passing").is_some_and(|value| value != "false");
         let mut rows = Vec::new();
         for node in listed(cluster).filter(|_| request.token.reads_nodes()) {
             let services = shapes::services(cluster, node, &request.token, request.namespace());
@@ -168,13 +169,13 @@ pub(super) async fn health_of_service(State(shared): Of, Path(name): Path<String
             rows.extend(found.filter(|(_, passing)| *passing || !only_passing).map(|(row, _)| row));
         }
         let hides = !request.token.reads_nodes() || !request.token.reads_service(&name);
-        Ok(seen(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
+        Ok(read_answer(cluster, request, since, newest(cluster), hides, || Value::from(rows)))
     })
     .await
 }
 
-pub(super) async fn health_in_state(State(shared): Of, Path(state): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn health_in_state(State(shared): AppState, Path(state): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         may_read(cluster.consul, request)?;
         let of = |token: &Token| {
             let nodes = listed(cluster).filter(|_| token.reads_nodes());
@@ -184,20 +185,20 @@ pub(super) async fn health_in_state(State(shared): Of, Path(state): Path<String>
             checks.filter(|check| state == "any" || check["Status"] == *state).collect::<Vec<Value>>()
         };
         let (shown, whole) = (of(&request.token), of(&Token::Full));
-        Ok(seen(cluster, request, since, newest(cluster), shown.len() < whole.len(), || Value::from(shown)))
+        Ok(read_answer(cluster, request, since, newest(cluster), shown.len() < whole.len(), || Value::from(shown)))
     })
     .await
 }
 
 /// `PUT /v1/catalog/deregister`: one service, or without `ServiceID` and `CheckID` the whole node.
-pub(super) async fn deregister(State(shared): Of, asked: Asked, body: Bytes) -> Answer {
-    let request = Request::of(&shared, asked)?;
-    let body = asked::json(&body)?;
+pub(super) async fn deregister(State(shared): AppState, options: QueryOptions, body: Bytes) -> Answer {
+    let request = Request::of(&shared, options)?;
+    let body = query_options::json(&body)?;
     let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
-    let Some(name) = text("Node") else { return Err(Refused::new(500, "Must provide node")) };
+    let Some(name) = text("Node") else { return Err(HttpError::new(500, "Must provide node")) };
     let (service, check) = (text("ServiceID"), text("CheckID"));
     shared.with(|stage| {
-        let Some(cluster) = stage.cluster() else { return Err(Refused::new(404, "")) };
+        let Some(cluster) = stage.cluster() else { return Err(HttpError::new(404, "")) };
         cluster.consul.may_deregister(&request.token)?;
         let Some(number) = cluster.consul.node_number(&name) else { return Ok(()) };
         match (service, check) {

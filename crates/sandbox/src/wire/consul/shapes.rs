@@ -1,4 +1,4 @@
-//! Nodes, services and checks as Consul shows them.
+//! Nodes, services and checks in Consul's JSON.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use crate::wire::Cluster;
 use decamp_core::ids::short_hash;
 use decamp_sim::consul::{Entry, NodeState, Token};
 
-/// Where what is registered by hand listens.
+/// The port of a service that is registered by hand.
 const BY_HAND_PORT: u16 = 9000;
 
-/// A UUID made of a name.
+/// A UUID derived from a name.
 fn uuid(name: &str) -> String {
     let (one, two) = (short_hash(&["node", name]), short_hash(&[name, "node"]));
     format!("{}-{}-4{}-8{}-{}", &one[..8], &one[8..12], &two[..3], &two[3..6], &one)
 }
 
-/// The address of a node: that of the Nomad client beside its agent.
+/// The address of a node, which is that of its Nomad client.
 pub(super) fn address(cluster: &Cluster<'_>, node: &NodeState) -> String {
-    let beside = cluster.nomad.nodes().find(|(_, n)| n.spec.consul.as_ref().is_some_and(|(_, name)| *name == node.name));
-    beside.and_then(|(_, n)| n.spec.addresses.first().map(ToString::to_string)).unwrap_or_else(|| "127.0.0.1".to_owned())
+    let client = cluster.nomad.nodes().find(|(_, n)| n.spec.consul.as_ref().is_some_and(|(_, name)| *name == node.name));
+    client.and_then(|(_, n)| n.spec.addresses.first().map(ToString::to_string)).unwrap_or_else(|| "127.0.0.1".to_owned())
 }
 
 fn addresses(address: &str) -> Value {
@@ -29,31 +29,31 @@ fn addresses(address: &str) -> Value {
 }
 
 fn meta(cluster: &Cluster<'_>) -> Value {
-    // Nodes write their version on themselves since 1.13.
+    // Since Consul 1.13 nodes have their version in their metadata.
     match version_text(cluster.consul.version()) {
         "1.8.7" => json!({ "consul-network-segment": "" }),
         version => json!({ "consul-network-segment": "", "consul-version": version }),
     }
 }
 
-/// One of `/v1/catalog/nodes`, and `Node` elsewhere.
+/// A row of `/v1/catalog/nodes`, and `Node` in other answers.
 pub(super) fn node(cluster: &Cluster<'_>, node: &NodeState) -> Value {
     let address = address(cluster, node);
     json!({ "ID": uuid(&node.name), "Node": &*node.name, "Address": address, "Datacenter": "dc1",
         "TaggedAddresses": addresses(&address), "Meta": meta(cluster), "CreateIndex": 10, "ModifyIndex": 10 })
 }
 
-/// A service on a node, as all shapes of it need it.
+/// A service on a node, with the fields that all answers need.
 #[derive(Debug, Clone)]
 pub(super) struct Listed {
     pub(super) id: String,
     pub(super) name: Arc<str>,
     port: u16,
-    /// Whether its check passes; `None`: it has none.
+    /// Whether its check passes. `None` if it has no check.
     passing: Option<bool>,
 }
 
-/// The id that Nomad gives to an allocation's registration.
+/// The id of an allocation's registration, as Nomad builds it.
 pub fn service_id(cluster: &Cluster<'_>, entry: &Entry) -> String {
     if entry.allocation.is_by_hand() {
         return entry.name.to_string();
@@ -63,7 +63,7 @@ pub fn service_id(cluster: &Cluster<'_>, entry: &Entry) -> String {
     format!("_nomad-task-{}-group-{}-{}-http", entry.id, group.name, entry.name)
 }
 
-/// What the catalog lists on a node in a namespace, `None` being the default one, as far as a token sees it.
+/// The services of a node in a namespace that a token can see. `None` is the default namespace.
 pub(super) fn services(cluster: &Cluster<'_>, node: &NodeState, token: &Token, namespace: Option<&str>) -> Vec<Listed> {
     let other = |name: &Arc<str>| {
         let (id, port) = if **name == *"consul" {
@@ -94,7 +94,7 @@ fn tagged(address: &str, port: u16) -> Value {
     json!({ "lan_ipv4": one, "wan_ipv4": one })
 }
 
-/// One of `/v1/catalog/node-services/:node`.
+/// A row of `/v1/catalog/node-services/:node`.
 pub(super) fn of_node(service: &Listed, address: &str, index: u64) -> Value {
     json!({ "ID": service.id, "Service": &*service.name, "Tags": [], "Address": address,
         "TaggedAddresses": tagged(address, service.port), "Meta": { "external-source": "nomad" }, "Port": service.port,
@@ -102,7 +102,7 @@ pub(super) fn of_node(service: &Listed, address: &str, index: u64) -> Value {
         "Proxy": { "Mode": "", "MeshGateway": {}, "Expose": {} }, "Connect": {}, "PeerName": "", "CreateIndex": 10, "ModifyIndex": index })
 }
 
-/// One of `/v1/catalog/service/:name`.
+/// A row of `/v1/catalog/service/:name`.
 pub(super) fn of_service(cluster: &Cluster<'_>, on: &NodeState, service: &Listed) -> Value {
     let address = address(cluster, on);
     json!({ "ID": uuid(&on.name), "Node": &*on.name, "Address": address, "Datacenter": "dc1", "TaggedAddresses": addresses(&address),
@@ -120,10 +120,10 @@ fn check(node: &str, id: &str, name: &str, passing: bool, service: Option<&Liste
         "Definition": {}, "CreateIndex": 10, "ModifyIndex": 10 })
 }
 
-/// The checks of a node: its agent's, which is in the default namespace, and those of its services that a token sees.
+/// The checks of a node: that of its agent, which is in the default namespace, and those of the given services.
 pub(super) fn checks(node: &NodeState, in_default: bool, services: &[Listed]) -> Vec<Value> {
     let mut rows = if in_default { vec![serf(node)] } else { Vec::new() };
-    rows.extend(services.iter().filter_map(|service| of_service_itself(node, service)));
+    rows.extend(services.iter().filter_map(|service| service_check(node, service)));
     rows
 }
 
@@ -131,21 +131,21 @@ fn serf(node: &NodeState) -> Value {
     check(&node.name, "serfHealth", "Serf Health Status", !node.serf_critical, None)
 }
 
-fn of_service_itself(node: &NodeState, service: &Listed) -> Option<Value> {
+fn service_check(node: &NodeState, service: &Listed) -> Option<Value> {
     let passing = service.passing?;
     let (id, name) = (format!("_nomad-check-{}", short_hash(&[&service.id])), format!("service: \"{}\" check", service.name));
     Some(check(&node.name, &id, &name, passing, Some(service)))
 }
 
-/// One of `/v1/health/service/:name`, and whether all its checks pass.
+/// A row of `/v1/health/service/:name`, and whether all its checks pass.
 pub(super) fn health(cluster: &Cluster<'_>, on: &NodeState, service: &Listed) -> (Value, bool) {
-    let rows: Vec<Value> = [Some(serf(on)), of_service_itself(on, service)].into_iter().flatten().collect();
+    let rows: Vec<Value> = [Some(serf(on)), service_check(on, service)].into_iter().flatten().collect();
     let passing = !on.serf_critical && service.passing != Some(false);
     let address = address(cluster, on);
     (json!({ "Node": node(cluster, on), "Service": of_node(service, &address, on.index), "Checks": rows }), passing)
 }
 
-/// The services of a node as `/v1/catalog/node/:node` shows them: by id.
+/// The services of a node by id, as in `/v1/catalog/node/:node`.
 pub(super) fn by_id(services: &[Listed], address: &str, index: u64) -> Map<String, Value> {
     services.iter().map(|service| (service.id.clone(), of_node(service, address, index))).collect()
 }

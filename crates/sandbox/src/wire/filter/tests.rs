@@ -1,10 +1,10 @@
-//! Filters as clients write them, against two rows.
+//! Filters as clients write them, applied to two rows.
 
 use serde_json::json;
 
 use super::*;
 
-fn fits(text: &str) -> Result<bool, Wrong> {
+fn fits(text: &str) -> Result<bool, FilterError> {
     let row = json!({
         "Name": "client1", "HTTPAddr": "10.0.0.11:4646", "Status": "ready",
         "Attributes": { "unique.platform.aws.instance-id": "i-0abc", "empty": "" }, "Meta": {}, "Tags": ["one", "two"],
@@ -13,7 +13,7 @@ fn fits(text: &str) -> Result<bool, Wrong> {
 }
 
 #[test]
-fn these_filters_fit_and_those_do_not() {
+fn filters_match_or_do_not_match_as_in_go_bexpr() {
     let cases = [
         (r#"Name == "client1""#, true),
         (r#"Name == client1 and Status != ready"#, false),
@@ -37,18 +37,18 @@ fn these_filters_fit_and_those_do_not() {
 }
 
 #[test]
-fn a_key_that_is_not_there_fails_the_list_or_is_false_where_servers_are_lenient() {
+fn a_missing_key_fails_the_list_or_is_false_on_lenient_servers() {
     let text = r#"Meta["aws_instance_id"] == "i-0abc""#;
-    assert!(matches!(fits(text), Err(Wrong::Missing(_))));
+    assert!(matches!(fits(text), Err(FilterError::Missing(_))));
     assert_eq!(Filter::read(text).and_then(|f| f.fits(&json!({ "Meta": {} }), true)), Ok(false));
-    assert!(matches!(fits(r#"Address == "10.0.0.11""#), Err(Wrong::Missing(_))), "no such field at all");
+    assert!(matches!(fits(r#"Address == "10.0.0.11""#), Err(FilterError::Missing(_))), "no such field at all");
 }
 
 #[test]
-fn what_does_not_fit_the_grammar_is_refused() {
+fn a_filter_outside_the_grammar_is_refused() {
     for text in
         ["", "Name", "Name ==", "Name == \"x", "(Name == x", "Attributes.a.instance-id == \"x\"", "Name == x y", "\"x\" Name"]
     {
-        assert!(matches!(fits(text), Err(Wrong::Syntax(_))), "{text}");
+        assert!(matches!(fits(text), Err(FilterError::Syntax(_))), "{text}");
     }
 }

@@ -1,21 +1,21 @@
-//! `/v1/acl/…`: what a token is, and what its own policies say.
+//! `/v1/acl/…`: a token and its own policies.
 
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::{Answer, Of, Request, headers, read};
-use crate::wire::asked::{Asked, Refused, Seen};
+use super::{Answer, AppState, Request, headers, read};
+use crate::wire::query_options::{HttpError, QueryOptions, ReadAnswer};
 use crate::wire::tokens::is_identity;
 use decamp_sim::nomad::{ApiError, NodeRule, Policy, Token};
 
-/// Nothing changes these while the pretend world runs.
+/// The index of tokens and policies, which never change.
 const INDEX: u64 = 17;
 
-/// With ACLs off there is nothing to ask.
-fn acls_are_on(token: &Token) -> Result<(), Refused> {
+/// Refuses the request if ACLs are off.
+fn acls_are_on(token: &Token) -> Result<(), HttpError> {
     match token {
-        Token::AclsOff => Err(Refused::new(400, "ACL support disabled")),
+        Token::AclsOff => Err(HttpError::new(400, "ACL support disabled")),
         Token::Management | Token::Client(_) | Token::Anonymous | Token::Unknown | Token::Expired | Token::Garbage => Ok(()),
     }
 }
@@ -27,18 +27,18 @@ fn policies_of(token: &Token) -> &[Policy] {
     }
 }
 
-/// Asked of the token itself, so that an expired or garbled one gets its own words.
-pub(super) async fn token_self(State(shared): Of, asked: Asked) -> Answer {
-    let request = Request::of(&shared, asked);
+/// `GET /v1/acl/token/self`. An expired or garbled token gets its own error text.
+pub(super) async fn token_self(State(shared): AppState, options: QueryOptions) -> Answer {
+    let request = Request::of(&shared, options);
     acls_are_on(&request.token)?;
-    let identity = request.asked.secret.as_deref().is_some_and(is_identity);
+    let identity = request.options.secret.as_deref().is_some_and(is_identity);
     shared.look(|stage| match stage.cluster() {
         Some(cluster) => Ok(cluster.nomad.token_self(&request.token)?),
-        None => Err(Refused::new(404, "")),
+        None => Err(HttpError::new(404, "")),
     })?;
     let names: Vec<&str> = policies_of(&request.token).iter().map(|policy| &*policy.name).collect();
     let (name, kind, names) = match &request.token {
-        Token::Client(_) if identity => return Err(Refused::new(404, "ACL token not found")),
+        Token::Client(_) if identity => return Err(HttpError::new(404, "ACL token not found")),
         Token::Management => ("Bootstrap Token", "management", Value::Null),
         Token::Anonymous => ("Anonymous Token", "client", json!(["anonymous"])),
         Token::Client(_) | Token::AclsOff | Token::Unknown | Token::Expired | Token::Garbage => {
@@ -50,29 +50,29 @@ pub(super) async fn token_self(State(shared): Of, asked: Asked) -> Answer {
     Ok((headers(INDEX, true), axum::Json(body)).into_response())
 }
 
-pub(super) async fn policies(State(shared): Of, asked: Asked) -> Answer {
-    read(&shared, asked, |_, request, since| {
+pub(super) async fn policies(State(shared): AppState, options: QueryOptions) -> Answer {
+    read(&shared, options, |_, request, since| {
         acls_are_on(&request.token)?;
         let row =
             |policy: &Policy| json!({ "Name": &*policy.name, "Description": "", "CreateIndex": INDEX, "ModifyIndex": INDEX });
-        Ok(Seen::newer(since, INDEX, || {
+        Ok(ReadAnswer::newer(since, INDEX, || {
             if request.token == Token::Anonymous { Value::Null } else { policies_of(&request.token).iter().map(row).collect() }
         }))
     })
     .await
 }
 
-pub(super) async fn policy(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |_, request, since| {
+pub(super) async fn policy(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |_, request, since| {
         acls_are_on(&request.token)?;
         let policy = policies_of(&request.token).iter().find(|policy| *policy.name == *name);
         let policy = policy.ok_or(ApiError::PermissionDenied)?;
-        Ok(Seen::newer(since, INDEX, || shown(policy)))
+        Ok(ReadAnswer::newer(since, INDEX, || policy_json(policy)))
     })
     .await
 }
 
-fn shown(policy: &Policy) -> Value {
+fn policy_json(policy: &Policy) -> Value {
     let node = match policy.node {
         NodeRule::None => None,
         NodeRule::Read => Some("read"),

@@ -1,12 +1,12 @@
-//! Allocations, with the job that each embeds, and Nomad's own service discovery.
+//! Allocations, with their embedded jobs, and Nomad's own service discovery.
 
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
-use super::nodes::wrong;
-use super::{Answer, Of, Request, jobs, read, shapes};
-use crate::wire::asked::{Asked, Refused, Seen};
+use super::nodes::filter_error;
+use super::{Answer, AppState, Request, jobs, read, shapes};
 use crate::wire::filter::Filter;
+use crate::wire::query_options::{HttpError, QueryOptions, ReadAnswer};
 use decamp_core::decide::{ClientStatus, OwnNetwork, Provider};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
@@ -66,8 +66,8 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
                     ("dead", Value::from(shapes::stamp(allocation.ended.unwrap_or(allocation.synced))))
                 }
             };
-            // The one event that decamp reads: what each task is told when its turn to stop has come.
-            let killing = nomad.signals(number).find(|(told, _)| *told == name).map(|(_, at)| {
+            // The only task event that decamp reads: the kill signal of the task.
+            let killing = nomad.signals(number).find(|(task, _)| *task == name).map(|(_, at)| {
                 json!([{ "Type": "Killing", "Time": at.0.saturating_mul(1_000_000),
                     "DisplayMessage": "Sent interrupt. Waiting before force killing" }])
             });
@@ -79,7 +79,7 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
     if states.is_empty() { Value::Null } else { Value::Object(states) }
 }
 
-/// What lists and single reads have in common.
+/// The fields that lists and single reads share.
 fn fields(nomad: &Nomad, number: AllocationNumber, began: Time) -> Map<String, Value> {
     let allocation = nomad.allocation(number);
     let group = group_of(nomad, allocation);
@@ -121,7 +121,7 @@ fn fields(nomad: &Nomad, number: AllocationNumber, began: Time) -> Map<String, V
         "NodeName": &*node.spec.name,
         "PreemptedByAllocation": "",
         "PreviousAllocation": id_of(allocation.previous),
-        // Long superseded; the `nomad` command still adds these up, and fails without them.
+        // Superseded, but the `nomad` command still adds these up and fails without them.
         "Resources": { "CPU": 100, "MemoryMB": 64, "DiskMB": 300, "IOPS": 0 },
         "TaskGroup": &*group.spec.group.name,
         "TaskStates": states(nomad, number, began),
@@ -132,7 +132,7 @@ fn fields(nomad: &Nomad, number: AllocationNumber, began: Time) -> Map<String, V
     }
 }
 
-/// As a node's list and a single read show it: with its job.
+/// An allocation with its job, as in a node's list and in a single read.
 pub(super) fn whole(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
     let mut fields = fields(nomad, number, began);
     let allocation = nomad.allocation(number);
@@ -144,32 +144,32 @@ pub(super) fn whole(nomad: &Nomad, number: AllocationNumber, began: Time) -> Val
     Value::Object(fields)
 }
 
-/// As lists of allocations show it.
+/// An allocation as in lists of allocations.
 pub(super) fn stub(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
     Value::Object(fields(nomad, number, began))
 }
 
-/// Every allocation that is still listed.
+/// All allocations that are still listed.
 pub(super) fn listed(nomad: &Nomad) -> impl Iterator<Item = AllocationNumber> {
     (0_u32..).zip(nomad.allocations()).filter(|(_, a)| a.listed).map(|(number, _)| AllocationNumber(number))
 }
 
-pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
+pub(super) async fn list(State(shared): AppState, options: QueryOptions) -> Answer {
     let began = shared.began();
-    read(&shared, asked, |cluster, request, since| {
-        let namespace = request.asked.text("namespace").unwrap_or("default");
+    read(&shared, options, |cluster, request, since| {
+        let namespace = request.options.text("namespace").unwrap_or("default");
         let may = if namespace == "*" { request.token.reads_some_jobs() } else { request.token.reads_jobs(namespace) };
         if !may {
             return Err(ApiError::PermissionDenied.into());
         }
         let nomad = &*cluster.nomad;
-        // Before 1.3 the filter is ignored; since the releases that mended the drain, a missing key is no error.
-        let filter = request.asked.text("filter").filter(|_| nomad.version().filters());
-        let filter = filter.map(Filter::read).transpose().map_err(wrong)?;
+        // Nomad before 1.3 ignores the filter. Since the releases that fixed the drain, a missing key is not an error.
+        let filter = request.options.text("filter").filter(|_| nomad.version().filters());
+        let filter = filter.map(Filter::read).transpose().map_err(filter_error)?;
         let lenient = nomad.version().completes_on_client_status();
-        let prefix = request.asked.text("prefix").unwrap_or_default();
+        let prefix = request.options.text("prefix").unwrap_or_default();
         let index = listed(nomad).map(|n| nomad.allocation(n).modified).max().unwrap_or(1);
-        let with_tasks = request.asked.text("task_states") != Some("false");
+        let with_tasks = request.options.text("task_states") != Some("false");
         let mut rows = Vec::new();
         for number in listed(nomad) {
             let allocation = nomad.allocation(number);
@@ -180,7 +180,7 @@ pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
             }
             let mut row = fields(nomad, number, began);
             let fits = match &filter {
-                Some(filter) => filter.fits(&Value::Object(row.clone()), lenient).map_err(wrong)?,
+                Some(filter) => filter.fits(&Value::Object(row.clone()), lenient).map_err(filter_error)?,
                 None => true,
             };
             if !with_tasks {
@@ -190,31 +190,31 @@ pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
                 rows.push(Value::Object(row));
             }
         }
-        Ok(Seen::newer(since, index, || rows.into_iter().collect()))
+        Ok(ReadAnswer::newer(since, index, || rows.into_iter().collect()))
     })
     .await
 }
 
-/// The allocation that a path names, if the token may see it. `text` is what Nomad says if there is none.
-fn find(nomad: &Nomad, request: &Request, id: &str, text: &'static str) -> Result<AllocationNumber, Refused> {
+/// The allocation that a path names, if the token may see it. `text` is Nomad's error if there is none.
+fn find(nomad: &Nomad, request: &Request, id: &str, text: &'static str) -> Result<AllocationNumber, HttpError> {
     let id: AllocationId =
-        id.parse().map_err(|_| Refused::new(500, "alloc lookup failed: index error: UUID must be 36 characters"))?;
-    let number = nomad.allocation_number(id).ok_or_else(|| Refused::not_found(text, nomad.index()))?;
+        id.parse().map_err(|_| HttpError::new(500, "alloc lookup failed: index error: UUID must be 36 characters"))?;
+    let number = nomad.allocation_number(id).ok_or_else(|| HttpError::not_found(text, nomad.index()))?;
     let namespace = &group_of(nomad, nomad.allocation(number)).spec.group.namespace;
     if request.token.reads_jobs(namespace) { Ok(number) } else { Err(ApiError::PermissionDenied.into()) }
 }
 
-pub(super) async fn one(State(shared): Of, Path(id): Path<String>, asked: Asked) -> Answer {
+pub(super) async fn one(State(shared): AppState, Path(id): Path<String>, options: QueryOptions) -> Answer {
     let began = shared.began();
-    read(&shared, asked, |cluster, request, since| {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         let number = find(nomad, request, &id, "alloc not found")?;
-        Ok(Seen::newer(since, nomad.allocation(number).modified, || whole(nomad, number, began)))
+        Ok(ReadAnswer::newer(since, nomad.allocation(number).modified, || whole(nomad, number, began)))
     })
     .await
 }
 
-/// What Nomad's own discovery lists for one allocation, with the service's name.
+/// The registrations of one allocation in Nomad's own discovery, with the names of the services.
 fn registered(nomad: &Nomad, number: AllocationNumber) -> Vec<(String, Value)> {
     let allocation = nomad.allocation(number);
     let group = &group_of(nomad, allocation).spec.group;
@@ -234,39 +234,39 @@ fn registered(nomad: &Nomad, number: AllocationNumber) -> Vec<(String, Value)> {
     services.filter(there).map(row).collect()
 }
 
-pub(super) async fn services(State(shared): Of, Path(id): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn services(State(shared): AppState, Path(id): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         if !nomad.version().has_services() {
-            return Err(Refused::new(404, ""));
+            return Err(HttpError::new(404, ""));
         }
         let number = find(nomad, request, &id, "allocation not found")?;
-        // It is looked for in the namespace that was asked for, and nowhere else.
+        // Nomad searches only in the requested namespace.
         if !request.wants(&group_of(nomad, nomad.allocation(number)).spec.group.namespace) {
-            return Err(Refused::not_found("allocation not found", 0));
+            return Err(HttpError::not_found("allocation not found", 0));
         }
-        Ok(Seen::newer(since, nomad.index(), || registered(nomad, number).into_iter().map(|(_, row)| row).collect()))
+        Ok(ReadAnswer::newer(since, nomad.index(), || registered(nomad, number).into_iter().map(|(_, row)| row).collect()))
     })
     .await
 }
 
-pub(super) async fn service(State(shared): Of, Path(name): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
-        let namespace = request.asked.text("namespace").unwrap_or("default");
+pub(super) async fn service(State(shared): AppState, Path(name): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
+        let namespace = request.options.text("namespace").unwrap_or("default");
         if namespace != "*" && !request.token.reads_jobs(namespace) {
             return Err(ApiError::PermissionDenied.into());
         }
         let nomad = &*cluster.nomad;
-        // `*` is taken for the name of a namespace here, and nothing is in it.
+        // This endpoint reads `*` as the name of a namespace, which does not exist.
         let rows = listed(nomad).filter(|n| *group_of(nomad, nomad.allocation(*n)).spec.group.namespace == *namespace);
         let rows = rows.flat_map(|number| registered(nomad, number)).filter(|(service, _)| *service == name);
-        Ok(Seen::newer(since, nomad.index(), || rows.map(|(_, row)| row).collect()))
+        Ok(ReadAnswer::newer(since, nomad.index(), || rows.map(|(_, row)| row).collect()))
     })
     .await
 }
 
-pub(super) async fn all_services(State(shared): Of, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn all_services(State(shared): AppState, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         let mut found: std::collections::BTreeMap<&str, std::collections::BTreeSet<String>> = std::collections::BTreeMap::new();
         for number in listed(nomad) {
@@ -280,7 +280,7 @@ pub(super) async fn all_services(State(shared): Of, asked: Asked) -> Answer {
             json!({ "Namespace": namespace, "Services": services })
         };
         let rows = found.into_iter().filter(|(_, names)| !names.is_empty()).map(row);
-        Ok(Seen::newer(since, nomad.index(), || rows.collect()))
+        Ok(ReadAnswer::newer(since, nomad.index(), || rows.collect()))
     })
     .await
 }

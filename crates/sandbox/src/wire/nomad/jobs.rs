@@ -1,4 +1,4 @@
-//! Jobs: as allocations embed them, as the `nomad` command lists them; stopping, purging and scaling.
+//! Jobs: their JSON, their lists, and the calls that stop, purge and scale them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Body, Of, Request, allocations, read, write};
-use crate::wire::asked;
-use crate::wire::asked::{Asked, Refused, Seen};
+use super::{Answer, AppState, Body, Request, allocations, read, write};
+use crate::wire::query_options;
+use crate::wire::query_options::{HttpError, QueryOptions, ReadAnswer};
 use decamp_core::decide::{ClientStatus, Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_sim::event::AllocationNumber;
 use decamp_sim::nomad::{AllocationState, ApiError, GroupState, Nomad};
@@ -35,10 +35,10 @@ fn service(service: &Service) -> Value {
         "OnUpdate": "require_healthy" })
 }
 
-/// An ingress is told by its arguments, as Traefik's would be.
+/// The arguments of an ingress, in Traefik's form. decamp reads from them how the ingress follows discovery.
 fn arguments(ingress: &Ingress) -> Value {
     let provider = if ingress.how.contains("Nomad") { "nomad" } else { "consulcatalog" };
-    // Traefik's own throttle is 2 s of it.
+    // Of the time to forget, 2 s are Traefik's throttle.
     let refresh = ingress.forgets_after.as_secs().saturating_sub(2);
     let follows = if ingress.how.contains("watches") { "watch=true".to_owned() } else { format!("refreshInterval={refresh}s") };
     json!([format!("--providers.{provider}=true"), format!("--providers.{provider}.{follows}")])
@@ -71,7 +71,7 @@ fn group(state: &GroupState) -> Value {
         json!({ "HealthCheck": "checks", "HealthyDeadline": 300_000_000_000_u64, "MaxParallel": many,
             "MinHealthyTime": nanoseconds(state.spec.behaviour.healthy_in) })
     });
-    // A group's block names the namespace of all its services.
+    // The `consul` block of a group names the namespace of all its services.
     let namespace = group.services.iter().find_map(|service| service.namespace.as_deref());
     let consul = json!({ "Namespace": namespace.unwrap_or_default(), "Cluster": "default", "Partition": "" });
     json!({ "Count": group.count, "Consul": consul, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
@@ -86,13 +86,13 @@ fn is_stopped(nomad: &Nomad, namespace: &str, job: &str) -> bool {
     groups(nomad, namespace, job).all(|group| group.stopped)
 }
 
-/// Whether a job is still there: a purged one has no allocation that is listed, and is stopped.
-fn is_there(nomad: &Nomad, namespace: &str, job: &str) -> bool {
+/// Whether a job still exists. A purged job is stopped and has no listed allocations.
+fn exists(nomad: &Nomad, namespace: &str, job: &str) -> bool {
     let listed = |group: &GroupState| group.allocations.iter().any(|n| nomad.allocation(*n).listed);
     groups(nomad, namespace, job).any(|group| !group.stopped || listed(group))
 }
 
-/// `GET /v1/job/:id`, and what an allocation embeds; `null` if there is none.
+/// A job as in `GET /v1/job/:id` and in allocations. `null` if there is none.
 pub(super) fn whole(nomad: &Nomad, namespace: &str, job: &str) -> Value {
     let mut found = groups(nomad, namespace, job).peekable();
     let Some(first) = found.peek() else { return Value::Null };
@@ -110,7 +110,7 @@ fn names(nomad: &Nomad) -> Vec<(Arc<str>, Arc<str>)> {
         nomad.groups().iter().map(|g| (Arc::clone(&g.spec.group.namespace), Arc::clone(&g.spec.group.job))).collect();
     names.sort();
     names.dedup();
-    names.retain(|(namespace, job)| is_there(nomad, namespace, job));
+    names.retain(|(namespace, job)| exists(nomad, namespace, job));
     names
 }
 
@@ -146,11 +146,11 @@ fn summary_of(nomad: &Nomad, namespace: &str, job: &str) -> Value {
         "CreateIndex": 10, "ModifyIndex": nomad.index() })
 }
 
-pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn list(State(shared): AppState, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
-        let prefix = request.asked.text("prefix").unwrap_or_default();
-        Ok(Seen::newer(since, nomad.index(), || {
+        let prefix = request.options.text("prefix").unwrap_or_default();
+        Ok(ReadAnswer::newer(since, nomad.index(), || {
             let seen = names(nomad).into_iter().filter(|(namespace, job)| {
                 request.wants(namespace) && request.token.reads_jobs(namespace) && job.starts_with(prefix)
             });
@@ -168,51 +168,51 @@ pub(super) async fn list(State(shared): Of, asked: Asked) -> Answer {
     .await
 }
 
-/// The namespace that is asked for, if its job is there and may be seen.
-fn find(nomad: &Nomad, request: &Request, job: &str) -> Result<String, Refused> {
-    let namespace = request.asked.text("namespace").unwrap_or("default").to_owned();
+/// The requested namespace, if the job exists there and the token may see it.
+fn find(nomad: &Nomad, request: &Request, job: &str) -> Result<String, HttpError> {
+    let namespace = request.options.text("namespace").unwrap_or("default").to_owned();
     if !request.token.reads_jobs(&namespace) {
         return Err(ApiError::PermissionDenied.into());
     }
-    if is_there(nomad, &namespace, job) { Ok(namespace) } else { Err(Refused::not_found("job not found", nomad.index())) }
+    if exists(nomad, &namespace, job) { Ok(namespace) } else { Err(HttpError::not_found("job not found", nomad.index())) }
 }
 
-pub(super) async fn one(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn one(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         let namespace = find(nomad, request, &job)?;
-        Ok(Seen::newer(since, nomad.index(), || whole(nomad, &namespace, &job)))
+        Ok(ReadAnswer::newer(since, nomad.index(), || whole(nomad, &namespace, &job)))
     })
     .await
 }
 
-pub(super) async fn allocations(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
+pub(super) async fn allocations(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
     let began = shared.began();
-    read(&shared, asked, |cluster, request, since| {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         let namespace = find(nomad, request, &job)?;
         let index = of(nomad, &namespace, &job).map(|(_, a)| a.modified).max().unwrap_or(1);
-        Ok(Seen::newer(since, index, || {
+        Ok(ReadAnswer::newer(since, index, || {
             of(nomad, &namespace, &job).map(|(number, _)| allocations::stub(nomad, number, began)).collect()
         }))
     })
     .await
 }
 
-pub(super) async fn summary(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn summary(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         let namespace = find(nomad, request, &job)?;
-        Ok(Seen::newer(since, nomad.index(), || summary_of(nomad, &namespace, &job)))
+        Ok(ReadAnswer::newer(since, nomad.index(), || summary_of(nomad, &namespace, &job)))
     })
     .await
 }
 
-pub(super) async fn scale_status(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn scale_status(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         let nomad = &*cluster.nomad;
         let namespace = find(nomad, request, &job)?;
-        Ok(Seen::newer(since, nomad.index(), || {
+        Ok(ReadAnswer::newer(since, nomad.index(), || {
             let row = |state: &GroupState| {
                 let live = state.allocations.iter().map(|n| nomad.allocation(*n)).filter(|a| a.listed && !a.is_terminal());
                 let (mut placed, mut running, mut healthy) = (0, 0, 0);
@@ -233,37 +233,37 @@ pub(super) async fn scale_status(State(shared): Of, Path(job): Path<String>, ask
     .await
 }
 
-pub(super) async fn scale(State(shared): Of, Path(job): Path<String>, asked: Asked, body: Body) -> Answer {
-    let body = asked::json(&body)?;
+pub(super) async fn scale(State(shared): AppState, Path(job): Path<String>, options: QueryOptions, body: Body) -> Answer {
+    let body = query_options::json(&body)?;
     let group = body.get("Target").and_then(|target| target.get("Group")).and_then(Value::as_str).unwrap_or_default().to_owned();
     let Some(count) = body.get("Count").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok()) else {
-        return Err(Refused::new(400, "Scaling action should not contain count if error is true"));
+        return Err(HttpError::new(400, "Scaling action should not contain count if error is true"));
     };
-    let namespace = asked.text("namespace").unwrap_or("default").to_owned();
+    let namespace = options.text("namespace").unwrap_or("default").to_owned();
     let written = |index| json!({ "EvalCreateIndex": index, "EvalID": "", "Index": index, "JobModifyIndex": index });
-    write(&shared, asked, |cluster, token| Ok(cluster.nomad.scale(token, &namespace, &job, &group, count)?), written)
+    write(&shared, options, |cluster, token| Ok(cluster.nomad.scale(token, &namespace, &job, &group, count)?), written)
 }
 
-pub(super) async fn stop(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
-    let namespace = asked.text("namespace").unwrap_or("default").to_owned();
-    let purge = asked.text("purge") == Some("true");
+pub(super) async fn stop(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
+    let namespace = options.text("namespace").unwrap_or("default").to_owned();
+    let purge = options.text("purge") == Some("true");
     let written = |index| json!({ "EvalCreateIndex": index, "EvalID": "", "Index": index, "JobModifyIndex": index });
-    write(&shared, asked, |cluster, token| Ok(cluster.nomad.stop_job(token, &namespace, &job, purge)?), written)
+    write(&shared, options, |cluster, token| Ok(cluster.nomad.stop_job(token, &namespace, &job, purge)?), written)
 }
 
-/// Evaluations and deployments are not modelled: none are known.
-pub(super) async fn nothing(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+/// The answer for evaluations and deployments, which are not modelled: there are none.
+pub(super) async fn nothing(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         find(cluster.nomad, request, &job)?;
-        Ok(Seen::newer(since, cluster.nomad.index(), || json!([])))
+        Ok(ReadAnswer::newer(since, cluster.nomad.index(), || json!([])))
     })
     .await
 }
 
-pub(super) async fn no_deployment(State(shared): Of, Path(job): Path<String>, asked: Asked) -> Answer {
-    read(&shared, asked, |cluster, request, since| {
+pub(super) async fn no_deployment(State(shared): AppState, Path(job): Path<String>, options: QueryOptions) -> Answer {
+    read(&shared, options, |cluster, request, since| {
         find(cluster.nomad, request, &job)?;
-        Ok(Seen::newer(since, cluster.nomad.index(), || Value::Null))
+        Ok(ReadAnswer::newer(since, cluster.nomad.index(), || Value::Null))
     })
     .await
 }

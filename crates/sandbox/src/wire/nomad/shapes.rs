@@ -1,16 +1,16 @@
-//! Nodes as Nomad shows them: whole, and in lists.
+//! Nodes in Nomad's JSON: complete, and in lists.
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::notes;
+use super::drain_meta;
 use decamp_core::decide::{DrainStatus, NodeStatus};
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
 use decamp_sim::nomad::{DrainState, LastDrainState, Metadata, NodeState, Version};
 
-/// RFC 3339 with milliseconds.
+/// A time in RFC 3339 with milliseconds.
 pub(super) fn stamp(time: Time) -> String {
     match i64::try_from(time.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
         Some(stamp) => format!("{stamp:.3}"),
@@ -18,7 +18,7 @@ pub(super) fn stamp(time: Time) -> String {
     }
 }
 
-/// What Go writes for a time that was never set.
+/// Go's text for a time that was never set.
 pub(super) const NEVER_SET: &str = "0001-01-01T00:00:00Z";
 
 fn status(status: NodeStatus) -> &'static str {
@@ -55,7 +55,7 @@ fn last_drain(last: &LastDrainState) -> Value {
         DrainStatus::Other => "",
     };
     // Nomad keeps whole seconds here.
-    json!({ "AccessorID": "token:acls-disabled", "Meta": notes::write(&last.note), "StartedAt": last.started,
+    json!({ "AccessorID": "token:acls-disabled", "Meta": drain_meta::write(&last.note), "StartedAt": last.started,
         "Status": status, "UpdatedAt": last.updated })
 }
 
@@ -73,7 +73,7 @@ fn attributes(node: &NodeState, version: Version) -> Value {
     put("cpu.totalcompute", "8000");
     put("memory.totalbytes", "8589934592");
     put("driver.docker", "1");
-    // A node that is named by its instance stands for one whose fingerprint of EC2 is missing.
+    // A node that is named after its instance has no EC2 fingerprint.
     let named = |instance: &InstanceId| node.spec.name.starts_with(&instance.to_string());
     if let Some(instance) = node.spec.instance.filter(|instance| !named(instance)) {
         put("unique.platform.aws.instance-id", &instance.to_string());
@@ -111,7 +111,7 @@ pub(super) fn meta(metadata: &Metadata) -> Value {
     Value::Object(metadata.iter().map(|(key, value)| (key.to_string(), Value::from(&**value))).collect())
 }
 
-/// Its interfaces, as Nomad fingerprints them.
+/// The network interfaces of a node, as Nomad fingerprints them.
 fn networks(node: &NodeState) -> Value {
     let network = |(place, address): (usize, &IpAddr)| {
         let family = if address.is_ipv6() { "ipv6" } else { "ipv4" };
@@ -121,7 +121,7 @@ fn networks(node: &NodeState) -> Value {
     node.spec.addresses.iter().enumerate().map(network).collect()
 }
 
-/// `GET /v1/node/:id`, and what filters see.
+/// A node as in `GET /v1/node/:id`. Filters apply to this form.
 pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
     json!({
         "Attributes": attributes(node, version),
@@ -160,7 +160,7 @@ pub(super) fn node(node: &NodeState, version: Version, began: Time) -> Value {
     })
 }
 
-/// One of `GET /v1/nodes`.
+/// A row of `GET /v1/nodes`.
 pub(super) fn stub(node: &NodeState, version: Version) -> Value {
     json!({
         "Address": address(node),

@@ -1,11 +1,11 @@
-//! The query protocol and the JSON calls, one by one.
+//! Tests of the query protocol and the JSON calls.
 
 use serde_json::json;
 
 use super::*;
 
 #[tokio::test]
-async fn a_departure_goes_through_from_the_termination_to_the_last_call() {
+async fn a_departure_works_from_the_termination_to_the_last_call() {
     let sandbox = Sandbox::start(100).await;
     let answer = sandbox.terminate(&format!("instance={}&wait=30", me())).await;
     assert_eq!(answer.status(), 200);
@@ -98,7 +98,7 @@ async fn target_groups_show_kind_delay_and_every_port() {
     let absent = [("TargetGroupArn", web.as_str()), ("Targets.member.1.Id", "i-0abc1234")];
     let (_, health) = sandbox.elb("DescribeTargetHealth", &absent).await;
     assert_eq!(between(&health, "Reason"), Some("Target.NotRegistered"));
-    assert_eq!(sandbox.elb("DeregisterTargets", &absent).await.0, 200, "AWS passes over what is not there");
+    assert_eq!(sandbox.elb("DeregisterTargets", &absent).await.0, 200, "AWS ignores a target that is not registered");
     let gone = arn("gone");
     let (status, body) = sandbox.elb("DescribeTargetHealth", &[("TargetGroupArn", gone.as_str())]).await;
     assert_eq!((status, between(&body, "Code")), (400, Some("TargetGroupNotFound")));
@@ -117,7 +117,7 @@ async fn a_request_that_is_not_signed_or_signed_for_another_service_is_refused()
 }
 
 #[tokio::test]
-async fn each_service_says_in_its_own_word_that_it_is_throttled() {
+async fn each_service_has_its_own_word_for_throttling() {
     let sandbox = Sandbox::with_limit(1, Limit::Calls { size: 1, refill: 0 }).await;
     for word in [None, Some("Throttling")] {
         let (_, body) = sandbox.asg("DescribeAutoScalingInstances", &[]).await;
@@ -130,12 +130,12 @@ async fn each_service_says_in_its_own_word_that_it_is_throttled() {
 }
 
 #[tokio::test]
-async fn parameters_secrets_and_visibilities_are_what_was_put_in() {
+async fn parameters_secrets_and_visibilities_are_stored() {
     let sandbox = Sandbox::start(1).await;
     sandbox.shared.stores().parameters.insert("/decamp/nomad".to_owned(), "a-token".to_owned());
     sandbox.shared.stores().secrets.insert("decamp".to_owned(), "b-token".to_owned());
-    let asked = json!({ "Name": "/decamp/nomad", "WithDecryption": true });
-    let (status, body) = sandbox.json("ssm", "AmazonSSM.GetParameter", asked).await;
+    let input = json!({ "Name": "/decamp/nomad", "WithDecryption": true });
+    let (status, body) = sandbox.json("ssm", "AmazonSSM.GetParameter", input).await;
     assert_eq!((status, &body["Parameter"]["Value"]), (200, &json!("a-token")));
     let (_, body) = sandbox.json("ssm", "AmazonSSM.GetParameter", json!({ "Name": "/decamp/nomad" })).await;
     assert_ne!(body["Parameter"]["Value"], "a-token");

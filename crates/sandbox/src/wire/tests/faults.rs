@@ -1,4 +1,4 @@
-//! What a client sees when something goes wrong on the wire, and whether its request was carried out.
+//! What a client sees when a fault is injected, and whether its request was carried out.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::*;
 const DEREGISTER: &str = "DeregisterTargets";
 
 impl Sandbox {
-    /// One deregistration that meets this fault: what the client got, and whether the target is draining now.
+    /// Makes one deregistration under this fault. Returns the client's result, and whether the target is draining now.
     async fn deregister_under(&self, fault: WireFault) -> (reqwest::Result<(u16, String)>, bool) {
         self.shared.set_faults(FaultPlan::new(vec![Rule::next(1, DEREGISTER, fault)], 0));
         let (web, id) = (arn("web"), me().to_string());
@@ -24,7 +24,7 @@ impl Sandbox {
     }
 }
 
-/// Every cause of an error, down to the socket's.
+/// All causes of an error, down to the socket's.
 fn causes(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -36,7 +36,7 @@ fn causes(error: &reqwest::Error) -> String {
 }
 
 #[tokio::test]
-async fn a_fault_happens_to_the_answer_and_the_request_is_carried_out_or_not_as_it_says() {
+async fn a_fault_changes_the_answer_and_the_request_is_carried_out_or_not() {
     use WireFault::*;
     let cases = [
         (ResetBefore, None, false),
@@ -81,7 +81,7 @@ async fn a_reset_is_a_reset_and_a_truncated_answer_is_an_end() {
 }
 
 #[tokio::test]
-async fn a_slow_body_takes_its_time() {
+async fn a_slow_body_takes_as_long_as_the_fault_says() {
     let sandbox = Sandbox::start(1).await;
     let began = Instant::now();
     let (got, _) = sandbox.deregister_under(WireFault::SlowBody(200)).await;
@@ -89,7 +89,7 @@ async fn a_slow_body_takes_its_time() {
 }
 
 #[tokio::test]
-async fn faults_are_set_over_the_wire_and_never_meet_the_sandbox_itself() {
+async fn faults_are_set_over_http_and_never_affect_the_sandbox_api() {
     let sandbox = Sandbox::start(1).await;
     let rules = serde_json::json!([{ "fault": "reset-before" }]);
     let put = sandbox.client.put(format!("{}/sandbox/faults", sandbox.server.url())).json(&rules).send().await;
@@ -99,7 +99,7 @@ async fn faults_are_set_over_the_wire_and_never_meet_the_sandbox_itself() {
 }
 
 #[tokio::test]
-async fn answers_carry_the_date_of_the_pretend_world() {
+async fn answers_have_the_date_of_the_simulated_world() {
     let sandbox = Sandbox::start(1).await;
     let answer = sandbox.call("autoscaling", "2011-01-01", "DescribeAutoScalingInstances", &[]).await.expect("it is answered");
     let date = answer.headers().get("date").and_then(|value| value.to_str().ok()).map(str::to_owned);

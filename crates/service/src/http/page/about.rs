@@ -1,4 +1,4 @@
-//! What this replica is and looks after, and which systems it reaches: the top of the page.
+//! The top of the page: this replica, its groups, and which systems it reaches.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use crate::Service;
 use decamp_config::Cluster;
 use decamp_core::time::{Time, plain};
 
-/// Whether a system is reached; `None`: nobody looked at it yet.
+/// Whether a system is reached; `None`: not read yet.
 type Reached = Option<Result<(), String>>;
 
-/// All of it.
-pub(super) fn drawn(service: &Service, now: Time) -> String {
+/// Renders the part.
+pub(super) fn render(service: &Service, now: Time) -> String {
     let settings = &service.settings;
     let groups = &settings.allowed.groups;
-    let groups = if groups.is_empty() { "all groups, none named in DECAMP_GROUPS".to_owned() } else { groups.join(", ") };
-    let nomad: Vec<String> = settings.clusters.all().iter().map(reached_at).collect();
+    let groups = if groups.is_empty() { "all, because DECAMP_GROUPS names none".to_owned() } else { groups.join(", ") };
+    let nomad: Vec<String> = settings.clusters.all().iter().map(addresses).collect();
     let nomad = nomad.join("; ");
     let swept = match service.health.last_sweep() {
         Some(at) => format!(
@@ -27,7 +27,7 @@ pub(super) fn drawn(service: &Service, now: Time) -> String {
     };
     let mode = if settings.only_observes() { "observe: writes nothing" } else { "act" };
     let rows = [
-        ("looks after", Escaped(&groups).to_string()),
+        ("groups", Escaped(&groups).to_string()),
         ("Region", Escaped(&service.about.region).to_string()),
         ("cluster", Escaped(&nomad).to_string()),
         ("mode", mode.to_owned()),
@@ -40,7 +40,7 @@ pub(super) fn drawn(service: &Service, now: Time) -> String {
 }
 
 /// The addresses of a cluster's Nomad, with its name where it has one.
-fn reached_at(cluster: &Cluster) -> String {
+fn addresses(cluster: &Cluster) -> String {
     let addresses = cluster.nomad.addresses.join(", ");
     cluster.name.as_ref().map_or_else(|| addresses.clone(), |name| format!("{name}: {addresses}"))
 }
@@ -61,7 +61,7 @@ fn one(name: &str, reached: &Reached) -> String {
     match reached {
         Some(Ok(())) => format!("<li class=\"ok\">{name} <small>reached</small></li>"),
         Some(Err(why)) => format!("<li class=\"ill\" title=\"{}\">{name} <small>not reached</small></li>", Escaped(why)),
-        None => format!("<li>{name} <small>not looked at yet</small></li>"),
+        None => format!("<li>{name} <small>not read yet</small></li>"),
     }
 }
 
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_system_that_nobody_looked_at_is_neither_reached_nor_not() {
-        assert!(one("Consul", &None).contains("not looked at yet"));
+    fn a_system_that_was_not_read_yet_is_neither_reached_nor_unreachable() {
+        assert!(one("Consul", &None).contains("not read yet"));
         assert!(one("Consul", &Some(Ok(()))).contains(">reached<"));
         let ill = one("Consul", &Some(Err("<b>\"no".to_owned())));
         assert!(ill.contains("not reached") && ill.contains("&lt;b&gt;&quot;no") && !ill.contains("<b>"), "{ill}");

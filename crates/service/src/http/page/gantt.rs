@@ -1,7 +1,7 @@
-//! The Gantt of a departure: its steps over an axis of seconds, with the waits that nobody can shorten told from decamp's own time.
+//! The Gantt chart of a departure: its steps over an axis of seconds, with decamp's own time apart from the waits that it cannot shorten.
 //!
-//! All of it is attributes and classes of the style sheet, as the page's policy lets no style stand in the markup. Places across are
-//! shares of the whole width, so that words keep their size however narrow the window is.
+//! It uses attributes and classes of the style sheet only, because the page's content security policy forbids styles in the markup.
+//! Horizontal positions are percentages of the width, so that text keeps its size in a narrow window.
 
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
@@ -11,28 +11,28 @@ use crate::view::{STOPPING, Step, View};
 use decamp_core::decide::{ActionKind, ReasonClass};
 use decamp_core::time::{Time, plain};
 
-/// A row: its words, and its bar below them.
+/// The height of a row, and of its text and its bar, in pixels.
 const ROW: u32 = 30;
-const WORDS: u32 = 11;
+const TEXT: u32 = 11;
 const BAR: u32 = 11;
-/// The axis below the rows.
+/// The height of the axis below the rows.
 const AXIS: u32 = 18;
-/// The narrowest bar, in hundredths of the width: what was over at once is still seen.
+/// The narrowest bar in per cent of the width, so that a step without a duration is visible.
 const NARROWEST: f64 = 0.6;
-/// Seconds between two marks of the axis: the first of these that leaves at most five marks.
+/// Seconds between two marks of the axis: the first of these that gives at most five marks.
 const BETWEEN: [u64; 16] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200, 21_600, 43_200];
 const MOST_MARKS: u64 = 5;
-/// Bars of a row that are told to those who do not see them.
-const MOST_TOLD: usize = 12;
+/// The most bars of a row in the description for screen readers.
+const MOST_DESCRIBED: usize = 12;
 
 /// What the colours of the bars mean.
 pub(super) const LEGEND: &str = "<p class=\"legend\"><span><i class=\"delay\"></i>load balancers' delay</span> \
      <span><i class=\"stopping\"></i>allocations stop</span> <span><i class=\"own\"></i>decamp itself</span> \
      <span><i class=\"discovery\"></i>service discovery</span> <span><i class=\"block\"></i>blocked</span> \
-     <span><i class=\"before\"></i>before it was taken up here</span> <span><i class=\"write\"></i>a write</span></p>";
+     <span><i class=\"before\"></i>before this replica took over</span> <span><i class=\"write\"></i>a write</span></p>";
 
-/// The picture of a departure up to this time; none where nothing was seen of it.
-pub(super) fn drawn(view: &View, until: Time) -> Option<String> {
+/// Renders the chart of a departure up to this time. `None`: this replica saw nothing of it.
+pub(super) fn render(view: &View, until: Time) -> Option<String> {
     let steps = view.steps.all();
     let lanes: Vec<Lane> = floor(view, until).chain((!steps.is_empty()).then(|| own(view, until))).collect();
     if lanes.is_empty() {
@@ -42,7 +42,7 @@ pub(super) fn drawn(view: &View, until: Time) -> Option<String> {
     let rows = u32::try_from(lanes.len()).unwrap_or(u32::MAX).saturating_mul(ROW);
     let mut svg = format!(
         "<svg class=\"gantt\" role=\"img\" aria-label=\"{}\" width=\"100%\" height=\"{}\"><title>{} of {}</title>",
-        Escaped(&told(view, &lanes, until)),
+        Escaped(&describe(view, &lanes, until)),
         rows + AXIS,
         Escaped(&view.instance),
         Escaped(&view.group),
@@ -55,51 +55,51 @@ pub(super) fn drawn(view: &View, until: Time) -> Option<String> {
     Some(svg)
 }
 
-/// The words for a picture, for those who do not see it.
-fn told(view: &View, lanes: &[Lane], until: Time) -> String {
+/// Describes a chart for screen readers.
+fn describe(view: &View, lanes: &[Lane], until: Time) -> String {
     let mut text = format!("{} took {}", view.instance, plain(until.since(view.began())));
     for lane in lanes {
-        let bars: Vec<String> = lane.bars.iter().take(MOST_TOLD).map(|bar| bar.told(view.began())).collect();
-        let more = if MOST_TOLD < lane.bars.len() { "; and more" } else { "" };
+        let bars: Vec<String> = lane.bars.iter().take(MOST_DESCRIBED).map(|bar| bar.describe(view.began())).collect();
+        let more = if MOST_DESCRIBED < lane.bars.len() { "; and more" } else { "" };
         text.push_str(&format!(". {}: {}{more}", lane.name, bars.join("; ")));
     }
     text.push('.');
     text
 }
 
-/// The rows of the waits that are not decamp's own.
+/// The rows of the waits that decamp cannot shorten.
 fn floor(view: &View, until: Time) -> impl Iterator<Item = Lane> {
     view.floor.iter().filter(move |wait| wait.from < until).map(move |wait| {
         let (name, class) = match wait.what {
             STOPPING => ("allocations stop", "stopping"),
             _ => ("load balancers' delay", "delay"),
         };
-        let bar = Bar { class, words: name.to_owned(), from: wait.from, to: wait.to.min(until) };
+        let bar = Bar { class, text: name.to_owned(), from: wait.from, to: wait.to.min(until) };
         Lane { name, bars: vec![bar], writes: Vec::new() }
     })
 }
 
-/// The row of what decamp waited for and did.
+/// The row of decamp's waits and writes.
 fn own(view: &View, until: Time) -> Lane {
     let steps = view.steps.all().iter();
     let bars = steps.map(|step| {
-        let words = format!("{}, {}", step.action.word(), step.reason.word().replace('-', " "));
-        Bar { class: class(step), words, from: step.from, to: step.to.unwrap_or(until).min(until) }
+        let text = format!("{}, {}", step.action.word(), step.reason.word().replace('-', " "));
+        Bar { class: class(step), text, from: step.from, to: step.to.unwrap_or(until).min(until) }
     });
     let writes = view.timeline.iter().filter(|moment| !moment.heartbeat).map(|moment| {
-        let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
+        let refused = moment.refused.as_ref().map(|why| format!(" failed: {why}")).unwrap_or_default();
         (moment.at, format!("{}{refused}", moment.what), moment.refused.is_some())
     });
     Lane { name: "decamp", bars: before(view).into_iter().chain(bars).collect(), writes: writes.collect() }
 }
 
-/// The time before this replica saw anything of it.
+/// The time before this replica took over.
 fn before(view: &View) -> Option<Bar> {
     let (from, first) = (view.began(), view.steps.all().first()?);
-    (from < first.from).then(|| Bar { class: "before", words: "before it was taken up here".to_owned(), from, to: first.from })
+    (from < first.from).then(|| Bar { class: "before", text: "before this replica took over".to_owned(), from, to: first.from })
 }
 
-/// Which colour a step has. Waiting for what is not decamp's own has the colour of that.
+/// The colour of a step. A wait has the colour of the system that it waits for.
 fn class(step: &Step) -> &'static str {
     match (step.reason.class(), step.action == ActionKind::Wait) {
         (ReasonClass::Delay, true) => "delay",
@@ -114,28 +114,28 @@ fn class(step: &Step) -> &'static str {
 struct Lane {
     name: &'static str,
     bars: Vec<Bar>,
-    /// When something was written, what, and whether it was refused.
+    /// The time and text of each write, and whether it was refused.
     writes: Vec<(Time, String, bool)>,
 }
 
 /// One bar.
 struct Bar {
     class: &'static str,
-    words: String,
+    text: String,
     from: Time,
     to: Time,
 }
 
 impl Bar {
-    fn told(&self, began: Time) -> String {
-        format!("{} from {} to {}", self.words, Seconds(self.from.since(began)), Seconds(self.to.since(began)))
+    fn describe(&self, began: Time) -> String {
+        format!("{} from {} to {}", self.text, Seconds(self.from.since(began)), Seconds(self.to.since(began)))
     }
 }
 
 impl Lane {
     fn draw(&self, svg: &mut String, scale: &Scale, top: u32) {
-        let (words, bar) = (top + WORDS, top + WORDS + 4);
-        put(svg, format_args!("<text x=\"0\" y=\"{words}\">{}</text>", Escaped(self.name)));
+        let (text, bar) = (top + TEXT, top + TEXT + 4);
+        put(svg, format_args!("<text x=\"0\" y=\"{text}\">{}</text>", Escaped(self.name)));
         for one in &self.bars {
             let from = scale.percent(one.from).min(100.0 - NARROWEST);
             let wide = (scale.percent(one.to) - from).max(NARROWEST);
@@ -144,7 +144,7 @@ impl Lane {
                 format_args!(
                     "<rect class=\"{}\" x=\"{from:.2}%\" y=\"{bar}\" width=\"{wide:.2}%\" height=\"{BAR}\"><title>{}</title></rect>",
                     one.class,
-                    Escaped(&one.told(scale.began)),
+                    Escaped(&one.describe(scale.began)),
                 ),
             );
         }
@@ -164,19 +164,19 @@ impl Lane {
     }
 }
 
-/// From a departure's begin to the right end of the picture.
+/// The time from a departure's beginning to the right edge of the chart.
 struct Scale {
     began: Time,
     whole: Duration,
 }
 
 impl Scale {
-    /// At least a second: what was over at once has a width as well.
+    /// At least a second, so that a departure that ended at once has a width.
     fn new(began: Time, until: Time) -> Self {
         Self { began, whole: until.since(began).max(Duration::from_secs(1)) }
     }
 
-    /// A time's place, in hundredths of the width.
+    /// A time's position in per cent of the width.
     fn percent(&self, at: Time) -> f64 {
         (at.since(self.began).as_secs_f64() / self.whole.as_secs_f64() * 100.0).min(100.0)
     }
@@ -204,7 +204,7 @@ impl Scale {
     }
 }
 
-/// A span as seconds, to a tenth.
+/// A duration in seconds, to a tenth.
 pub(super) struct Seconds(pub(super) Duration);
 
 impl Display for Seconds {
@@ -214,7 +214,7 @@ impl Display for Seconds {
 }
 
 fn put(svg: &mut String, text: fmt::Arguments<'_>) {
-    svg.write_fmt(text).expect("a string takes whatever is written to it");
+    svg.write_fmt(text).expect("writing to a string does not fail");
 }
 
 #[cfg(test)]
@@ -246,10 +246,10 @@ mod tests {
     }
 
     #[test]
-    fn every_step_has_a_bar_where_it_was_and_the_floor_is_told_from_decamps_own_time() {
-        let svg = drawn(&past(), Time(40_000)).expect("it was seen");
+    fn every_step_has_a_bar_at_its_time_and_the_floor_has_rows_of_its_own() {
+        let svg = render(&past(), Time(40_000)).expect("it was seen");
         let bar = |class: &str, x: &str, width: &str| format!("<rect class=\"{class}\" x=\"{x}%\" y=\"__\" width=\"{width}%\"");
-        let drawn: String = svg
+        let without_y: String = svg
             .split(" y=\"")
             .map(|part| part.split_once('"').map_or(part, |(_, rest)| rest))
             .collect::<Vec<_>>()
@@ -265,23 +265,23 @@ mod tests {
             ("block", "62.50", "35.00"),
             ("own", "97.50", "2.50"),
         ] {
-            assert!(drawn.contains(&bar(class, x, width)), "{class} at {x}: {svg}");
+            assert!(without_y.contains(&bar(class, x, width)), "{class} at {x}: {svg}");
         }
         assert_eq!(
             (svg.matches("<rect").count(), svg.matches("class=\"write").count()),
             (8, 2),
-            "heartbeats are no steps: {svg}"
+            "heartbeats are not drawn: {svg}"
         );
-        assert!(!svg.contains("class=\"before\""), "it was seen from its begin on");
+        assert!(!svg.contains("class=\"before\""), "this replica saw it from the beginning");
         for second in ["0 s", "10 s", "20 s", "30 s", "40 s"] {
             assert!(svg.contains(&format!(">{second}</text>")), "{second}: {svg}");
         }
     }
 
     #[test]
-    fn it_is_told_in_words_and_has_neither_style_nor_script_nor_markup_of_others() {
-        let svg = drawn(&past(), Time(40_000)).expect("it was seen");
-        let label = svg.split("aria-label=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it has words");
+    fn it_has_a_description_and_no_style_script_or_foreign_markup() {
+        let svg = render(&past(), Time(40_000)).expect("it was seen");
+        let label = svg.split("aria-label=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("it has a description");
         assert!(label.contains("took 40s") && label.contains("wait, cannot see from 25.0 s to 39.0 s"), "{label}");
         assert!(svg.contains("role=\"img\"") && svg.contains("<title>"));
         for forbidden in ["style=", "<script", "<style", "alert('", "onload"] {
@@ -290,22 +290,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_it_was_taken_up_here_is_nobodys() {
+    fn the_time_before_this_replica_took_over_has_a_bar_of_its_own() {
         let mut view = evil();
         view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(10_000));
-        let svg = drawn(&view, Time(40_000)).expect("it was seen");
+        let svg = render(&view, Time(40_000)).expect("it was seen");
         assert!(svg.contains("<rect class=\"before\" x=\"0.00%\"") && svg.contains("width=\"25.00%\""), "{svg}");
     }
 
     #[test]
-    fn whatever_it_is_given_it_stays_within_its_width() {
-        assert_eq!(drawn(&evil(), Time(40_000)), None, "nothing was seen of it");
+    fn every_position_is_within_the_width() {
+        assert_eq!(render(&evil(), Time(40_000)), None, "this replica saw nothing of it");
         let mut view = past();
         view.taken_up = Time(30_000);
         for until in [0, 30_000, 30_001, 172_800_000] {
-            let svg = drawn(&view, Time(until)).expect("it was seen");
+            let svg = render(&view, Time(until)).expect("it was seen");
             for place in svg.split('"').filter_map(|word| word.strip_suffix('%')) {
-                let place: f64 = place.parse().expect("a share");
+                let place: f64 = place.parse().expect("a percentage");
                 assert!((0.0..=100.0).contains(&place), "{until}: {place}");
             }
             assert!(svg.matches("class=\"axis\"").count() <= 6, "{until}: {svg}");

@@ -1,4 +1,4 @@
-//! What is leaving now: a card for each departure, with what it waits for, what blocks it, and how much of its time is used.
+//! The departures in progress: a card for each, with what it waits for, what blocks it, and how much of its time budget is used.
 
 use std::time::Duration;
 
@@ -10,57 +10,57 @@ use decamp_core::ids::InstanceId;
 use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
 
-/// A reason that lasts longer than this is shown as a block.
+/// A wait that lasts longer than this is shown as blocked.
 const LONG: Duration = Duration::from_secs(120);
 
-/// Pictures of what leaves: of a thousand departures the page would be drawn for longer than it is looked at.
-const MOST_PICTURES: usize = 50;
+/// The most charts: with a thousand departures, the page would take too long to render.
+const MOST_CHARTS: usize = 50;
 
-/// Where an instance stands and what it was launched from, as far as that is known.
+/// An instance's zone and launch template, as far as they are known.
 type Origins<'a> = &'a dyn Fn(InstanceId) -> Option<Origin>;
 
-/// All that is leaving.
-pub(super) fn drawn(under_way: &[View], now: Time, origins: Origins<'_>) -> String {
-    let mut html = format!("<h2>Leaving now ({})</h2>", under_way.len());
-    if under_way.is_empty() {
-        html.push_str("<p class=\"empty\">No instance is on its way out.</p>");
+/// Renders the part.
+pub(super) fn render(in_progress: &[View], now: Time, origins: Origins<'_>) -> String {
+    let mut html = format!("<h2>Leaving now ({})</h2>", in_progress.len());
+    if in_progress.is_empty() {
+        html.push_str("<p class=\"empty\">No instance is leaving.</p>");
     }
-    let mut pictures = 0;
-    for view in under_way {
-        let picture = if is_seen(view) && pictures < MOST_PICTURES { gantt::drawn(view, now) } else { None };
-        pictures += usize::from(picture.is_some());
+    let mut charts = 0;
+    for view in in_progress {
+        let chart = if has_steps(view) && charts < MOST_CHARTS { gantt::render(view, now) } else { None };
+        charts += usize::from(chart.is_some());
         let origin = view.instance.parse().ok().and_then(origins);
-        html.push_str(&card(view, origin.as_ref(), &picture.unwrap_or_default(), now));
+        html.push_str(&card(view, origin.as_ref(), &chart.unwrap_or_default(), now));
     }
     html
 }
 
-/// What this replica does not walk is seen for a moment now and then, which makes no picture.
-fn is_seen(view: &View) -> bool {
+/// Whether this replica works on it and saw steps. Departures of other workers are read only now and then, which makes no chart.
+fn has_steps(view: &View) -> bool {
     view.walked_here && !view.steps.all().is_empty()
 }
 
-/// Whether any of them has a picture that needs a legend.
-pub(super) fn has_pictures(under_way: &[View]) -> bool {
-    under_way.iter().any(is_seen)
+/// Whether any of them has a chart that needs a legend.
+pub(super) fn has_charts(in_progress: &[View]) -> bool {
+    in_progress.iter().any(has_steps)
 }
 
 /// Whether a person should look at it.
 pub(super) fn is_blocked(view: &View, now: Time) -> bool {
     let is_late = || match &view.wait {
-        // A deregistration delay of five minutes is no block, and neither is a task that may take its time to stop.
+        // A deregistration delay of five minutes does not block, and neither does a task within its own time to stop.
         Some(wait) => wait.due.max(wait.since + LONG) <= now,
         None => LONG <= now.since(view.since),
     };
     view.reason.class().is_blocked() || view.action == ActionKind::Wait && is_late()
 }
 
-/// One departure under way.
-fn card(view: &View, origin: Option<&Origin>, picture: &str, now: Time) -> String {
+/// One departure in progress.
+fn card(view: &View, origin: Option<&Origin>, chart: &str, now: Time) -> String {
     let waited = now.since(view.since);
     let blocked = is_blocked(view, now);
-    // What a sweep saw once is over soon: a time until which it waited then would stand there in the past.
-    let title = if view.walked_here { view.title.as_str() } else { "seen by the last sweep" };
+    // What a sweep read once is soon out of date, and a time in it would be in the past.
+    let title = if view.walked_here { view.title.as_str() } else { "read by the last sweep" };
     let class = match (blocked, view.walked_here) {
         (true, _) => "blocked",
         (false, true) => "moving",
@@ -84,20 +84,20 @@ fn card(view: &View, origin: Option<&Origin>, picture: &str, now: Time) -> Strin
         let by = by.unwrap_or_default();
         let runbook = runbook::section("reasons", view.reason.word());
         html.push_str(&format!(
-            "<p class=\"ill\">{}That has been so for {}. <a rel=\"noreferrer\" href=\"{runbook}\">What to do</a></p>",
+            "<p class=\"ill\">{}It has lasted for {}. <a rel=\"noreferrer\" href=\"{runbook}\">What to do</a></p>",
             Escaped(&by),
             plain(waited)
         ));
     }
     for denied in &view.denied {
-        html.push_str(&format!("<p class=\"ill\">Denied, until a policy is changed: {}</p>", Escaped(denied)));
+        html.push_str(&format!("<p class=\"ill\">Denied until a policy is changed: {}</p>", Escaped(denied)));
     }
     if !view.walked_here {
-        html.push_str("<p class=\"note\">This replica does not walk it, and saw it in its last sweep.");
+        html.push_str("<p class=\"note\">This replica does not work on it. Its last sweep read it.");
         if let Some(Elsewhere { last_written, taken_up_at }) = view.elsewhere {
             html.push_str(&format!(
-                " Somebody last wrote something for it at <time>{last_written}</time>; if nobody does before <time>{taken_up_at}</time>, \
-                 this replica takes it up then."
+                " The last write for it was at <time>{last_written}</time>. Without another one before <time>{taken_up_at}</time>, this \
+                 replica takes over."
             ));
         }
         html.push_str("</p>");
@@ -105,10 +105,10 @@ fn card(view: &View, origin: Option<&Origin>, picture: &str, now: Time) -> Strin
     if let Some(times) = &view.budget {
         html.push_str(&time_left(times, now));
     }
-    html.push_str(picture);
-    html.push_str(&written(view));
+    html.push_str(chart);
+    html.push_str(&writes(view));
     if !view.evidence.is_empty() {
-        html.push_str(&opened(view, "Seen"));
+        html.push_str(&details(view, "Seen"));
         html.push_str("<ul>");
         for evidence in &view.evidence {
             let at = evidence.at.map_or_else(|| "never".to_owned(), |at| at.to_string());
@@ -120,7 +120,7 @@ fn card(view: &View, origin: Option<&Origin>, picture: &str, now: Time) -> Strin
     html
 }
 
-/// The node's name, the zone, and what it was launched from.
+/// The node's name, the zone, and the launch template.
 fn whereabouts(view: &View, origin: Option<&Origin>) -> String {
     let mut parts = Vec::new();
     parts.extend(view.node.as_ref().map(|node| format!("node <b>{}</b>", Escaped(node))));
@@ -129,55 +129,55 @@ fn whereabouts(view: &View, origin: Option<&Origin>) -> String {
     if parts.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>", parts.join(", ")) }
 }
 
-/// The steps of it as a row: done, under way, to come.
+/// The stages as a row: done, in progress, to come.
 fn stages(view: &View) -> String {
     let each = view.stages.each().map(|(name, stage)| {
-        let (class, said) = match stage {
+        let (class, text) = match stage {
             Stage::Done => ("done", "done"),
-            Stage::Now => ("now", "under way"),
+            Stage::Now => ("now", "in progress"),
             Stage::ToCome => ("to-come", "to come"),
         };
-        format!("<li class=\"{class}\">{name}<span class=\"unseen\">: {said}</span></li>")
+        format!("<li class=\"{class}\">{name}<span class=\"unseen\">: {text}</span></li>")
     });
     format!("<ol class=\"stages\" aria-label=\"Steps\">{}</ol>", each.collect::<String>())
 }
 
-/// What was written, in words.
-pub(super) fn written(view: &View) -> String {
+/// The writes as a list.
+pub(super) fn writes(view: &View) -> String {
     if view.timeline.is_empty() {
         return String::new();
     }
-    let mut html = format!("{}<ol>", opened(view, "Written"));
+    let mut html = format!("{}<ol>", details(view, "Written"));
     for moment in &view.timeline {
-        let refused = moment.refused.as_ref().map(|why| format!(" did not succeed: {why}")).unwrap_or_default();
+        let refused = moment.refused.as_ref().map(|why| format!(" failed: {why}")).unwrap_or_default();
         html.push_str(&format!("<li><time>{}</time> {}{}</li>", moment.at, Escaped(&moment.what), Escaped(&refused)));
     }
     html + "</ol></details>"
 }
 
-/// The begin of what can be opened. It has a name, by which it stays open when the page is drawn again.
-fn opened(view: &View, what: &str) -> String {
+/// The start of a `details` element. The script finds it by its name, and keeps it open when the page changes.
+fn details(view: &View, what: &str) -> String {
     let (instance, began) = (Escaped(&view.instance), view.taken_up.0);
     format!(
         "<details data-name=\"{what} {instance} {began}\"><summary>{what}<span class=\"unseen\"> of {instance}</span></summary>"
     )
 }
 
-/// Of a time budget of an hour 20 s are half a hundredth: up to here its scale is even, and above each tenfold takes the same width.
-const EVEN: f64 = 10.0;
+/// Up to this many seconds the scale is linear, above it is logarithmic: of an hour, 20 s would be half a per cent.
+const LINEAR: f64 = 10.0;
 /// Marks of the scale, in seconds.
 const MARKS: [u64; 6] = [20, 120, 600, 3_600, 21_600, 86_400];
 
-/// A time's place on the scale, in hundredths of the width.
-fn place(times: &Times, at: Time) -> f64 {
-    let scaled = |span: Duration| (1.0 + span.as_secs_f64() / EVEN).ln();
+/// A time's position on the scale, in per cent of the width.
+fn position(times: &Times, at: Time) -> f64 {
+    let scaled = |span: Duration| (1.0 + span.as_secs_f64() / LINEAR).ln();
     let whole = times.end.since(times.began).max(Duration::from_secs(1));
     (scaled(at.since(times.began)) / scaled(whole) * 100.0).min(100.0)
 }
 
-/// How much of its time is used, and what happens at which of its points.
+/// How much of the time budget is used, and what happens at its points.
 fn time_left(times: &Times, now: Time) -> String {
-    let percent = |at: Time| place(times, at);
+    let percent = |at: Time| position(times, at);
     let (used, left) = (plain(now.since(times.began)), plain(times.end.since(now)));
     let assumed = if times.began_is_known { "" } else { " (assumed)" };
     let mut html = format!(
@@ -188,7 +188,7 @@ fn time_left(times: &Times, now: Time) -> String {
     );
     for mark in MARKS.map(Duration::from_secs) {
         let at = percent(times.began + mark);
-        // One that is near the end would be drawn over it.
+        // A mark near the end would cover the end's text.
         if at < 80.0 {
             html.push_str(&format!(
                 "<line class=\"grid\" x1=\"{at:.2}%\" x2=\"{at:.2}%\" y1=\"3\" y2=\"17\"/><text class=\"axis\" x=\"{at:.2}%\" y=\"28\" \
@@ -202,9 +202,9 @@ fn time_left(times: &Times, now: Time) -> String {
         plain(times.end.since(times.began))
     ));
     let points = [
-        (times.drain_until, "what is left is told to stop"),
+        (times.drain_until, "remaining allocations are stopped"),
         (times.force_at, "a drain is forced"),
-        (times.end, "decamp ends it"),
+        (times.end, "decamp completes the action"),
     ];
     for (at, what) in points {
         let (at, after) = (percent(at), plain(at.since(times.began)));
@@ -212,8 +212,8 @@ fn time_left(times: &Times, now: Time) -> String {
             "<line x1=\"{at:.2}%\" x2=\"{at:.2}%\" y1=\"0\" y2=\"16\"><title>after {after} {what}</title></line>"
         ));
     }
-    let told = points.map(|(at, what)| format!("after {} {what}", plain(at.since(times.began)))).join(", ");
-    html + &format!("</svg><p>{used} since it entered its hook{assumed}, {left} left; <small>{told}.</small></p>")
+    let texts = points.map(|(at, what)| format!("after {} {what}", plain(at.since(times.began)))).join(", ");
+    html + &format!("</svg><p>{used} since it entered its hook{assumed}, {left} left; <small>{texts}.</small></p>")
 }
 
 #[cfg(test)]
@@ -240,24 +240,24 @@ pub(super) mod tests {
 
     #[test]
     fn nothing_from_the_cluster_becomes_markup() {
-        let drawn = card(&evil(), None, "", Time(0));
-        assert_eq!(drawn.matches("&lt;script&gt;").count(), 6, "{drawn}");
-        assert!(!drawn.contains("<script") && !drawn.contains("alert('"), "{drawn}");
+        let html = card(&evil(), None, "", Time(0));
+        assert_eq!(html.matches("&lt;script&gt;").count(), 6, "{html}");
+        assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
     }
 
     #[test]
-    fn what_is_walked_here_has_a_picture_and_a_thousand_have_no_thousand() {
+    fn departures_of_this_replica_have_charts_up_to_a_limit() {
         let mut view = evil();
         view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(0));
-        let pictures = |views: &[View]| drawn(views, Time(9_000), &|_| None).matches("class=\"gantt\"").count();
-        assert_eq!((pictures(&[view.clone()]), pictures(&vec![view.clone(); 1_000])), (1, MOST_PICTURES));
+        let charts = |views: &[View]| render(views, Time(9_000), &|_| None).matches("class=\"gantt\"").count();
+        assert_eq!((charts(&[view.clone()]), charts(&vec![view.clone(); 1_000])), (1, MOST_CHARTS));
         view.walked_here = false;
-        assert_eq!(pictures(&[view.clone()]), 0);
-        assert!(!has_pictures(&[view]), "there is nothing to explain");
+        assert_eq!(charts(&[view.clone()]), 0);
+        assert!(!has_charts(&[view]), "no chart needs a legend");
     }
 
     #[test]
-    fn its_budget_is_drawn_with_the_points_at_which_something_happens() {
+    fn the_time_budget_is_drawn_with_its_points() {
         let at = |seconds: u64| Time(seconds * 1_000);
         let (began, began_is_known, drain_until, force_at, end, hook_ends) =
             (at(0), true, at(500), at(750), at(1_000), at(1_100));
@@ -270,25 +270,25 @@ pub(super) mod tests {
         // 20 s of these 1,000 would be 2 hundredths on an even scale.
         assert!(html.contains("x=\"23.80%\" y=\"28\" text-anchor=\"middle\">20s<"), "{html}");
         assert!(html.contains("4m 10s since it entered its hook, 12m 30s left") && !html.contains("style"), "{html}");
-        assert!(html.contains("after 8m 20s what is left is told to stop"), "{html}");
+        assert!(html.contains("after 8m 20s remaining allocations are stopped"), "{html}");
     }
 
     #[test]
-    fn a_wait_that_lasts_is_shown_as_a_block() {
+    fn a_long_wait_is_shown_as_blocked() {
         let mut view = evil();
         view.action = ActionKind::Wait;
         assert!(!card(&view, None, "", Time(119_000)).contains("class=\"blocked\""));
         assert!(card(&view, None, "", Time(120_000)).contains("class=\"blocked\""));
-        // As long as its own settings say that it may take it is none, such as the five minutes of a load balancer.
+        // Not within the time that the wait may take by its own settings, such as a load balancer's five minutes.
         let blocker = Blocker { kind: BlockerKind::TargetGroup, name: "web".to_owned(), id: None };
         let (reason, because) = (ReasonKind::LoadBalancerDelay, String::new());
-        view.wait = Some(Wait { reason, blocker, because, since: Time(0), due: Time(300_000), told: false });
+        view.wait = Some(Wait { reason, blocker, because, since: Time(0), due: Time(300_000), reported: false });
         assert!(!card(&view, None, "", Time(299_000)).contains("class=\"blocked\""));
         assert!(card(&view, None, "", Time(300_000)).contains("class=\"blocked\""));
     }
 
     #[test]
-    fn what_waiting_alone_does_not_end_is_a_block_at_once() {
+    fn a_wait_that_does_not_end_by_itself_is_shown_as_blocked_at_once() {
         let mut view = evil();
         for reason in ReasonKind::iter() {
             view.reason = reason;

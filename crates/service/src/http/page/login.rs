@@ -1,4 +1,4 @@
-//! The way into the page: a form that asks for the admin token, and the session that it opens.
+//! The login: a form for the admin token, and the session that it opens.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use super::{Page, document, session};
 use crate::http::problem::{Document, Problem};
 use decamp_core::world::World;
 
-/// Said of whatever was given that is not the token.
-const WRONG: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">That is not the admin token, or not any more. It is what DECAMP_ADMIN_TOKEN \
-                     names.</p>";
-/// Said where it could not be compared.
-const UNKNOWN: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">The admin token cannot be read now, so that nobody can be let in; the log \
-                       says why. Try again in a minute.</p>";
+/// Shown after a wrong token.
+const WRONG: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">Wrong admin token. The setting DECAMP_ADMIN_TOKEN has the \
+                     current one.</p>";
+/// Shown if the token could not be compared.
+const UNKNOWN: &str = "<p id=\"wrong\" class=\"ill\" role=\"alert\">The admin token cannot be read now, so nobody can log in. The log has \
+                       the reason. Try again in a minute.</p>";
 
-/// The form, and what is to be said above it.
-fn form(said: &str) -> String {
-    let described = if said.is_empty() { "" } else { " aria-invalid=\"true\" aria-describedby=\"wrong\"" };
+/// The form, with a message above it.
+fn form(message: &str) -> String {
+    let described = if message.is_empty() { "" } else { " aria-invalid=\"true\" aria-describedby=\"wrong\"" };
     let body = format!(
-        "<main><h1>decamp</h1>{said}<form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
+        "<main><h1>decamp</h1>{message}<form method=\"post\" action=\"/login\"><label for=\"token\">Admin token</label> \
          <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus{described}> \
-         <button>Open</button></form></main>"
+         <button>Log in</button></form></main>"
     );
     document("decamp: log in", &body)
 }
 
-/// Asks for the admin token.
+/// The login form.
 #[utoipa::path(get, path = "/login", tag = "admin", security(()), responses((status = 200, description = "HTML.", content_type = "text/html", body = String)))]
 pub(crate) async fn login() -> Html<String> {
     Html(form(""))
@@ -44,14 +44,14 @@ pub(crate) struct Given {
     token: String,
 }
 
-/// Opens a session for a browser that shows the admin token.
+/// Opens a session for a browser that sends the admin token.
 #[utoipa::path(
     post, path = "/login", tag = "admin", security(()),
     request_body(content = Given, content_type = "application/x-www-form-urlencoded"),
     responses(
-        (status = 303, description = "It is open; the page is at `/`."),
+        (status = 303, description = "The session is open. The page is at `/`."),
         (
-            status = 401, description = "That is not the token: the form again for who takes HTML, else a problem document.",
+            status = 401, description = "Wrong token: the form again for a client that accepts HTML, otherwise a problem document.",
             content((String = "text/html"), (Document = "application/problem+json")),
         ),
     )
@@ -61,36 +61,36 @@ pub(crate) async fn log_in(
     headers: HeaderMap,
     given: Result<Form<Given>, FormRejection>,
 ) -> Response {
-    let Ok(Form(Given { token })) = given else { return refused(Problem::closed(), WRONG, &headers) };
+    let Ok(Form(Given { token })) = given else { return refused(Problem::admin_unauthorized(), WRONG, &headers) };
     let token = token.trim();
-    match page.token.place(token).await {
+    match page.token.index_of(token).await {
         Ok(Some(_)) => {
             let cookie = session::cookie(token, page.service.live.now());
             ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
-        Ok(None) => refused(Problem::closed(), WRONG, &headers),
+        Ok(None) => refused(Problem::admin_unauthorized(), WRONG, &headers),
         Err(problem) => refused(problem, UNKNOWN, &headers),
     }
 }
 
-/// Takes the session out of the browser. To end all sessions everywhere, change the admin token.
+/// Ends the session in this browser. To end all sessions, change the admin token.
 #[utoipa::path(
     post, path = "/logout", tag = "admin", security(("token" = [])),
-    responses((status = 303, description = "It is over; the way in is at `/login`."))
+    responses((status = 303, description = "The session has ended. The login is at `/login`."))
 )]
 pub(crate) async fn log_out() -> Response {
     ([(header::SET_COOKIE, session::no_cookie())], Redirect::to("/login")).into_response()
 }
 
-/// A refusal. A person gets the form again, with a sentence.
-fn refused(problem: Problem, said: &str, headers: &HeaderMap) -> Response {
+/// A refusal. A browser gets the form again, with a message.
+fn refused(problem: Problem, message: &str, headers: &HeaderMap) -> Response {
     let problem = problem.into_response();
-    let takes_html =
+    let accepts_html =
         headers.get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok()).is_some_and(|kinds| kinds.contains("text/html"));
-    if !takes_html {
+    if !accepts_html {
         return problem;
     }
     let (mut parts, _) = problem.into_parts();
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    Response::from_parts(parts, Body::from(form(said)))
+    Response::from_parts(parts, Body::from(form(message)))
 }

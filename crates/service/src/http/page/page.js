@@ -1,4 +1,4 @@
-// Draws the parts of the page again that changed, whenever the service says so; what is open stays open, and what has the focus keeps it.
+// Replaces the parts of the page that changed, at each event of the service. Open details stay open, and the focus stays where it is.
 const lost = document.getElementById("lost");
 const over = document.getElementById("over");
 const shown = new Map([...document.querySelectorAll("[data-part]")].map((part) => [part.dataset.part, part.innerHTML]));
@@ -16,7 +16,7 @@ async function draw() {
   } catch (why) {
     trouble = why;
   }
-  // Whoever asked later was answered before: this is older than what is shown.
+  // A later request was answered first, so this answer is older than the page.
   if (turn < answered) return;
   answered = turn;
   if (trouble) say(trouble);

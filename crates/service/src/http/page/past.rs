@@ -1,27 +1,27 @@
-//! What is over: the departures that this replica saw end, and the terminations that Auto Scaling's own record tells of.
+//! The past: the departures that this replica saw end, and the terminations in Auto Scaling's records.
 
 use std::time::Duration;
 
 use super::gantt::{self, Seconds};
-use super::leaving::written;
+use super::leaving::writes;
 use super::{Escaped, table};
-use crate::record::{Row, Told};
+use crate::activity_history::{Row, Terminations};
 use crate::view::View;
 use decamp_core::runbook;
 use decamp_core::time::plain;
 
-/// How many rows are shown of each; the API has all that are kept.
+/// The most rows of each table. The API has all.
 pub(super) const SHOWN: usize = 50;
 
-/// The departures that this replica saw end, the latest first.
-pub(super) fn drawn(past: &[View]) -> String {
-    let mut html = String::from("<h2>Over</h2><p class=\"note\">Departures that this replica saw end since it started.</p>");
+/// Renders the departures that this replica saw end, the latest first.
+pub(super) fn render(past: &[View]) -> String {
+    let mut html = String::from("<h2>Ended</h2><p class=\"note\">Departures that this replica saw end since it started.</p>");
     if past.is_empty() {
         html.push_str("<p class=\"empty\">None yet.</p>");
         return html;
     }
     let rows: String = past.iter().map(row).collect();
-    html.push_str(&table("Departures that are over", ["instance", "group", "outcome", "took", "ended"], &rows));
+    html.push_str(&table("Ended departures", ["instance", "group", "outcome", "took", "ended"], &rows));
     let figures: String = past.iter().filter_map(figure).collect();
     if !figures.is_empty() {
         html.push_str(&format!("<h3>Second by second</h3><div class=\"figures\">{figures}</div>"));
@@ -29,15 +29,15 @@ pub(super) fn drawn(past: &[View]) -> String {
     html
 }
 
-/// Whether any of them has a picture that needs a legend.
-pub(super) fn has_pictures(past: &[View]) -> bool {
+/// Whether any of them has a chart that needs a legend.
+pub(super) fn has_charts(past: &[View]) -> bool {
     past.iter().any(|view| view.outcome.is_some() && !view.steps.all().is_empty())
 }
 
-/// The Gantt of a departure that is over, with what was written in it. What was only observed has none.
+/// The chart of an ended departure, with its writes. An observed one has none.
 fn figure(view: &View) -> Option<String> {
     let ended = view.outcome.as_ref()?;
-    let svg = gantt::drawn(view, ended.at)?;
+    let svg = gantt::render(view, ended.at)?;
     let above = ended.seconds_above_floor.and_then(|above| Duration::try_from_secs_f64(above).ok());
     let own = above.map_or_else(String::new, |above| format!(", {} of it decamp's own", Seconds(above)));
     Some(format!(
@@ -46,16 +46,16 @@ fn figure(view: &View) -> Option<String> {
         Escaped(&view.group),
         ended.word,
         plain(ended.at.since(view.began())),
-        written(view),
+        writes(view),
     ))
 }
 
-/// An outcome, with the section that says what to do about it.
+/// An outcome, linked to its section of the runbook.
 fn linked(word: &str) -> String {
     format!("<a rel=\"noreferrer\" href=\"{}\">{word}</a>", runbook::section("outcomes", word))
 }
 
-/// One departure that is over.
+/// One ended departure.
 fn row(view: &View) -> String {
     let (word, meaning, at) = match &view.outcome {
         Some(ended) => (linked(ended.word), ended.meaning.as_str(), Some(ended.at)),
@@ -71,25 +71,25 @@ fn row(view: &View) -> String {
     )
 }
 
-/// What Auto Scaling's own record tells.
-pub(super) fn recorded(told: &Told) -> String {
-    let mut html = String::from("<h2>As Auto Scaling tells</h2><p class=\"note\">");
+/// Renders the terminations in Auto Scaling's records.
+pub(super) fn render_records(told: &Terminations) -> String {
+    let mut html = String::from("<h2>Auto Scaling's records</h2><p class=\"note\">");
     html.push_str(&match told.at {
         Some(at) => {
-            format!("The last terminations of these groups in Auto Scaling's own record, as of {at}: it knows when, not how.")
+            format!("The last terminations of these groups in Auto Scaling's records, as of {at}. They show when, not how.")
         }
-        None => "Auto Scaling's own record has not been seen yet.".to_owned(),
+        None => "Auto Scaling's records have not been read yet.".to_owned(),
     });
     html.push_str("</p>");
     if let Some(why) = &told.unseen {
-        html.push_str(&format!("<p class=\"ill\">It could not be seen since: {}</p>", Escaped(why)));
+        html.push_str(&format!("<p class=\"ill\">They could not be read since: {}</p>", Escaped(why)));
     }
     if told.terminated.is_empty() {
         html.push_str("<p class=\"empty\">None.</p>");
         return html;
     }
     let rows: String = told.terminated.iter().take(SHOWN).map(terminated).collect();
-    html + &table("Terminations as Auto Scaling tells", ["instance", "group", "result", "took", "ended"], &rows)
+    html + &table("Terminations in Auto Scaling's records", ["instance", "group", "result", "took", "ended"], &rows)
 }
 
 /// One termination.
@@ -114,36 +114,36 @@ mod tests {
     use decamp_core::time::Time;
 
     #[test]
-    fn nothing_of_what_is_over_becomes_markup() {
+    fn nothing_of_an_ended_departure_becomes_markup() {
         let mut view = evil();
         view.outcome = Some(Ended { at: Time(0), word: "departed", meaning: EVIL.to_owned(), seconds_above_floor: Some(3.25) });
         view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(0));
-        let html = drawn(&[view]);
+        let html = render(&[view]);
         assert!(html.contains("&lt;script&gt;") && !html.contains("<script") && !html.contains("alert('"), "{html}");
     }
 
     #[test]
-    fn what_is_over_has_its_gantt_with_decamps_own_seconds_where_they_are_known() {
+    fn an_ended_departure_has_its_chart_with_decamps_own_seconds_if_known() {
         let mut view = evil();
         let ended =
             |seconds_above_floor| Ended { at: Time(9_000), word: "departed", meaning: String::new(), seconds_above_floor };
         view.outcome = Some(ended(None));
-        assert!(!drawn(&[view.clone()]).contains("<svg"), "nothing was seen of it");
+        assert!(!render(&[view.clone()]).contains("<svg"), "this replica saw nothing of it");
         view.steps.next(ActionKind::Wait, ReasonKind::AllocationsLeft, Time(0));
-        let html = drawn(&[view.clone()]);
+        let html = render(&[view.clone()]);
         assert!(html.contains("<svg") && html.contains("departed in 9s<"), "{html}");
         view.outcome = Some(ended(Some(3.25)));
-        assert!(drawn(&[view]).contains("departed in 9s, 3.2 s of it decamp's own"));
+        assert!(render(&[view]).contains("departed in 9s, 3.2 s of it decamp's own"));
     }
 
     #[test]
-    fn nothing_of_auto_scalings_record_becomes_markup_and_it_says_whose_it_is() {
+    fn nothing_of_auto_scalings_records_becomes_markup() {
         let (instance, group) = (EVIL.to_owned(), EVIL.into());
         let row = Row { instance, group, began: Time(0), ended: Some(Time(61_000)), successful: true, cause: EVIL.to_owned() };
-        let told = Told { at: Some(Time(90_000)), unseen: Some(EVIL.to_owned()), terminated: vec![row] };
-        let html = recorded(&told);
+        let told = Terminations { at: Some(Time(90_000)), unseen: Some(EVIL.to_owned()), terminated: vec![row] };
+        let html = render_records(&told);
         assert_eq!(html.matches("&lt;script&gt;").count(), 4, "{html}");
-        assert!(!html.contains("<script") && html.contains("Auto Scaling's own record, as of 1970-01-01T00:01:30Z"), "{html}");
-        assert!(recorded(&Told::default()).contains("has not been seen yet"));
+        assert!(!html.contains("<script") && html.contains("Auto Scaling's records, as of 1970-01-01T00:01:30Z"), "{html}");
+        assert!(render_records(&Terminations::default()).contains("have not been read yet"));
     }
 }

@@ -1,24 +1,24 @@
-//! The page's part about refreshes as a whole: how far each is, and how the last ones ended.
+//! The instance refreshes: the progress of each, and how the last ones ended.
 
 use super::Escaped;
 use crate::refreshes::Shown;
 use decamp_core::refresh::{Refresh, Status};
 use decamp_core::time::{Time, plain};
 
-/// All of them; nothing where there are none.
-pub(super) fn drawn(all: &[Shown], now: Time) -> String {
+/// Renders the part. It is empty without refreshes.
+pub(super) fn render(all: &[Shown], now: Time) -> String {
     if all.is_empty() {
         return String::new();
     }
-    let (over, under_way): (Vec<&Shown>, Vec<&Shown>) = all.iter().partition(|one| one.refresh.status.is_over());
-    let mut html = format!("<h2>Refreshes ({})</h2>", under_way.len());
-    under_way.iter().for_each(|one| html.push_str(&card(one, now)));
-    if under_way.is_empty() {
+    let (ended, in_progress): (Vec<&Shown>, Vec<&Shown>) = all.iter().partition(|one| one.refresh.status.is_over());
+    let mut html = format!("<h2>Refreshes ({})</h2>", in_progress.len());
+    in_progress.iter().for_each(|one| html.push_str(&card(one, now)));
+    if in_progress.is_empty() {
         html.push_str("<p class=\"empty\">No group is being refreshed.</p>");
     }
-    if !over.is_empty() {
+    if !ended.is_empty() {
         html.push_str("<ul class=\"note\">");
-        over.iter().for_each(|one| html.push_str(&line(&one.refresh)));
+        ended.iter().for_each(|one| html.push_str(&line(&one.refresh)));
         html.push_str("</ul>");
     }
     html
@@ -37,7 +37,7 @@ fn card(one: &Shown, now: Time) -> String {
     let asked = asked_by.map_or_else(String::new, |way| format!(" <small>asked for by a {way} notification</small>"));
     format!(
         "<article class=\"{}\"><h3>{group}{asked}</h3><p><b>{name}</b>: {}{began}{left}.{}</p>\
-         <p><progress max=\"100\" value=\"{percentage}\" aria-label=\"how much of {group} is replaced\"></progress> {percentage} %</p></article>",
+         <p><progress max=\"100\" value=\"{percentage}\" aria-label=\"the part of {group} that is replaced\"></progress> {percentage} %</p></article>",
         if is_ill(refresh.status) { "blocked" } else { "moving" },
         refresh.status.meaning(),
         why(refresh),
@@ -87,18 +87,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_aws_becomes_markup_whatever_the_status() {
+    fn nothing_of_aws_becomes_markup_with_any_status() {
         for &status in Status::ALL {
-            let html = drawn(&[shown(status)], Time(60_000));
+            let html = render(&[shown(status)], Time(60_000));
             assert!(html.contains("&lt;script&gt;") && html.contains(status.name()), "{html}");
             assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
         }
-        assert_eq!(drawn(&[], Time(0)), "");
+        assert_eq!(render(&[], Time(0)), "");
     }
 
     #[test]
-    fn one_under_way_shows_how_far_it_is_and_a_failed_one_that_it_is_ill() {
-        let html = drawn(&[shown(Status::InProgress), shown(Status::Failed)], Time(62_000));
+    fn a_refresh_in_progress_shows_its_progress_and_a_failed_one_stands_out() {
+        let html = render(&[shown(Status::InProgress), shown(Status::Failed)], Time(62_000));
         assert!(html.contains("value=\"33\"") && html.contains("for 62s") && html.contains("2 instances still"), "{html}");
         assert!(html.contains("Refreshes (1)") && html.contains("<li class=\"ill\">"), "{html}");
     }

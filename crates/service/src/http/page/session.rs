@@ -1,4 +1,4 @@
-//! The page's session: a cookie that says until when it is good, sealed with the admin token, so that no replica has to remember it.
+//! The page's session: a cookie with its expiry, sealed with the admin token, so that replicas store no sessions.
 
 use std::time::Duration;
 
@@ -15,41 +15,41 @@ use decamp_core::world::World;
 
 /// How long a session lasts.
 const LASTS: Duration = Duration::from_hours(12);
-/// Says what is sealed, so that a seal for something else is none for this.
+/// Part of the sealed text, so that a seal made for another purpose is not valid here.
 const PURPOSE: &[u8] = b"decamp page session ";
 
-/// Its name. Browsers take a cookie whose name begins so only from this very host, over TLS or loopback, for all paths: a neighbour under
-/// the same domain can set none.
+/// The cookie's name. Because of the prefix, browsers accept it only from this host, over TLS or loopback, for all paths. A neighbour under
+/// the same domain cannot set it.
 const NAME: &str = "__Host-decamp";
-/// Cookies of that name that are looked at: each costs a hash or two.
+/// The most cookies of that name that are checked: each costs a hash or two.
 const MOST: usize = 8;
 
-/// The cookie that opens the page, for whoever showed this token.
+/// The cookie that opens the page, for a client that has shown this token.
 pub(super) fn cookie(token: &str, now: Time) -> String {
     let until = (now + LASTS).0;
     let seal = hmac::sign(&key(token), &sealed(until));
     format!("{NAME}={until}.{}; Path=/; Max-Age={}; HttpOnly; Secure; SameSite=Strict", hex(seal.as_ref()), LASTS.as_secs())
 }
 
-/// What takes that cookie out of a browser.
+/// The cookie that removes it from a browser.
 pub(super) fn no_cookie() -> String {
     format!("{NAME}=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict")
 }
 
-/// Whether a request carries such a cookie.
+/// Whether a request has a valid cookie.
 ///
 /// # Errors
 ///
-/// The token that it would be sealed with cannot be had.
+/// The admin token cannot be read.
 pub(crate) async fn is_open(keys: &Keys, headers: &HeaderMap, service: &Service) -> Result<bool, Problem> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
     let ours = cookies.filter_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='));
-    // Whoever put one before ours, of a path or a time before, closes nothing.
+    // Another cookie of the same name before ours must not hide it.
     let ours: Vec<&str> = ours.take(MOST).collect();
     if ours.is_empty() {
         return Ok(false);
     }
-    keys.opens(|tokens| ours.iter().any(|cookie| is_good(cookie, tokens, service.live.now()))).await
+    keys.satisfy(|tokens| ours.iter().any(|cookie| is_good(cookie, tokens, service.live.now()))).await
 }
 
 fn is_good(cookie: &str, keys: &[Secret], now: Time) -> bool {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cookie_opens_until_its_time_and_only_with_its_token() {
+    fn a_cookie_is_valid_until_its_expiry_and_only_with_its_token() {
         let now = Time(1_000_000);
         let cookie = cookie("the-token-of-admin", now);
         let value = cookie.strip_prefix("__Host-decamp=").and_then(|rest| rest.split(';').next()).expect("a cookie");

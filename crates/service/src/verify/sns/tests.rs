@@ -1,4 +1,4 @@
-//! Messages of SNS: those that SNS would send, and every known way around their verification.
+//! Tests with messages as SNS sends them and with every known attack on their verification.
 
 use base64::Engine as _;
 use ring::rand::SystemRandom;
@@ -40,7 +40,7 @@ fn confirmation() -> Value {
     signed(body)
 }
 
-/// Signs with SNS's key whatever the fields of a message say.
+/// Signs a message with SNS's key, whatever its fields are.
 fn signed(mut body: Value) -> Value {
     let said: Envelope = serde_json::from_value(body.clone()).expect("an envelope");
     body["Signature"] = sign(&canonical(&said).expect("it can be signed")).into();
@@ -59,19 +59,19 @@ fn claim(body: &Value, first_version_too: bool) -> Result<Claim, Doubt> {
     read(&|_| None, body.to_string().as_bytes(), &[TOPIC.into()], first_version_too, now())
 }
 
-fn believed_by(claim: &Claim, certificates: &[u8], root: &[u8], now: Time) -> Result<(), Doubt> {
+fn verified_by(claim: &Claim, certificates: &[u8], root: &[u8], now: Time) -> Result<(), Doubt> {
     let root = CertificateDer::from_pem_slice(root).expect("a root");
     let anchor = webpki::anchor_from_trusted_cert(&root).expect("an anchor");
     verify(claim, certificates, &[anchor], now).map(drop)
 }
 
-fn believed(body: &Value) -> Result<Claim, Doubt> {
+fn verified(body: &Value) -> Result<Claim, Doubt> {
     let claim = claim(body, false)?;
-    believed_by(&claim, CERTIFICATE, ROOT, now())?;
+    verified_by(&claim, CERTIFICATE, ROOT, now())?;
     Ok(claim)
 }
 
-/// The message with one field otherwise.
+/// The message with one field changed.
 fn with(field: &str, value: impl Into<Value>) -> Value {
     let mut body = notification();
     body[field] = value.into();
@@ -79,28 +79,28 @@ fn with(field: &str, value: impl Into<Value>) -> Value {
 }
 
 #[test]
-fn what_sns_sends_is_believed() {
-    let claim = believed(&notification()).expect("openssl signed it");
+fn messages_of_sns_are_accepted() {
+    let claim = verified(&notification()).expect("openssl signed it");
     assert_eq!((claim.kind, &*claim.message), (Kind::Notification, "hello"));
-    assert!(believed(&signed(with("Subject", "a subject"))).is_ok());
-    assert_eq!(believed(&confirmation()).map(|claim| claim.kind), Ok(Kind::Confirmation { token: "canary-token".to_owned() }));
+    assert!(verified(&signed(with("Subject", "a subject"))).is_ok());
+    assert_eq!(verified(&confirmation()).map(|claim| claim.kind), Ok(Kind::Confirmation { token: "canary-token".to_owned() }));
     let mut goodbye = confirmation();
     goodbye["Type"] = "UnsubscribeConfirmation".into();
-    assert_eq!(believed(&signed(goodbye)).map(|claim| claim.kind), Ok(Kind::Unsubscribed));
+    assert_eq!(verified(&signed(goodbye)).map(|claim| claim.kind), Ok(Kind::Unsubscribed));
 }
 
 #[test]
-fn the_first_version_is_believed_only_where_it_was_asked_for() {
+fn the_first_version_is_accepted_only_if_the_settings_allow_it() {
     let mut body = with("SignatureVersion", "1");
     body["Signature"] = FIRST_VERSION.trim().into();
     assert_eq!(claim(&body, false), Err(Doubt::Version));
-    let first = claim(&body, true).expect("it was asked for");
-    assert_eq!(believed_by(&first, CERTIFICATE, ROOT, now()), Ok(()));
+    let first = claim(&body, true).expect("the settings allow it");
+    assert_eq!(verified_by(&first, CERTIFICATE, ROOT, now()), Ok(()));
     // A signature of one version under the name of the other.
-    let second = claim(&with("SignatureVersion", "1"), true).expect("it was asked for");
-    assert_eq!(believed_by(&second, CERTIFICATE, ROOT, now()), Err(Doubt::Forged));
+    let second = claim(&with("SignatureVersion", "1"), true).expect("the settings allow it");
+    assert_eq!(verified_by(&second, CERTIFICATE, ROOT, now()), Err(Doubt::Forged));
     body["SignatureVersion"] = "2".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_certificate_is_fetched_from_sns_of_the_topics_region_and_from_nowhere_else(
         format!("https://sns.eu-west-1.amazonaws.com\\@evil.example/{file}"),
         format!("https://sns.eu-west-1.amazonaws.com./{file}"),
         format!("https://SNS.eu-west-1.amazonaws.com/{file}"),
-        // Parts that a client would take otherwise.
+        // Parts that a client would interpret differently.
         format!("https://user:password@sns.eu-west-1.amazonaws.com/{file}"),
         format!("https://sns.eu-west-1.amazonaws.com:8443/{file}"),
         format!("http://sns.eu-west-1.amazonaws.com/{file}"),
@@ -149,7 +149,7 @@ fn a_certificate_is_fetched_from_sns_of_the_topics_region_and_from_nowhere_else(
 }
 
 #[test]
-fn only_the_very_topics_in_the_list_are_heard() {
+fn only_exactly_the_topics_in_the_list_are_accepted() {
     for topic in [
         "arn:aws:sns:eu-west-1:123456789012:decamp2",
         "arn:aws:sns:eu-west-1:123456789012:Decamp",
@@ -159,21 +159,22 @@ fn only_the_very_topics_in_the_list_are_heard() {
         "arn:aws:sns:eu-west-1:123456789012:decamp ",
         "",
     ] {
-        // Whoever forges learns nothing of topics: a forgery is one whatever its topic, and only what SNS signed is refused for it.
-        assert_eq!(believed(&with("TopicArn", topic)), Err(Doubt::Forged), "{topic}");
-        assert_eq!(believed(&signed(with("TopicArn", topic))), Err(Doubt::Topic), "{topic}");
+        // A forger learns nothing about topics: a forgery is refused as such whatever its topic, and only a message that SNS signed
+        // is refused for its topic.
+        assert_eq!(verified(&with("TopicArn", topic)), Err(Doubt::Forged), "{topic}");
+        assert_eq!(verified(&signed(with("TopicArn", topic))), Err(Doubt::Topic), "{topic}");
     }
     let none: [Arc<str>; 0] = [];
     assert_eq!(read(&|_| None, notification().to_string().as_bytes(), &none, false, now()), Err(Doubt::Place));
-    // Both are ours, and the certificate is at SNS of the other one's Region.
+    // Both topics are ours, and the certificate is at SNS in the other topic's Region.
     let both = [TOPIC.into(), "arn:aws:sns:us-east-1:123456789012:decamp".into()];
     let body = signed(with("TopicArn", "arn:aws:sns:us-east-1:123456789012:decamp"));
     let claim = read(&|_| None, body.to_string().as_bytes(), &both, false, now()).expect("it holds together");
-    assert_eq!(believed_by(&claim, CERTIFICATE, ROOT, now()), Err(Doubt::Topic));
+    assert_eq!(verified_by(&claim, CERTIFICATE, ROOT, now()), Err(Doubt::Topic));
 }
 
 #[test]
-fn whatever_was_changed_after_signing_is_not_believed() {
+fn a_message_that_was_changed_after_signing_is_not_accepted() {
     for (field, value) in [
         ("Message", "goodbye"),
         ("Message", "hello\nMessageId\n22b80b92"),
@@ -185,30 +186,30 @@ fn whatever_was_changed_after_signing_is_not_believed() {
         ("Signature", ""),
         ("Signature", "!"),
     ] {
-        assert_eq!(believed(&with(field, value)).err(), Some(Doubt::Forged), "{field}: {value}");
+        assert_eq!(verified(&with(field, value)).err(), Some(Doubt::Forged), "{field}: {value}");
     }
     let mut body = confirmation();
     body["Token"] = "another".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
     let mut body = confirmation();
     body["SubscribeURL"] = "https://evil.example/".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
-    // A notification's signature on a confirmation: they sign other fields.
+    assert_eq!(verified(&body), Err(Doubt::Forged));
+    // A notification's signature on a confirmation, which has other signed fields.
     let mut body = confirmation();
     body["Signature"] = SECOND_VERSION.trim().into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
     let mut body = confirmation();
     body["Type"] = "Notification".into();
-    assert_eq!(believed(&body), Err(Doubt::Forged));
+    assert_eq!(verified(&body), Err(Doubt::Forged));
 }
 
 #[test]
 fn only_a_valid_certificate_of_sns_signs() {
     let of = |certificates: &[u8], root: &[u8], now: Time| {
-        believed_by(&claim(&notification(), false).expect("it holds together"), certificates, root, now)
+        verified_by(&claim(&notification(), false).expect("it holds together"), certificates, root, now)
     };
-    assert_eq!(of(CERTIFICATE, OTHER_ROOT, now()), Err(Doubt::Certificate), "of an authority that is not believed");
-    assert_eq!(of(FOREIGN, ROOT, now()), Err(Doubt::Certificate), "by an authority that is not believed");
+    assert_eq!(of(CERTIFICATE, OTHER_ROOT, now()), Err(Doubt::Certificate), "of an authority that is not trusted");
+    assert_eq!(of(FOREIGN, ROOT, now()), Err(Doubt::Certificate), "by an authority that is not trusted");
     assert_eq!(of(ELSEWHERE, ROOT, now()), Err(Doubt::Certificate), "of another Region");
     assert_eq!(of(ROOT, ROOT, now()), Err(Doubt::Certificate), "the authority itself");
     assert_eq!(of(&[FOREIGN, CERTIFICATE].concat(), ROOT, now()), Err(Doubt::Certificate), "the right one second");
@@ -221,7 +222,7 @@ fn only_a_valid_certificate_of_sns_signs() {
 }
 
 #[test]
-fn an_old_message_is_no_news_and_a_new_one_is_not_of_tomorrow() {
+fn an_old_message_and_one_from_the_future_are_not_accepted() {
     let at = |now: &str| {
         let now = Time::read(now).expect("a time");
         read(&|_| None, notification().to_string().as_bytes(), &[TOPIC.into()], false, now).err()
@@ -232,7 +233,7 @@ fn an_old_message_is_no_news_and_a_new_one_is_not_of_tomorrow() {
 }
 
 #[test]
-fn what_is_no_message_of_sns_is_refused() {
+fn a_body_that_is_not_a_message_of_sns_is_refused() {
     let twice = notification().to_string().replacen('{', "{\"TopicArn\":\"other\",", 1);
     for body in ["", "[]", "hello", "{}", "{\"Type\":\"Notification\"}", &twice] {
         assert_eq!(read(&|_| None, body.as_bytes(), &[TOPIC.into()], false, now()), Err(Doubt::Unreadable), "{body}");
@@ -253,7 +254,7 @@ fn what_is_no_message_of_sns_is_refused() {
 }
 
 #[test]
-fn no_token_and_no_message_is_in_what_is_printed() {
-    let claim = believed(&confirmation()).expect("it is signed");
+fn neither_the_token_nor_the_message_is_printed() {
+    let claim = verified(&confirmation()).expect("it is signed");
     assert!(!format!("{claim:?}").contains("canary"));
 }

@@ -1,25 +1,25 @@
-//! Wrong about beginnings: each worker waits as if it were the first (ADR 0002).
+//! Mistakes about beginnings: each worker waits as if it were the first (ADR 0002).
 
-use super::How::Sees;
-use super::{View, Wrong};
+use super::Mistake::Sees;
+use super::{AlteredView, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{Beginning, Node};
 
-pub(super) const WRONG: &[Wrong] = &[
-    Wrong {
+pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
+    WrongDriver {
         name: "forgets-deregistrations",
-        mistake: "It does not read when an earlier worker saw nothing registered any more.",
+        mistake: "It does not read the note of when an earlier worker saw nothing registered any more.",
         faults: &[Fault::SweepsAlone],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.seen.history.noted.retain(|note| note.what != Beginning::Deregistered);
             nodes(view, |node| node.notes.retain(|note| note.what != Beginning::Deregistered));
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "forgets-when-it-began",
-        mistake: "Where nobody tells when the departure began, each worker assumes it anew.",
+        mistake: "If no system reports when the departure began, each worker assumes a new beginning.",
         faults: &[Fault::SweepsAlone, Fault::ActivitiesDenied, Fault::LongBatch],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.seen.history.noted.retain(|note| note.what != Beginning::Departure);
             nodes(view, |node| {
                 node.notes.retain(|note| note.what != Beginning::Departure);
@@ -29,11 +29,11 @@ pub(super) const WRONG: &[Wrong] = &[
             });
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "each-sees-it-left-over",
         mistake: "Each worker waits for a leftover registration from its own first look.",
         faults: &[Fault::LeftoverRegistration, Fault::SweepsAlone],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             nodes(view, |node| {
                 let mut all = node.allocations.to_vec();
                 all.iter_mut().for_each(|allocation| allocation.ended = None);
@@ -41,11 +41,11 @@ pub(super) const WRONG: &[Wrong] = &[
             });
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "believes-any-note",
         mistake: "It believes that its targets have been gone since the departure began.",
         faults: &[],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             let began = view.departure.action().and_then(|action| action.began);
             if let Some(since) = began {
                 let action = view.departure.mark();
@@ -57,6 +57,6 @@ pub(super) const WRONG: &[Wrong] = &[
     },
 ];
 
-fn nodes(view: &mut View<'_>, change: impl Fn(&mut Node)) {
+fn nodes(view: &mut AlteredView<'_>, change: impl Fn(&mut Node)) {
     view.seen.nomad.edit(|nomad| nomad.nodes.iter_mut().for_each(&change));
 }

@@ -1,30 +1,30 @@
-//! Wrong about the drain: when it may begin, how long it may take, and what to do when it hangs.
+//! Mistakes about the drain: when it may begin, how long it may take, and what to do when it hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::How::{Does, Sees};
-use super::{Scene, View, Wrong, wait};
+use super::Mistake::{Does, Sees};
+use super::{AlteredView, Context, WrongDriver, wait};
 use crate::faults::Fault;
 use decamp_core::decide::{
     Action, Allocation, Budget, Decision, DrainMeta, Effect, EffectKind, JobKind, Node, Phase, Reason, Registrations, Sight,
     TaskGroup, WholeSeconds,
 };
 
-pub(super) const WRONG: &[Wrong] = &[
-    Wrong {
+pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
+    WrongDriver {
         name: "overlaps-always",
-        mistake: "It drains services beside the deregistration delay, whatever serves the targets.",
+        mistake: "It drains services beside the deregistration delay, without regard to the processes behind the targets.",
         faults: &[],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.groups_of(|a| !a.ports.is_empty(), |group| group.kind = JobKind::System);
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "kill-timeout-serves",
-        mistake: "It counts the kill time-out as time in which an allocation serves on.",
+        mistake: "It counts the kill time-out as time in which an allocation still serves.",
         faults: &[],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.groups_of(
                 |_| true,
                 |group| {
@@ -36,122 +36,129 @@ pub(super) const WRONG: &[Wrong] = &[
             );
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "stops-system-jobs-too",
         mistake: "It drains system jobs with the services, beside the delay.",
         faults: &[],
-        how: Does(|scene, decision| scene.drains(decision, |_, _, ignore_system_jobs, _| *ignore_system_jobs = false)),
+        kind: Does(|context, decision| context.drains(decision, |_, _, ignore_system_jobs, _| *ignore_system_jobs = false)),
     },
-    Wrong {
+    WrongDriver {
         name: "outdated-by-a-slow-answer",
-        mistake: "It takes for old what the round of looks that has just ended showed, if that round took long.",
+        mistake: "It takes the results of a round of looks for outdated if the round took long.",
         faults: &[Fault::SlowAnswers],
-        how: Sees(|view| view.seen.history.last_round = None),
+        kind: Sees(|view| view.seen.history.last_round = None),
     },
-    Wrong { name: "drains-first", mistake: "It drains before anything is deregistered.", faults: &[], how: Does(drains_first) },
-    Wrong {
+    WrongDriver {
+        name: "drains-first",
+        mistake: "It drains before anything is deregistered.",
+        faults: &[],
+        kind: Does(drains_first),
+    },
+    WrongDriver {
         name: "never-drains",
         mistake: "It waits for the allocations to leave by themselves.",
         faults: &[],
-        how: Does(|scene, decision| scene.effects(decision, |effect| Some(effect).filter(|e| e.kind() != EffectKind::Drain))),
+        kind: Does(|context, decision| {
+            context.effects(decision, |effect| Some(effect).filter(|e| e.kind() != EffectKind::Drain))
+        }),
     },
-    Wrong {
+    WrongDriver {
         name: "drains-without-end",
         mistake: "It drains with a deadline of ten days.",
         faults: &[],
-        how: Does(|scene, decision| {
-            scene.drains(decision, |deadline, phase, _, _| {
+        kind: Does(|context, decision| {
+            context.drains(decision, |deadline, phase, _, _| {
                 if phase != Phase::Forced {
                     *deadline = WholeSeconds::at_most(Duration::from_hours(240));
                 }
             })
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "no-room-for-the-stop",
-        mistake: "It gives the drain all the time there is, and none to what stops at its deadline.",
+        mistake: "It gives the drain all the time, and none to the allocations that stop at its deadline.",
         faults: &[Fault::HookIsShort],
-        how: Does(|scene, decision| {
-            let ends = Budget::of(scene.departure, scene.seen, scene.policy).hook_ends;
-            scene.drains(decision, |deadline, phase, _, _| {
+        kind: Does(|context, decision| {
+            let ends = Budget::of(context.departure, context.seen, context.policy).hook_ends;
+            context.drains(decision, |deadline, phase, _, _| {
                 if phase != Phase::Forced {
-                    *deadline = WholeSeconds::at_most(ends.since(scene.now));
+                    *deadline = WholeSeconds::at_most(ends.since(context.now));
                 }
             })
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "ignores-kill-timeouts",
-        mistake: "It believes that everything stops at once when told to.",
+        mistake: "It believes that every allocation stops at once.",
         faults: &[],
-        how: Sees(ignores_kill_timeouts),
+        kind: Sees(ignores_kill_timeouts),
     },
-    Wrong {
+    WrongDriver {
         name: "sends-the-drain-again",
-        mistake: "It sends the drain again whenever it would wait, with all the time it first had.",
+        mistake: "It sends the drain again whenever it would wait, with the original time.",
         faults: &[],
-        how: Does(sends_the_drain_again),
+        kind: Does(sends_the_drain_again),
     },
-    Wrong {
+    WrongDriver {
         name: "repeats-a-phase",
         mistake: "It sends the drain of everything again whenever it would wait, with the time that is left.",
         faults: &[],
-        how: Does(repeats_a_phase),
+        kind: Does(repeats_a_phase),
     },
-    Wrong {
+    WrongDriver {
         name: "unhangs-with-a-later-deadline",
         mistake: "It sends a hung drain again with more time than is left.",
         faults: &[Fault::DrainHangs],
-        how: Does(|scene, decision| {
-            scene.drains(decision, |deadline, phase, _, _| {
+        kind: Does(|context, decision| {
+            context.drains(decision, |deadline, phase, _, _| {
                 if phase == Phase::Resent {
                     *deadline = WholeSeconds::at_most(deadline.span() + Duration::from_secs(60));
                 }
             })
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "leaves-a-hung-drain",
         mistake: "It leaves a hung drain hanging until its deadline.",
         faults: &[Fault::DrainHangs],
-        how: Sees(|view| view.seen.history.settled_since = None),
+        kind: Sees(|view| view.seen.history.settled_since = None),
     },
-    Wrong {
+    WrongDriver {
         name: "waits-for-the-draining-flag",
-        mistake: "It goes on only when the node no longer says `draining`.",
+        mistake: "It continues only when the node no longer says `draining`.",
         faults: &[Fault::DrainHangs],
-        how: Does(|scene, decision| {
-            let draining = scene.nodes().iter().any(|node| node.drain.is_some());
+        kind: Does(|context, decision| {
+            let draining = context.nodes().iter().any(|node| node.drain.is_some());
             match &decision.action {
                 Action::Do(effects) if draining && effects.iter().any(|e| e.kind() == EffectKind::Complete) => {
-                    wait(scene.now, Duration::from_secs(10))
+                    wait(context.now, Duration::from_secs(10))
                 }
                 _ => decision,
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "drains-in-a-second",
         mistake: "It gives every drain one second.",
         faults: &[],
-        how: Does(|scene, decision| scene.drains(decision, |deadline, _, _, _| *deadline = WholeSeconds::ONE)),
+        kind: Does(|context, decision| context.drains(decision, |deadline, _, _, _| *deadline = WholeSeconds::ONE)),
     },
-    Wrong {
+    WrongDriver {
         name: "forces-at-once",
         mistake: "It forces where it should drain.",
         faults: &[],
-        how: Does(|scene, decision| {
-            scene.drains(decision, |deadline, _, _, meta| {
+        kind: Does(|context, decision| {
+            context.drains(decision, |deadline, _, _, meta| {
                 *deadline = WholeSeconds::ONE;
                 meta.phase = Phase::Forced;
             })
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "ignores-what-lands-late",
-        mistake: "It does not count what Nomad placed after the drain.",
+        mistake: "It does not count allocations that Nomad placed after the drain.",
         faults: &[Fault::LandsLate],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if !view.seen.history.drains.is_empty() {
                 view.seen.history.landed_since = None;
                 let last = view.seen.history.drains.iter().map(|drain| drain.at).min();
@@ -163,11 +170,11 @@ pub(super) const WRONG: &[Wrong] = &[
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "forgets-its-drains",
-        mistake: "It does not know a drain of an earlier worker for its own.",
+        mistake: "It does not recognize the drain of an earlier worker.",
         faults: &[Fault::Crash, Fault::TwoWorkers],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if view.seen.history.drains.is_empty() {
                 view.nodes(|node| {
                     node.drain = None;
@@ -176,11 +183,11 @@ pub(super) const WRONG: &[Wrong] = &[
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "drains-over-an-operator",
         mistake: "It replaces a drain that an operator had begun.",
         faults: &[Fault::DrainedByOperator],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.nodes(|node| {
                 if node.last_drain.as_ref().is_some_and(|last| last.meta.is_none()) {
                     node.drain = None;
@@ -189,17 +196,17 @@ pub(super) const WRONG: &[Wrong] = &[
             });
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "leaves-system-jobs",
-        mistake: "It leaves system jobs running, whatever the policy says.",
+        mistake: "It leaves system jobs running in spite of the policy.",
         faults: &[Fault::SystemAndCsi],
-        how: Sees(|view| view.policy.ignore_system_jobs = true),
+        kind: Sees(|view| view.policy.ignore_system_jobs = true),
     },
-    Wrong {
+    WrongDriver {
         name: "believes-what-it-saw-before",
-        mistake: "It goes on with what it saw of Nomad before its own write.",
+        mistake: "It continues with its look at Nomad from before its own write.",
         faults: &[],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if view.seen.nomad.now().is_none()
                 && let (Some(at), Some(nomad)) = (view.seen.nomad.at(), view.seen.nomad.last())
             {
@@ -207,11 +214,11 @@ pub(super) const WRONG: &[Wrong] = &[
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "drains-without-discovery",
-        mistake: "It drains while Consul is away, and the ingress goes on sending to what is gone.",
+        mistake: "It drains while Consul is away, and the ingress keeps sending to allocations that are gone.",
         faults: &[Fault::ConsulAway],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if view.seen.consul.now().is_none()
                 && view.nodes_seen().iter().any(|n| n.allocations.iter().any(|a| !a.client.is_over()))
             {
@@ -223,18 +230,18 @@ pub(super) const WRONG: &[Wrong] = &[
     },
 ];
 
-impl View<'_> {
-    /// Changes every node as it was seen.
+impl AlteredView<'_> {
+    /// Alters every node in the snapshot.
     pub(super) fn nodes(&mut self, change: impl Fn(&mut Node)) {
         self.seen.nomad.edit(|nomad| nomad.nodes.iter_mut().for_each(change));
     }
 
-    /// The nodes as they were seen.
+    /// The nodes in the snapshot.
     fn nodes_seen(&self) -> &[Node] {
         self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
     }
 
-    /// Changes every such allocation as it was seen.
+    /// Alters every allocation in the snapshot.
     pub(super) fn allocations(&mut self, change: impl Fn(&mut Allocation)) {
         self.nodes(|node| {
             let mut allocations = node.allocations.to_vec();
@@ -243,7 +250,7 @@ impl View<'_> {
         });
     }
 
-    /// Changes the task group of every such allocation.
+    /// Alters the task group of every such allocation.
     fn groups_of(&mut self, such: impl Fn(&Allocation) -> bool, change: impl Fn(&mut TaskGroup)) {
         self.allocations(|allocation| {
             if such(allocation) {
@@ -253,12 +260,12 @@ impl View<'_> {
     }
 }
 
-impl Scene<'_> {
+impl Context<'_> {
     fn nodes(&self) -> &[Node] {
         self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
     }
 
-    /// The decision with each of its drains changed.
+    /// The decision with each of its drains altered.
     fn drains(&self, decision: Decision, change: impl Fn(&mut WholeSeconds, Phase, &mut bool, &mut DrainMeta)) -> Decision {
         self.effects(decision, |effect| match effect {
             Effect::Drain { node, mut deadline, mut ignore_system_jobs, mut meta } => {
@@ -287,19 +294,19 @@ impl Scene<'_> {
     }
 }
 
-fn drains_first(scene: &Scene<'_>, decision: Decision) -> Decision {
-    let confirmed = scene.seen.lifecycle.last() == Some(&decamp_core::decide::Lifecycle::Waiting);
-    let node = scene.nodes().first().filter(|node| node.drain.is_none() && node.last_drain.is_none());
+fn drains_first(context: &Context<'_>, decision: Decision) -> Decision {
+    let confirmed = context.seen.lifecycle.last() == Some(&decamp_core::decide::Lifecycle::Waiting);
+    let node = context.nodes().first().filter(|node| node.drain.is_none() && node.last_drain.is_none());
     match node {
-        Some(node) if confirmed && scene.seen.history.drains.is_empty() => {
-            let until = Budget::of(scene.departure, scene.seen, scene.policy).until;
-            scene.drain(node, until.since(scene.now))
+        Some(node) if confirmed && context.seen.history.drains.is_empty() => {
+            let until = Budget::of(context.departure, context.seen, context.policy).until;
+            context.drain(node, until.since(context.now))
         }
         _ => decision,
     }
 }
 
-fn ignores_kill_timeouts(view: &mut View<'_>) {
+fn ignores_kill_timeouts(view: &mut AlteredView<'_>) {
     let at_once = |group: &mut TaskGroup| {
         group.shutdown_delay = Duration::ZERO;
         for task in &mut group.tasks {
@@ -313,31 +320,31 @@ fn ignores_kill_timeouts(view: &mut View<'_>) {
     }
 }
 
-fn repeats_a_phase(scene: &Scene<'_>, decision: Decision) -> Decision {
-    let Some(first) = scene.seen.history.drains.iter().find(|drain| drain.phase == Phase::All) else { return decision };
-    let last = scene.seen.history.drains.last().map_or(first.at, |drain| drain.at);
-    let node = scene.nodes().iter().find(|node| node.id == first.node && node.drain.is_some());
+fn repeats_a_phase(context: &Context<'_>, decision: Decision) -> Decision {
+    let Some(first) = context.seen.history.drains.iter().find(|drain| drain.phase == Phase::All) else { return decision };
+    let last = context.seen.history.drains.last().map_or(first.at, |drain| drain.at);
+    let node = context.nodes().iter().find(|node| node.id == first.node && node.drain.is_some());
     match (&decision.action, node) {
-        (Action::Wait { .. }, Some(node)) if last + Duration::from_secs(10) <= scene.now => {
-            let until = Budget::of(scene.departure, scene.seen, scene.policy).until;
-            scene.drain(node, until.since(scene.now))
+        (Action::Wait { .. }, Some(node)) if last + Duration::from_secs(10) <= context.now => {
+            let until = Budget::of(context.departure, context.seen, context.policy).until;
+            context.drain(node, until.since(context.now))
         }
         _ => decision,
     }
 }
 
-fn sends_the_drain_again(scene: &Scene<'_>, decision: Decision) -> Decision {
-    let Some(first) = scene.seen.history.drains.first() else { return decision };
-    let node = scene.nodes().iter().find(|node| node.id == first.node && node.drain.is_some());
+fn sends_the_drain_again(context: &Context<'_>, decision: Decision) -> Decision {
+    let Some(first) = context.seen.history.drains.first() else { return decision };
+    let node = context.nodes().iter().find(|node| node.id == first.node && node.drain.is_some());
     match (&decision.action, node) {
         (Action::Wait { .. }, Some(_))
-            if scene.seen.history.drains.last().is_some_and(|d| scene.now < d.at + Duration::from_secs(10)) =>
+            if context.seen.history.drains.last().is_some_and(|d| context.now < d.at + Duration::from_secs(10)) =>
         {
-            wait(scene.now, Duration::from_secs(10))
+            wait(context.now, Duration::from_secs(10))
         }
         (Action::Wait { .. }, Some(node)) => {
-            let until = Budget::of(scene.departure, scene.seen, scene.policy).until;
-            scene.drain(node, until.since(first.at))
+            let until = Budget::of(context.departure, context.seen, context.policy).until;
+            context.drain(node, until.since(first.at))
         }
         _ => decision,
     }

@@ -1,56 +1,56 @@
-//! Wrong about the end: when it hurries, what it takes for lost, and what it says when others have been there.
+//! Mistakes about the end: it gives up too early or too late, or reports a wrong outcome.
 
 use std::time::Duration;
 
-use super::How::{Does, Sees};
-use super::{Scene, Wrong};
+use super::Mistake::{Does, Sees};
+use super::{Context, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{Action, Budget, Effect, Outcome, Reason};
 
-pub(super) const WRONG: &[Wrong] = &[
-    Wrong {
+pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
+    WrongDriver {
         name: "believes-every-claim",
-        mistake: "It leaves every stop the time that its job claims, and cuts everybody's deadline by it.",
+        mistake: "It reserves for every stop the time that its job claims, and makes the deadline earlier for all others.",
         faults: &[Fault::ClaimsHours],
-        how: Sees(|view| view.policy.max_kill_timeout = Duration::MAX),
+        kind: Sees(|view| view.policy.max_kill_timeout = Duration::MAX),
     },
-    Wrong {
+    WrongDriver {
         name: "gives-up-during-a-hold",
-        mistake: "Its own clock goes on while the group is held.",
+        mistake: "Its own time runs on while the group is held.",
         faults: &[Fault::HeldForHours],
-        how: Does(|scene, decision| {
-            let held = scene.seen.group.last().is_some_and(|group| group.held);
-            let began = Budget::of(scene.departure, scene.seen, scene.policy).began;
-            let up = held && began + scene.policy.max_departure <= scene.now && scene.seen.history.completed.is_none();
-            if up { scene.complete(Outcome::TimedOut).unwrap_or(decision) } else { decision }
+        kind: Does(|context, decision| {
+            let held = context.seen.group.last().is_some_and(|group| group.held);
+            let began = Budget::of(context.departure, context.seen, context.policy).began;
+            let up = held && began + context.policy.max_departure <= context.now && context.seen.history.completed.is_none();
+            if up { context.complete(Outcome::TimedOut).unwrap_or(decision) } else { decision }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "gives-up-after-a-hold",
-        mistake: "Its clock counts the time for which the group was held.",
+        mistake: "It counts the time of a hold against the departure.",
         faults: &[Fault::HeldForHours],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.seen.history.held = None;
             view.seen.history.untouched = None;
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "lets-the-living-go",
-        mistake: "It gives a dead agent its time, and does not ask Consul whether its services live.",
+        mistake: "It gives a dead agent its time, and does not ask Consul whether its services pass.",
         faults: &[Fault::AgentDead],
-        how: Does(|scene, decision| match decision.reason {
-            Reason::AgentLost { .. } if matches!(decision.action, Action::Wait { .. }) && given_up(scene) => {
-                scene.complete(Outcome::AgentDead).unwrap_or(decision)
+        kind: Does(|context, decision| match decision.reason {
+            Reason::AgentLost { .. } if matches!(decision.action, Action::Wait { .. }) && given_up(context) => {
+                context.complete(Outcome::AgentDead).unwrap_or(decision)
             }
             _ => decision,
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "forgets-a-leftover",
-        mistake: "It says departed of an instance that Consul still lists as routable.",
+        mistake: "It reports departed for an instance that Consul still lists as routable.",
         faults: &[Fault::LeftoverRegistration],
-        how: Does(|scene, decision| {
-            scene.effects(decision, |effect| match effect {
+        kind: Does(|context, decision| {
+            context.effects(decision, |effect| match effect {
                 Effect::Complete { of, result, verdict: Outcome::Unconfirmed { .. } } => {
                     Some(Effect::Complete { of, result, verdict: Outcome::Departed { waiting_for: None } })
                 }
@@ -58,46 +58,46 @@ pub(super) const WRONG: &[Wrong] = &[
             })
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "keeps-quiet-of-an-outage",
-        mistake: "It says departed although Consul could not be seen while services stopped.",
+        mistake: "It reports departed although Consul could not be seen while services stopped.",
         faults: &[Fault::ConsulVanishes],
-        how: Does(|scene, decision| {
-            scene.effects(decision, |effect| match effect {
-                Effect::Complete { of, result, verdict: Outcome::Unconfirmed { unseen: Some(_) } } => {
+        kind: Does(|context, decision| {
+            context.effects(decision, |effect| match effect {
+                Effect::Complete { of, result, verdict: Outcome::Unconfirmed { unseen: Some(_), .. } } => {
                     Some(Effect::Complete { of, result, verdict: Outcome::Departed { waiting_for: None } })
                 }
                 other => Some(other),
             })
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "takes-the-credit",
-        mistake: "It says of a completion that was refused how its own would have ended.",
+        mistake: "It reports the outcome of its own completion although that was refused.",
         faults: &[Fault::TwoWorkers],
-        how: Does(|_, mut decision| {
+        kind: Does(|_, mut decision| {
             if decision.action == Action::End(Outcome::Overtaken) {
                 decision.action = Action::End(Outcome::Departed { waiting_for: None });
             }
             decision
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "gives-up-on-old-evidence",
-        mistake: "It lets a lost node go by what it saw half a minute ago.",
+        mistake: "It releases a lost node because of a look from half a minute ago.",
         faults: &[Fault::AgentBackLate, Fault::ConsulAgentDead],
-        how: Does(|scene, decision| {
+        kind: Does(|context, decision| {
             let confirming = decision.reason == Reason::MustConfirm && matches!(decision.action, Action::Look(_));
             let lost = confirming || matches!(decision.reason, Reason::AgentDead { .. });
-            if lost && given_up(scene) { scene.complete(Outcome::AgentDead).unwrap_or(decision) } else { decision }
+            if lost && given_up(context) { context.complete(Outcome::AgentDead).unwrap_or(decision) } else { decision }
         }),
     },
 ];
 
-/// Whether a dead agent has had its time, and its load balancers theirs.
-fn given_up(scene: &Scene<'_>) -> bool {
-    let budget = Budget::of(scene.departure, scene.seen, scene.policy);
-    let since = scene.seen.history.agents_dead_since.filter(|_| scene.seen.history.completed.is_none());
-    let waited = |at| at + scene.policy.agent_dead_wait.max(budget.longest_stop) <= scene.now;
-    since.is_some_and(waited) && budget.force_at - budget.longest_stop > scene.now
+/// Whether the waits for a dead agent and for its load balancers are over.
+fn given_up(context: &Context<'_>) -> bool {
+    let budget = Budget::of(context.departure, context.seen, context.policy);
+    let since = context.seen.history.agents_dead_since.filter(|_| context.seen.history.completed.is_none());
+    let waited = |at| at + context.policy.agent_dead_wait.max(budget.longest_stop) <= context.now;
+    since.is_some_and(waited) && budget.force_at - budget.longest_stop > context.now
 }

@@ -1,28 +1,28 @@
-//! Wrong about what is over: allocations that still run, registrations that still route, and silence taken for an answer.
+//! Mistakes about what is over: allocations that still run, registrations that still route, and missing answers taken for empty ones.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::How::{Does, Sees};
-use super::{View, Wrong};
+use super::Mistake::{Does, Sees};
+use super::{AlteredView, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{
     Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations,
     Sight, Unseen,
 };
 
-pub(super) const WRONG: &[Wrong] = &[
-    Wrong {
+pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
+    WrongDriver {
         name: "wants-a-token",
         mistake: "It believes no answer of a Consul that has no ACLs.",
         faults: &[Fault::Crash, Fault::ConsulWithoutAcls],
-        how: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = false)),
+        kind: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = false)),
     },
-    Wrong {
+    WrongDriver {
         name: "asks-one-namespace",
-        mistake: "It asks Consul for no other namespace than its own, and takes what it is not shown for gone.",
+        mistake: "It reads only its own namespace of Consul, and takes services that it does not see for gone.",
         faults: &[Fault::ConsulNamespaces, Fault::LeftoverRegistration],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             let known = view.seen.history.known.iter();
             let namespaced = known.filter(|k| k.group.services.iter().any(|s| s.namespace.is_some())).map(|k| k.id);
             let namespaced: Vec<_> = namespaced.collect();
@@ -30,80 +30,80 @@ pub(super) const WRONG: &[Wrong] = &[
                 let shown = all.services.iter().filter(|one| !namespaced.contains(&one.allocation)).cloned().collect();
                 all.services = shown;
             });
-            view.believes_what_is_not_listed();
+            view.hide_unlisted_services();
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "whole-is-everything",
-        mistake: "It takes a whole answer of Consul for all there is, although it never listed what runs.",
+        mistake: "It takes an unfiltered answer of Consul for complete, although it never listed running services.",
         faults: &[Fault::ConsulElsewhere],
-        how: Sees(|view| view.believes_what_is_not_listed()),
+        kind: Sees(|view| view.hide_unlisted_services()),
     },
-    Wrong {
+    WrongDriver {
         name: "forgets-by-hand",
-        mistake: "It does not wait for what was registered by hand, although it is told to.",
+        mistake: "It does not wait for a service that was registered by hand, although the policy says so.",
         faults: &[Fault::ByHand],
-        how: Sees(|view| view.policy.by_hand = ByHand::Name),
+        kind: Sees(|view| view.policy.by_hand = ByHand::Name),
     },
-    Wrong {
+    WrongDriver {
         name: "blind-to-hands",
-        mistake: "It does not see what was registered by hand, and names it to nobody.",
+        mistake: "It does not see a service that was registered by hand, and does not report it.",
         faults: &[Fault::ByHand],
-        how: Sees(|view| view.seen.consul.edit(|all| all.by_hand = [].into())),
+        kind: Sees(|view| view.seen.consul.edit(|all| all.by_hand = [].into())),
     },
-    Wrong {
+    WrongDriver {
         name: "missing-is-no-node",
-        mistake: "It takes an instance whose node does not tell its id for one without a node, and lets it go.",
+        mistake: "It takes an instance whose node does not report the instance id for one without a node, and releases it.",
         faults: &[Fault::FingerprintMissing],
-        how: Sees(|view| view.policy.without_nomad = vec!["*".into()]),
+        kind: Sees(|view| view.policy.without_nomad = vec!["*".into()]),
     },
-    Wrong {
+    WrongDriver {
         name: "trusts-drain-complete",
         mistake: "It takes Nomad's \"drain complete\" for the end of everything on the node.",
         faults: &[],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             let complete = view.last_drain_is(DrainStatus::Complete);
-            view.over(|_| complete);
+            view.make_over(|_| complete);
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "trusts-a-cancelled-drain",
-        mistake: "It takes a drain that is no longer under way for done, even if somebody cancelled it.",
+        mistake: "It takes a drain that is no longer in progress for complete, even if an operator cancelled it.",
         faults: &[Fault::DrainCancelled],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             let cancelled = view.last_drain_is(DrainStatus::Canceled);
-            view.over(|_| cancelled);
+            view.make_over(|_| cancelled);
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "trusts-desired-stop",
-        mistake: "It takes an allocation that was told to stop for stopped.",
+        mistake: "It takes an allocation that has to stop for stopped.",
         faults: &[],
-        how: Sees(|view| view.over(|a| !a.wanted)),
+        kind: Sees(|view| view.make_over(|a| !a.wanted)),
     },
-    Wrong {
+    WrongDriver {
         name: "trusts-pending",
         mistake: "It takes `pending` with desired `stop` for over, though it serves in its shutdown delay.",
         faults: &[],
-        how: Sees(|view| view.over(|a| !a.wanted && a.client == ClientStatus::Pending)),
+        kind: Sees(|view| view.make_over(|a| !a.wanted && a.client == ClientStatus::Pending)),
     },
-    Wrong {
+    WrongDriver {
         name: "trusts-lost",
         mistake: "It takes `lost` for stopped.",
         faults: &[Fault::AgentDead, Fault::AgentAway],
-        how: Sees(|view| view.over(|a| a.client == ClientStatus::Lost)),
+        kind: Sees(|view| view.make_over(|a| a.client == ClientStatus::Lost)),
     },
-    Wrong {
+    WrongDriver {
         name: "trusts-unknown",
         mistake: "It takes `unknown` and `lost` on a silent node for stopped.",
         faults: &[Fault::AgentDead, Fault::AgentAway],
-        how: Sees(|view| view.over(|a| matches!(a.client, ClientStatus::Unknown | ClientStatus::Lost))),
+        kind: Sees(|view| view.make_over(|a| matches!(a.client, ClientStatus::Unknown | ClientStatus::Lost))),
     },
-    Wrong {
+    WrongDriver {
         name: "dead-agent-is-empty",
         mistake: "It takes a node that is down for an empty one.",
         faults: &[Fault::AgentDead],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.seen.history.agents_dead_since = None;
             view.nodes(|node| {
                 if node.status.is_lost() {
@@ -112,23 +112,23 @@ pub(super) const WRONG: &[Wrong] = &[
             });
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "dead-agent-at-once",
         mistake: "It gives a dead agent no time to come back.",
         faults: &[Fault::AgentAway],
-        how: Does(|scene, decision| {
-            let dead = scene.seen.history.agents_dead_since.is_some() && scene.seen.history.completed.is_none();
+        kind: Does(|context, decision| {
+            let dead = context.seen.history.agents_dead_since.is_some() && context.seen.history.completed.is_none();
             match decision.action {
-                Action::Wait { .. } if dead => scene.complete(Outcome::AgentDead).unwrap_or(decision),
+                Action::Wait { .. } if dead => context.complete(Outcome::AgentDead).unwrap_or(decision),
                 _ => decision,
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "believes-a-purged-list",
         mistake: "It takes allocations that vanished from the list with their purged job for over.",
         faults: &[Fault::JobPurged],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             for known in view.seen.history.known.iter_mut().filter(|k| !k.listed) {
                 known.over = true;
             }
@@ -139,39 +139,39 @@ pub(super) const WRONG: &[Wrong] = &[
             });
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "silence-of-nomad-is-empty",
         mistake: "It takes a Nomad that does not answer for one without this node.",
         faults: &[Fault::NomadThrottled, Fault::LeaderLost],
-        how: Sees(|view| view.blind_nomad_is_empty(|_| true)),
+        kind: Sees(|view| view.make_unseen_nomad_look_empty(|_| true)),
     },
-    Wrong {
+    WrongDriver {
         name: "nomad-403-is-empty",
         mistake: "It takes a 403 from Nomad for an empty list.",
         faults: &[Fault::NomadDenied],
-        how: Sees(|view| view.blind_nomad_is_empty(|why| matches!(why, Unseen::Denied(_)))),
+        kind: Sees(|view| view.make_unseen_nomad_look_empty(|why| matches!(why, Unseen::Denied(_)))),
     },
-    Wrong {
+    WrongDriver {
         name: "empty-without-sight",
         mistake: "It believes an empty answer of Nomad without proof that its token could have seen more.",
         faults: &[Fault::BlindToken],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if view.seen.nomad_sight.now().is_some() {
                 view.seen.nomad_sight = Sight::seen(view.now, NomadSight::Full);
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "skips-discovery",
-        mistake: "It does not look whether the registrations are gone.",
+        mistake: "It does not check whether the registrations are gone.",
         faults: &[Fault::LeftoverRegistration],
-        how: Sees(|view| view.policy.consul = false),
+        kind: Sees(|view| view.policy.consul = false),
     },
-    Wrong {
+    WrongDriver {
         name: "stops-watching-consul",
         mistake: "It confirms discovery before a drain, and does not look again while services stop.",
         faults: &[Fault::ConsulVanishes],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             view.seen.history.unseen_stops = None;
             let stops = view.seen.stops_in_consul().next().is_some();
             if let Some(last) = view.seen.consul.last().filter(|_| stops).cloned() {
@@ -179,11 +179,11 @@ pub(super) const WRONG: &[Wrong] = &[
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "forgets-an-outage-with-the-stop",
-        mistake: "It takes an outage of Consul for none that hides a stop and outlasts it.",
+        mistake: "It ignores an outage of Consul that hides a stop and outlasts it.",
         faults: &[Fault::ConsulVanishes],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if view.seen.stops_in_consul().next().is_none() {
                 view.seen.history.unseen_stops = None;
                 view.seen.history.notes_sent.retain(|note| note.what != Beginning::Unseen);
@@ -193,11 +193,11 @@ pub(super) const WRONG: &[Wrong] = &[
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "silence-of-consul-is-empty",
         mistake: "It takes a Consul that does not answer for one without registrations.",
         faults: &[Fault::ConsulAway],
-        how: Sees(|view| {
+        kind: Sees(|view| {
             if view.seen.consul.blind().is_some() {
                 view.seen.consul = Sight::seen(
                     view.now,
@@ -206,31 +206,31 @@ pub(super) const WRONG: &[Wrong] = &[
             }
         }),
     },
-    Wrong {
+    WrongDriver {
         name: "leftovers-do-not-matter",
         mistake: "It does not wait for registrations that are left over.",
         faults: &[Fault::LeftoverRegistration, Fault::StaleCatalog],
-        how: Sees(|view| view.policy.leftover_wait = Duration::ZERO),
+        kind: Sees(|view| view.policy.leftover_wait = Duration::ZERO),
     },
-    Wrong {
+    WrongDriver {
         name: "drained-is-departed",
         mistake: "It completes as soon as it has sent the drain.",
         faults: &[],
-        how: Does(|scene, decision| {
-            let drained = !scene.seen.history.drains.is_empty() && scene.seen.history.completed.is_none();
+        kind: Does(|context, decision| {
+            let drained = !context.seen.history.drains.is_empty() && context.seen.history.completed.is_none();
             match &decision.action {
                 Action::Do(effects) if effects.iter().any(|e| e.kind() == EffectKind::Complete) => decision,
-                _ if drained => scene.complete(Outcome::Departed { waiting_for: None }).unwrap_or(decision),
+                _ if drained => context.complete(Outcome::Departed { waiting_for: None }).unwrap_or(decision),
                 _ => decision,
             }
         }),
     },
 ];
 
-impl View<'_> {
-    /// Finds nothing in running allocations that Consul does not list.
-    fn believes_what_is_not_listed(&mut self) {
-        // As if all had been listed: what no look has shown is looked for again and again.
+impl AlteredView<'_> {
+    /// Makes running allocations that Consul does not list look unremarkable.
+    fn hide_unlisted_services(&mut self) {
+        // Pretend that Consul listed them. Otherwise the rules look again and again for a registration that no look has shown.
         let history = &mut self.seen.history;
         for known in &mut history.known {
             (known.missed, known.unlisted) = (None, None);
@@ -243,8 +243,8 @@ impl View<'_> {
         });
     }
 
-    /// Takes such allocations for over.
-    fn over(&mut self, such: impl Fn(&Allocation) -> bool) {
+    /// Makes such allocations look over.
+    fn make_over(&mut self, such: impl Fn(&Allocation) -> bool) {
         self.allocations(|allocation| {
             if such(allocation) {
                 allocation.client = ClientStatus::Complete;
@@ -252,14 +252,14 @@ impl View<'_> {
         });
     }
 
-    /// Whether the last drain of ours of everything stands so.
+    /// Whether decamp's last drain has this status.
     fn last_drain_is(&self, status: DrainStatus) -> bool {
         let nodes = self.seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
         nodes.iter().filter_map(|node| node.last_drain.as_ref()).any(|last| last.status == status && last.meta.is_some())
     }
 
-    /// Takes a Nomad that could not be seen, for such a reason, for one that knows no such node.
-    fn blind_nomad_is_empty(&mut self, for_reason: impl Fn(&Unseen) -> bool) {
+    /// Makes a Nomad that could not be seen for such a reason look like one without this node.
+    fn make_unseen_nomad_look_empty(&mut self, for_reason: impl Fn(&Unseen) -> bool) {
         if self.seen.nomad.blind().is_some_and(|blind| for_reason(&blind.why)) {
             let nothing = Nomad { nodes: Vec::new(), set_aside: Vec::new() };
             self.seen.nomad = Sight::seen(self.now, nothing);

@@ -1,12 +1,12 @@
-//! The stories of what may still send to the instance: load balancers, addresses that are targets, and service discovery.
+//! Stories about the sources of requests: load balancers, addresses that are targets, and service discovery.
 
 use decamp_sim::faults::Fault;
-use decamp_sim::play::CrashPoint;
+use decamp_sim::run::CrashPoint;
 
 use super::{BESIDE, FORCE, story};
 use crate::stories::Story;
 
-/// These stories, in the order in which a reader wants them.
+/// These stories, in the order for a reader.
 pub(super) const STORIES: &[Story] = &[
     Story {
         shows: &["deregister", "drain all", "complete"],

@@ -1,0 +1,38 @@
+//! What every rule reads: a departure, what was seen of it, the settings, its time budget, and the current time.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::snapshot::{Node, Snapshot};
+use super::{Departure, Policy};
+use crate::time::Time;
+
+/// The case that the rules decide.
+pub(super) struct Case<'a> {
+    pub(super) departure: &'a Departure,
+    pub(super) seen: &'a Snapshot,
+    pub(super) policy: &'a Policy,
+    pub(super) budget: Budget,
+    pub(super) now: Time,
+    drain_marker: OnceCell<Arc<str>>,
+}
+
+impl<'a> Case<'a> {
+    pub(super) fn new(departure: &'a Departure, seen: &'a Snapshot, policy: &'a Policy, now: Time) -> Self {
+        let budget = Budget::of(departure, seen, policy);
+        Self { departure, seen, policy, budget, now, drain_marker: OnceCell::new() }
+    }
+}
+
+impl Case<'_> {
+    /// The marker on this departure's drains. It is computed once for a decision, and only if there is a drain to compare it with.
+    pub(super) fn drain_marker(&self) -> &Arc<str> {
+        self.drain_marker.get_or_init(|| self.departure.mark())
+    }
+
+    /// The nodes as they were last seen.
+    pub(super) fn nodes(&self) -> &[Node] {
+        self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
+    }
+}

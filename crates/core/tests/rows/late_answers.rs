@@ -1,0 +1,96 @@
+//! Systems do not answer in the order in which they were asked: a look that was asked for before another's answer did not know that answer.
+
+use std::net::Ipv4Addr;
+
+use decamp_core::decide::snapshot::{Target, TargetHealth};
+use decamp_core::decide::{Action, AnswerTimes, Decision, EffectKind, Observation, Part, Snapshot};
+use decamp_core::ids::TargetId;
+
+use crate::decisions::writes;
+use crate::facts::secs;
+use crate::scene::{Scene, calm, draining};
+
+/// Nomad is asked now, and answers three seconds later. Meanwhile this part is read.
+fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
+    let asked = scene.now;
+    scene.pass(1);
+    let last_asked = scene.now;
+    scene.look(meanwhile);
+    scene.pass(2);
+    scene.seen.take_late(AnswerTimes { asked, last_asked, answered: scene.now }, Observation::Nomad(Ok(scene.nomad.clone())));
+}
+
+/// Every decision until one waits or ends. Writes are accepted, and looks answered at once.
+fn until_it_waits(scene: &mut Scene) -> Vec<Decision> {
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let decision = scene.decide();
+        match &decision.action {
+            Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
+            Action::Do(_) => scene.obey(&decision),
+            Action::Wait { .. } | Action::End(_) => return all,
+        }
+        all.push(decision);
+        scene.now = scene.now + std::time::Duration::from_millis(10);
+    }
+    panic!("it never waits: {all:?}");
+}
+
+fn looks(all: &[Decision], part: &Part) -> usize {
+    all.iter().filter(|decision| matches!(&decision.action, Action::Look(parts) if parts.contains(part))).count()
+}
+
+#[test]
+fn a_scan_that_was_asked_for_before_a_node_told_its_addresses_is_made_again() {
+    let mut scene = calm();
+    scene.policy.scan = true;
+    for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadSight] {
+        scene.look(&part);
+    }
+    nomad_is_late(&mut scene, &Part::Scan);
+    assert_eq!(looks(&until_it_waits(&mut scene), &Part::Scan), 1, "once: the second knows the addresses");
+}
+
+#[test]
+fn a_look_at_consul_before_nomad_answered_that_all_is_over_is_no_proof() {
+    let mut scene = draining(|_| ());
+    scene.pass(20);
+    scene.stopped_are_over();
+    scene.drain_completes();
+    scene.unregister_what_is_over();
+    nomad_is_late(&mut scene, &Part::Consul);
+    let all = until_it_waits(&mut scene);
+    let completed = all.iter().position(|decision| writes(decision, EffectKind::Complete)).expect("it is over");
+    assert_eq!(looks(&all[..completed], &Part::Consul), 1, "{all:?}");
+}
+
+#[test]
+fn nomad_confirms_what_consul_lacks_only_if_it_was_asked_after_consul_had_answered() {
+    for (nomads, confirms) in [(1, false), (3, true)] {
+        let mut scene = calm();
+        scene.look(&Part::Nomad);
+        let asked = scene.now;
+        let answered = asked + secs(2);
+        scene.consul.services = [].into();
+        scene.seen.take_late(AnswerTimes { asked, last_asked: asked, answered }, Observation::Consul(Ok(scene.consul.clone())));
+        scene.now = asked + secs(nomads);
+        scene.look(&Part::Nomad);
+        let confirmed = scene.seen.history.known.iter().any(|known| known.unlisted.is_some());
+        assert_eq!(confirmed, confirms, "asked {nomads} s later");
+    }
+}
+
+#[test]
+fn what_waits_for_a_load_balancer_counts_from_the_answer() {
+    let scene = calm();
+    // The process is stopped between its question and the answer.
+    let (asked, answered) = (scene.now, scene.now + secs(170));
+    let mut front = scene.fronts[0].clone();
+    let address = TargetId::Ip(Ipv4Addr::new(10, 9, 9, 9).into());
+    front.targets = Some([Target { id: address.clone(), port: 80, zone: None, health: TargetHealth::Healthy }].into());
+    let mut seen = Snapshot::begin(scene.departure.instance, asked);
+    seen.take_late(AnswerTimes { asked, last_asked: asked, answered }, Observation::TargetGroup(front.arn.clone(), Ok(front)));
+    let balancer = &seen.balancers[0];
+    assert_eq!(balancer.first_look, Some(answered), "the guard of a target that is absent");
+    assert_eq!(balancer.registered, [(address, 80, answered)], "the wait for an address that nobody is known to have");
+}

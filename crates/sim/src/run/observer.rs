@@ -1,0 +1,117 @@
+//! Observes the workers of one departure: keeps the trace, and the findings that were reported before the writes that they concern.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::describe;
+use crate::scenario::BEGIN;
+use decamp_core::decide::{
+    Action, Decision, Departure, Effect, Finding, Loss, Policy, Reason, Refusal, Snapshot, foreseen_losses,
+};
+use decamp_core::run::Tell;
+use decamp_core::time::Time;
+
+/// What was observed of the workers of one departure.
+#[derive(Default)]
+pub(super) struct RunRecord {
+    pub(super) trace: Option<Vec<String>>,
+    first_drain: Option<Box<(Departure, Snapshot, Policy)>>,
+    /// Findings about a target group that were reported before the deregistration from it.
+    foreseen_later: Vec<Finding>,
+    foreseen_at: u8,
+    pub(super) overlapped: bool,
+    pub(super) mark: u64,
+    last_wait: Option<String>,
+}
+
+impl RunRecord {
+    /// An empty record. With `trace` it keeps a line for each decision.
+    pub(super) fn new(trace: bool) -> Self {
+        Self { trace: trace.then(Vec::new), ..Self::default() }
+    }
+
+    /// Whether these effects are the ones whose findings count: the first drain; without a drain the first deregistration, else the first
+    /// write. A worker that got a wrong time may try to complete the action, in vain, before anything was seen.
+    fn wants_findings(&mut self, effects: &[Effect]) -> bool {
+        let rank = |effect: &Effect| match effect {
+            Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Note { .. } | Effect::Complete { .. } => 1,
+            Effect::Deregister { .. } => 2,
+            Effect::Drain { .. } => 3,
+        };
+        let most = effects.iter().map(rank).max().unwrap_or(0);
+        let wants = self.foreseen_at < most;
+        self.foreseen_at = self.foreseen_at.max(most);
+        wants
+    }
+
+    /// Keeps the findings about the target groups that these effects deregister from: each is reported before the write that it concerns.
+    fn foresee_of_groups(&mut self, effects: &[Effect], departure: &Departure, seen: &Snapshot, policy: &Policy) {
+        let left = |name: &str| effects.iter().any(|e| matches!(e, Effect::Deregister { group, .. } if group.name() == name));
+        if effects.iter().any(|effect| matches!(effect, Effect::Deregister { .. })) {
+            let of_groups = foreseen_losses(departure, seen, policy).into_iter().filter(|finding| left(&finding.object));
+            self.foreseen_later.extend(of_groups);
+        }
+    }
+
+    /// Keeps the findings about services that were registered by hand, whenever Consul first shows them. The machine's end stops those, so
+    /// the completion is the write that they concern.
+    fn foresee_by_hand(&mut self, departure: &Departure, seen: &Snapshot, policy: &Policy) {
+        let by_hand = |finding: &Finding| finding.loss == Loss::RegisteredByHand;
+        let shown = seen.consul.last().is_some_and(|registrations| !registrations.by_hand.is_empty());
+        if shown && !self.foreseen_later.iter().any(by_hand) {
+            self.foreseen_later.extend(foreseen_losses(departure, seen, policy).into_iter().filter(by_hand));
+        }
+    }
+
+    /// All findings that count; one for each rule and object.
+    pub(super) fn findings(&mut self) -> Vec<Finding> {
+        let mut findings = self.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
+        for later in self.foreseen_later.drain(..) {
+            if !findings.iter().any(|known| known.repeats(&later)) {
+                findings.push(later);
+            }
+        }
+        findings
+    }
+}
+
+/// Records the decisions of a worker and the answers to its writes.
+pub(super) struct RunObserver {
+    pub(super) record: Rc<RefCell<RunRecord>>,
+    pub(super) policy: Policy,
+    pub(super) worker: usize,
+}
+
+impl Tell for RunObserver {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        let record = &mut *self.record.borrow_mut();
+        record.foresee_by_hand(departure, seen, &self.policy);
+        record.mark = record.mark.rotate_left(5) ^ now.0 ^ (decision.reason.word().len() as u64) << 40;
+        if let Action::Do(effects) = &decision.action {
+            if record.wants_findings(effects) {
+                record.first_drain = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
+            }
+            // A worker that drains later may not see the group any more: a group that a scan found has no target of the instance by then.
+            record.foresee_of_groups(effects, departure, seen, &self.policy);
+        }
+        if decision.reason == Reason::SafeBesideTheDelay {
+            record.overlapped = true;
+        }
+        let worker = self.worker;
+        if let Some(trace) = &mut record.trace {
+            let line = describe::line(decision);
+            if record.last_wait.as_ref() != Some(&line) {
+                trace.push(format!("{:>8.1}s  [{worker}] {line}", now.since(BEGIN).as_secs_f64()));
+            }
+            record.last_wait = matches!(decision.action, Action::Wait { .. }).then_some(line);
+        }
+    }
+
+    fn wrote(&mut self, _: &Departure, effect: &Effect, answer: &Result<(), Refusal>, now: Time) {
+        let record = &mut *self.record.borrow_mut();
+        let worker = self.worker;
+        if let (Some(trace), Err(refusal)) = (&mut record.trace, answer) {
+            trace.push(format!("{:>8.1}s  [{worker}]   {}: {refusal}", now.since(BEGIN).as_secs_f64(), effect.brief()));
+        }
+    }
+}
