@@ -53,13 +53,14 @@ impl Balancing {
     }
 }
 
-/// The groups that may send to the instance: those attached, named in the hook or in the settings, or found by a scan.
-pub(super) fn groups(case: &Case<'_>) -> Vec<GroupToRead> {
-    let mut all: Vec<GroupToRead> = Vec::with_capacity(case.seen.balancers.len());
-    let mut add = |arn: &TargetGroupArn, attached: bool| match all.iter_mut().find(|known| known.arn == *arn) {
+/// The groups that may send to the instance: those attached, named in the hook or in the settings, or found by a scan. Each with whether it
+/// is attached and nothing else names it.
+fn groups<'a>(case: &Case<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
+    let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::with_capacity(case.seen.balancers.len());
+    let mut add = |arn: &'a TargetGroupArn, attached: bool| match all.iter_mut().find(|(known, _)| *known == arn) {
         // If a group is named as well as attached, its targets by address may be ours.
-        Some(known) => known.attached &= attached,
-        None => all.push(GroupToRead { arn: arn.clone(), attached }),
+        Some((_, was_attached)) => *was_attached &= attached,
+        None => all.push((arn, attached)),
     };
     if let Some(group) = case.seen.group.last() {
         group.attached.iter().for_each(|arn| add(arn, true));
@@ -70,10 +71,16 @@ pub(super) fn groups(case: &Case<'_>) -> Vec<GroupToRead> {
     all
 }
 
+/// Whether no group is known that may send to the instance.
+pub(super) fn has_no_group(case: &Case<'_>) -> bool {
+    groups(case).is_empty()
+}
+
 /// The groups for which a condition holds. It is given what this run knows of the group, if anything.
 fn groups_that(case: &Case<'_>, holds: impl Fn(Option<&Balancer>) -> bool) -> Vec<GroupToRead> {
     let known = |arn: &TargetGroupArn| case.seen.balancers.iter().find(|balancer| balancer.arn == *arn);
-    groups(case).into_iter().filter(|group| holds(known(&group.arn))).collect()
+    let that = groups(case).into_iter().filter(|(arn, _)| holds(known(arn)));
+    that.map(|(arn, attached)| GroupToRead { arn: arn.clone(), attached }).collect()
 }
 
 /// The existing groups that were last read before a time, or not since our last write.
@@ -138,10 +145,10 @@ pub(super) fn balancing(case: &Case<'_>) -> Balancing {
         proposals.push(Proposal::wait(until, Reason::NowhereListed { until }));
         (released, release, doubtful) = (false, until, true);
     }
-    for GroupToRead { arn, attached } in groups {
-        let one = one_group(case, &arn, attached);
+    for (arn, attached) in groups {
+        let one = one_group(case, arn, attached);
         deregistered &= one.deregistered;
-        doubtful |= one.doubtful || !one.released && hides_its_targets(case, &arn);
+        doubtful |= one.doubtful || !one.released && hides_its_targets(case, arn);
         released &= one.released;
         release = release.max(one.release);
         since = since.max(one.since);

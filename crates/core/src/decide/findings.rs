@@ -372,7 +372,7 @@ fn of_no_group(case: &Case<'_>) -> Option<Finding> {
     // An ingress that the policy leaves running receives requests as well, until the machine goes.
     let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
     let ingress = all.into_iter().find(|a| a.group.ingress.is_some() && !a.client.is_over())?;
-    super::balancers::groups(case).is_empty().then(|| Finding {
+    super::balancers::has_no_group(case).then(|| Finding {
         layer: Layer::LoadBalancer,
         loss: Loss::NoTargetGroup,
         object: ingress.group.title().into(),
