@@ -150,7 +150,7 @@ picture:
     cargo run --release -- rehearse --report target/rehearsal.html
     mkdir -p docs
     chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,2960 --screenshot=docs/rehearsal.png "file://$PWD/target/rehearsal.html"
-    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,543 --screenshot=docs/rehearsal-top.png "file://$PWD/target/rehearsal.html"
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=960,600 --screenshot=docs/rehearsal-top.png "file://$PWD/target/rehearsal.html"
 
 # Measures the figures of docs/figures.md.
 bench:

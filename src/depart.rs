@@ -1,7 +1,7 @@
 //! `decamp run`: drains an instance and reports every step.
 
 mod checklist;
-mod farewell;
+mod interrupted;
 mod live_lines;
 mod report;
 mod reporter;
@@ -102,10 +102,11 @@ pub(crate) async fn depart(arguments: Arguments) -> Result<u8> {
         // Zero only if every instance departed, and no skipped part of the event may have been a departure.
         Ok(codes) => Ok(codes.into_iter().max().unwrap_or(exit::ERROR).max(code_of_skipped)),
         Err(signal) => {
-            let farewells = departures.iter().zip(&reporters).map(|(d, r)| farewell::say_farewell(&at, d, r, arguments.json));
-            let farewells = pin!(join_all(farewells));
+            let reports =
+                departures.iter().zip(&reporters).map(|(d, r)| interrupted::report_interruption(&at, d, r, arguments.json));
+            let reports = pin!(join_all(reports));
             select! {
-                _ = farewells => {}
+                _ = reports => {}
                 _ = signals.next() => {}
             }
             Ok(signal.exit_code())

@@ -15,6 +15,8 @@ pub(crate) const ERROR: u8 = 3;
 pub(crate) const OBSERVED: u8 = 4;
 /// A simulation or a rehearsal in which decamp did not keep its promises.
 pub(crate) const BROKEN: u8 = 5;
+/// A rehearsal in which requests failed on a machine that was too busy to say whether decamp lost them.
+pub(crate) const UNFAIR: u8 = 6;
 /// The command line is invalid, or its arguments contradict each other. `EX_USAGE` of sysexits.h.
 pub(crate) const USAGE: u8 = 64;
 /// Ended by SIGHUP: its terminal was closed.
@@ -117,6 +119,7 @@ mod tests {
             (OBSERVED, "refresh"),
             (BROKEN, "simulate"),
             (BROKEN, "rehearse"),
+            (UNFAIR, "rehearse"),
             (USAGE, "sandbox"),
             (HUNG_UP, "rehearse"),
             (INTERRUPTED, "run"),

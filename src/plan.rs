@@ -100,8 +100,10 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     match &played {
         Some(played) => {
             let from = if is_waiting(&surveyed) { "from now on" } else { "if it entered its hook now" };
-            let title = format!("What decamp would do {from}");
-            say_styled(&StyledLine::of(Style::Heading, title));
+            let held = surveyed.group.last().is_some_and(|group| group.held);
+            let released = if held { ", once the tag decamp:hold is deleted" } else { "" };
+            let title = format!("What decamp would do {from}{released}");
+            wrapped("", &title, 2).into_iter().for_each(|line| say_styled(&StyledLine::of(Style::Heading, line)));
             if let Some(text) = before_the_hook(&departure, &surveyed) {
                 wrapped("  ", &text, 4).iter().for_each(say);
             }

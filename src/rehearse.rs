@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use decamp_config::duration;
 use decamp_core::time::plain;
 use decamp_rehearse::report::{Pending, command, page};
-use decamp_rehearse::{Chaos, Drives, LoadBalancer, MOST_NODES, NULL_LASTS, Plan, Run, Shell, is_decamp, null, run};
+use decamp_rehearse::{Chaos, Drives, LoadBalancer, MOST_NODES, NULL_LASTS, Plan, Run, Shell, Verdict, null, run};
 use decamp_sim::drivers::Driver;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
@@ -267,16 +267,19 @@ async fn all(arguments: &Arguments) -> Result<u8> {
             say(format!("report: {}", path.display()));
         }
     }
-    Ok(if runs.iter().all(|run| is_as_it_should_be(&plan, run)) { 0 } else { exit::BROKEN })
+    Ok(code(&runs))
 }
 
-/// In the default plan decamp must lose no request. In any other it must lose none that is its own fault (ADR 0024). Every driver's refresh
-/// must end.
-fn is_as_it_should_be(plan: &Plan, run: &Run) -> bool {
-    let cuts = plan.balancer == LoadBalancer::NetworkThatTerminates;
-    let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some() || cuts;
-    let lost = if may_be_foreseen { run.judged.attributable } else { run.account.failed };
-    run.refresh_ended.is_some() && (!is_decamp(run.driver) || lost == 0)
+/// The exit code of all runs. A run that shows a loss overrides one that shows nothing.
+fn code(runs: &[Run]) -> u8 {
+    let is = |verdict: Verdict| runs.iter().any(|run| run.verdict == verdict);
+    if is(Verdict::Lost) || is(Verdict::Unfinished) {
+        exit::BROKEN
+    } else if is(Verdict::Unfair) {
+        exit::UNFAIR
+    } else {
+        0
+    }
 }
 
 fn plan(arguments: &Arguments) -> Plan {

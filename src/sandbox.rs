@@ -24,6 +24,9 @@ A whole refresh, with a third terminal:
   2$ curl -X POST $AWS_ENDPOINT_URL/sandbox/release                     # another version of the launch template
   2$ decamp refresh start --asg web";
 
+/// The time-out that decamp recommends, so that a first `decamp check` has no warnings.
+const HOOK: Duration = Duration::from_secs(900);
+
 /// Run a small simulated cluster: AWS, Nomad and Consul on free ports, with clients that send requests all the time.
 ///
 /// It prints the addresses as shell exports. Ctrl-C ends it, and it keeps nothing.
@@ -68,6 +71,7 @@ async fn until_a_signal(arguments: &Arguments) -> u8 {
         rate: arguments.rate,
         delay: Duration::from_secs(arguments.delay),
         acls: arguments.acls,
+        heartbeat_timeout: HOOK,
         ..Options::default()
     };
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));

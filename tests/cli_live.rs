@@ -90,7 +90,9 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     assert_eq!(text(&quiet.stdout).trim(), "no instance is leaving");
 
     let too_early = run(&sandbox, &["run", "--instance", &id]).await;
-    assert_eq!(code(&too_early), Some(19), "{}", text(&too_early.stdout));
+    let printed = text(&too_early.stdout);
+    assert_eq!(code(&too_early), Some(19), "{printed}");
+    assert!(printed.ends_with("/docs/outcomes.md#not-leaving\n"), "it does not end with the runbook's address:\n{printed}");
 
     terminate(&sandbox, instance).await;
     let plan = run(&sandbox, &["plan", "--instance", &id]).await;
@@ -120,7 +122,7 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     let end = lines.last().expect("a report");
     assert_eq!((end["kind"].as_str(), end["outcome"].as_str()), (Some("end"), Some("departed")), "{end}");
-    assert!(end["evidence"].as_array().is_some_and(|all| all.len() >= 4), "{end:#}");
+    assert!(end["evidence"].as_array().is_some_and(|all| all.len() >= 4) && end["runbook"].is_null(), "{end:#}");
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{stdout}");
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
         assert!(!stdout.contains(secret) && !text(&departed.stderr).contains(secret), "a token was printed");

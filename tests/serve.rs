@@ -23,6 +23,8 @@ mod messages;
 mod metrics;
 #[path = "serve/notifications.rs"]
 mod notifications;
+#[path = "serve/on_call.rs"]
+mod on_call;
 #[path = "serve/page.rs"]
 mod page;
 #[path = "serve/prometheus.rs"]

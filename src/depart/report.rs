@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
 use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
+use decamp_core::describe::consul_unseen;
 use decamp_core::run::How;
+use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
 
-use super::reporter::{Moment, Reporter as Telling};
-use crate::{describe as words, survey};
+use super::reporter::{Moment, Reporter};
+use crate::{describe, survey};
 
-/// What was seen to be gone, and when.
+/// One observation that shows what is gone, with its time.
 #[derive(Debug, Serialize)]
 pub(super) struct Evidence {
     at: Option<Time>,
     what: String,
 }
 
-/// All of it.
+/// The whole report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report<'a> {
     kind: &'static str,
@@ -26,7 +28,7 @@ pub(super) struct Report<'a> {
     instance: String,
     #[serde(rename = "asg.name")]
     asg: &'a str,
-    /// The outcome's word; `observed` if a write was next that was not made, and `handed-back`.
+    /// The outcome's word. `observed` if the next step was a write that `DECAMP_MODE=observe` prevented, or `handed-back`.
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Outcome>,
@@ -34,13 +36,16 @@ pub(super) struct Report<'a> {
     because: String,
     began: Time,
     ended: Time,
-    /// From the entry into the hook, where that is known.
+    /// Since the instance entered its hook. Since this run began if that time is unknown.
     seconds: f64,
     seconds_of_this_run: f64,
     heartbeats: u64,
     timeline: &'a [Moment],
     evidence: Vec<Evidence>,
     foreseen: &'a [Finding],
+    /// The address of the runbook section for an outcome other than `departed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runbook: Option<String>,
     calls: BTreeMap<&'static str, u64>,
     #[serde(skip)]
     entry_is_known: bool,
@@ -54,7 +59,7 @@ impl<'a> Report<'a> {
         departure: &'a Departure,
         seen: &Snapshot,
         how: &How,
-        telling: &'a Telling,
+        reporter: &'a Reporter,
         policy: &Policy,
         calls: &Calls,
         now: Time,
@@ -88,12 +93,16 @@ impl<'a> Report<'a> {
             because,
             began: budget.began,
             ended: now,
-            seconds: now.since(if budget.began_is_known { budget.began } else { telling.began }).as_secs_f64(),
-            seconds_of_this_run: now.since(telling.began).as_secs_f64(),
-            heartbeats: telling.heartbeats,
-            timeline: &telling.timeline,
+            seconds: now.since(if budget.began_is_known { budget.began } else { reporter.began }).as_secs_f64(),
+            seconds_of_this_run: now.since(reporter.began).as_secs_f64(),
+            heartbeats: reporter.heartbeats,
+            timeline: &reporter.timeline,
             evidence: evidence(departure, seen),
-            foreseen: &telling.findings,
+            foreseen: &reporter.findings,
+            runbook: match how {
+                How::Ended(Outcome::Departed { .. }, _) | How::Observed(_) | How::HandedBack => None,
+                How::Ended(outcome, _) => Some(runbook::of_outcome(outcome)),
+            },
             calls: calls.each().collect(),
             entry_is_known: budget.began_is_known,
             because_adds: match how {
@@ -103,7 +112,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// For people.
+    /// The report as text.
     pub(super) fn lines(&self) -> Vec<String> {
         let because = if self.because_adds { format!(" (because {})", self.because) } else { String::new() };
         let mut lines = vec![String::new(), format!("{} {}: {}{because}", self.instance, self.outcome, self.meaning)];
@@ -113,9 +122,9 @@ impl<'a> Report<'a> {
         lines.push(format!(
             "  {whole}{:.1} s of this run, {}, {}, {}",
             self.seconds_of_this_run,
-            words::counted(self.timeline.len() as u64, "write"),
-            words::counted(self.heartbeats, "heartbeat"),
-            words::counted(calls, "call of AWS"),
+            describe::counted(self.timeline.len() as u64, "write"),
+            describe::counted(self.heartbeats, "heartbeat"),
+            describe::counted(calls, "call of AWS"),
         ));
         if !self.timeline.is_empty() {
             lines.push("  written".to_owned());
@@ -129,14 +138,17 @@ impl<'a> Report<'a> {
             }));
         }
         if !self.foreseen.is_empty() {
-            lines
-                .push(format!("  {} may have cost requests; named above", words::counted(self.foreseen.len() as u64, "setting")));
+            lines.push(format!(
+                "  {} may have cost requests; named above",
+                describe::counted(self.foreseen.len() as u64, "setting")
+            ));
         }
+        lines.extend(self.runbook.as_ref().map(|address| format!("  what to do: {address}")));
         lines
     }
 }
 
-/// What is left in discovery that nothing of Nomad's is: it goes with the machine.
+/// Registrations that do not belong to Nomad and are still in Consul. They disappear with the machine.
 fn by_hand(seen: &Snapshot) -> String {
     let said = seen.consul.last().map(decamp_core::decide::Registrations::said_of_hands).unwrap_or_default();
     if said.is_empty() { said } else { format!("; Consul still lists {said}") }
@@ -187,6 +199,9 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
             all.push(Evidence { at: seen.consul.at(), what: format!("Consul lists {said}") });
         }
     }
+    if let Some(what) = consul_unseen(seen) {
+        all.push(Evidence { at: seen.consul.at(), what });
+    }
     if let Some(registered) = seen.nomad_services.last() {
         all.push(Evidence { at: seen.nomad_services.at(), what: format!("Nomad's own discovery {}", left(registered)) });
     }
@@ -194,13 +209,13 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
         all.push(Evidence { at: Some(at), what: "the completion of the lifecycle action was accepted".to_owned() });
     }
     if let Some(lifecycle) = seen.lifecycle.last() {
-        all.push(Evidence { at: seen.lifecycle.at(), what: format!("Auto Scaling: {}", words::lifecycle(lifecycle)) });
+        all.push(Evidence { at: seen.lifecycle.at(), what: format!("Auto Scaling: {}", describe::lifecycle(lifecycle)) });
     }
     all
 }
 
-/// What this run had done when a signal ended it, for whoever goes on.
-pub(super) fn what_stands(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<String> {
+/// The state in which a signal left this departure, for the run that continues it.
+pub(super) fn state_at_interruption(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<String> {
     let mut lines = Vec::new();
     for balancer in seen.balancers.iter().filter(|balancer| balancer.deregistered.is_some()) {
         lines.push(format!("it was deregistered from {}; the load balancer finishes its delay by itself", balancer.arn.name()));
@@ -209,7 +224,7 @@ pub(super) fn what_stands(departure: &Departure, seen: &Snapshot, policy: &Polic
     for node in nodes.iter().filter(|node| !node.eligible || !seen.history.drains.is_empty()) {
         let left = node.allocations.iter().filter(|a| !a.client.is_over()).count();
         if seen.history.drains.iter().any(|drain| drain.node == node.id) || node.drain.is_some() {
-            lines.push(format!("the drain of node {} goes on by itself; {left} allocations were not over", node.name));
+            lines.push(format!("the drain of node {} continues by itself; {left} allocations were not over", node.name));
         } else {
             lines.push(format!("node {} is ineligible; {left} allocations run on it", node.name));
         }
@@ -220,7 +235,7 @@ pub(super) fn what_stands(departure: &Departure, seen: &Snapshot, policy: &Polic
     let budget = Budget::of(departure, seen, policy);
     if let Some(at) = seen.history.heartbeat {
         let ends = (at + budget.heartbeat_timeout).min(budget.hook_ends);
-        lines.push(format!("its hook waits for another {} without a heartbeat, then AWS goes on", plain(ends.since(now))));
+        lines.push(format!("its hook waits for another {} without a heartbeat, then AWS continues", plain(ends.since(now))));
     }
     lines
 }

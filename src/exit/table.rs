@@ -30,6 +30,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(3, &[], "could not start, or could not read a system: settings, names that do not exist, an API that does not answer"),
     row(4, &["run", "refresh"], "DECAMP_MODE=observe: the next step is a write, which was not made"),
     row(5, &["rehearse", "simulate"], "decamp lost a request or broke an invariant, or a driver did not finish"),
+    row(6, &["rehearse"], "requests failed, and this machine was too busy to say whether decamp lost them"),
     row(10, RUN, "forced: nothing is left, but a deadline cut allocations short"),
     row(11, RUN, "unconfirmed: everything stopped, but discovery or a load balancer may still send to it"),
     row(12, RUN, "timed-out: the time was up before everything was gone"),

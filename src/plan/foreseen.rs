@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use decamp_core::decide::{Effect, LifecycleResult, Nomad, Phase, Snapshot, System};
+use decamp_core::decide::{Effect, JobKind, LifecycleResult, Nomad, Phase, Snapshot, System};
 use decamp_core::time::{Time, plain};
 use decamp_sim::forecast::{End, Forecast, Span, What};
 
@@ -131,13 +131,14 @@ impl Foreseen {
             }
         }
         lines.push(StyledLine::plain(""));
-        lines.extend(self.chart());
+        let batch = runs_batch(seen);
+        lines.extend(self.chart(batch));
         lines.push(StyledLine::plain(""));
-        lines.extend(self.ends());
+        lines.extend(self.ends(batch));
         lines
     }
 
-    fn chart(&self) -> Vec<StyledLine> {
+    fn chart(&self, batch: bool) -> Vec<StyledLine> {
         let whole = self.whole();
         let bars = self.bars();
         let (half, end) = (in_seconds(whole / 2), in_seconds(whole));
@@ -163,11 +164,14 @@ impl Foreseen {
                 Style::Muted,
                 "  # if tasks stop at their kill signal, - if they need their whole kill_timeout",
             ));
+            if batch {
+                lines.push(StyledLine::of(Style::Muted, "  batch jobs: # if they finish now, - if they run to the deadline"));
+            }
         }
         lines
     }
 
-    fn ends(&self) -> Vec<StyledLine> {
+    fn ends(&self, batch: bool) -> Vec<StyledLine> {
         let say = |text: String, style| wrapped("  ", &text, 2).into_iter().map(move |line| StyledLine::of(style, line));
         match (&self.earliest.end, &self.latest.end) {
             (End::Unknown(at, system, why), _) | (_, End::Unknown(at, system, why)) => {
@@ -189,7 +193,12 @@ impl Foreseen {
                     return say(format!("It would end after {range}, {early}: {}", early.meaning()), style(departs(early)))
                         .collect();
                 }
-                let both = [(early, at, "if tasks stop at their signal"), (late, by, "if they need their whole kill_timeout")];
+                let (soon, last) = if batch {
+                    ("if batch jobs finish now", "if they run to the deadline")
+                } else {
+                    ("if tasks stop at their signal", "if they need their whole kill_timeout")
+                };
+                let both = [(early, at, soon), (late, by, last)];
                 both.into_iter()
                     .flat_map(|(outcome, after, when)| {
                         let text = format!("It would end after {}, {outcome}, {when}: {}", in_seconds(after), outcome.meaning());
@@ -199,6 +208,13 @@ impl Foreseen {
             }
         }
     }
+}
+
+/// Whether a batch job runs on the instance. A drain waits until it finishes.
+fn runs_batch(seen: &Snapshot) -> bool {
+    let nodes = seen.nomad.last().map_or(&[][..], |Nomad { nodes, .. }| nodes);
+    let is_batch = |kind| matches!(kind, JobKind::Batch | JobKind::SysBatch);
+    nodes.iter().flat_map(|node| node.allocations.iter()).any(|a| is_batch(a.group.kind) && !a.client.is_over())
 }
 
 /// Numbers equal keys, so that the n-th write of a kind in one simulation can be found in the other.

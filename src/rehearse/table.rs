@@ -33,7 +33,7 @@ pub(super) fn capacity(null: &Null) -> String {
     let enough = if null.is_enough() {
         "it is fast enough"
     } else {
-        "it is busy now: latencies below may be this machine's own; failed requests count anyway"
+        "it is busy now; if it stays busy, it may cause failures below, and the result will say so"
     };
     format!(
         "this machine, sending directly to the services: {sustained:.0} of {asked} requests/s, sent within {late_p99:.1} ms of their due \
@@ -209,10 +209,14 @@ fn verdict(plan: &Plan, runs: &[Run]) -> Vec<(String, String)> {
             lines.push(below(format!("{} of them did not even reach the load balancer.", decamp.judged.rig)));
         }
         if 0 < decamp.judged.attributable {
-            lines.push(below(format!(
-                "{} of them are unexplained, so they count as decamp's. The first ones:",
-                decamp.judged.attributable
-            )));
+            let many = decamp.judged.attributable;
+            lines.push(below(match decamp.bottleneck {
+                None => format!("{many} of them are unexplained, so they count as decamp's. The first ones:"),
+                Some(_) => format!(
+                    "{many} of them are unexplained, and this machine was too busy. The run shows nothing for or against decamp. Rehearse \
+                     again when the machine is idle, or with a lower --rate. The first ones:"
+                ),
+            }));
             let first = decamp.account.failures.iter().take(10);
             lines.extend(first.map(|f| below(format!("{:.1} s: {} for {}: {}", f.at, f.how.word(), f.service, f.cause))));
         }

@@ -200,6 +200,10 @@ fn differs(row: &Row, shell: Shell, departed: &Departed, expected: &Expected) ->
     if shell == Shell::Run && departed.code != code {
         all.push(format!("exit code {:?} with the outcome {}", departed.code, departed.outcome));
     }
+    let needs_runbook = !matches!(&*departed.outcome, "departed" | "none");
+    if shell == Shell::Run && needs_runbook != departed.output.contains(&format!("/docs/outcomes.md#{}", departed.outcome)) {
+        all.push("the link to the runbook does not fit its outcome".to_owned());
+    }
     let lost = match expected.loses {
         Loses::None => departed.failed == 0,
         Loses::WithTheMachine => departed.failed < 20,

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::{code, quick, run, terminate, text};
+use super::{code, decamp, quick, run, terminate, text};
 use decamp_sandbox::wire::{FaultPlan, Rule, Side, WireFault};
-use decamp_sandbox::{ASG, serve};
+use decamp_sandbox::{ASG, Options, serve};
 
 /// By how many seconds a step on a busy machine may be later than in virtual time.
 const SLACK: f64 = 5.0;
@@ -107,4 +107,29 @@ async fn forecast_or_gone(sandbox: &decamp_sandbox::Sandbox, id: &str) -> Value 
     assert_eq!(code(&output), Some(0), "{}", text(&output.stderr));
     let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     plan["forecast"].clone()
+}
+
+/// What `plan` prints for the first instance of a sandbox with these options. Without settings the group has the tag `decamp:hold`.
+async fn printed(options: &Options, settings: &[(&str, &str)]) -> String {
+    let sandbox = serve(options).await.expect("loopback is there");
+    if settings.is_empty() {
+        let hold = ("decamp:hold".into(), "".into());
+        sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.tags.push(hold)));
+    }
+    let mut command = decamp(&sandbox, &["plan", "--instance", &sandbox.instances[0].to_string(), "--why"]);
+    command.envs(settings.iter().copied());
+    let output = command.output().await.expect("the binary starts");
+    assert_eq!(code(&output), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forecast_covers_network_load_balancers_batch_jobs_and_holds() {
+    let network = printed(&Options { network: true, ..quick() }, &[("DECAMP_GUARD_NLB", "2m")]).await;
+    assert!(network.contains("It would end after 2m ") && network.contains("; needed: another healthy target"), "{network}");
+    let batch = printed(&Options { batch: true, ..quick() }, &[("DECAMP_MAX_DEPARTURE", "10m")]).await;
+    assert!(batch.contains(", departed, if batch jobs finish now"), "{batch}");
+    assert!(batch.contains(", forced, if they run to the deadline"), "{batch}");
+    let held = printed(&quick(), &[]).await;
+    assert!(held.contains("hook now, once the tag decamp:hold is deleted") && held.contains(", departed"), "{held}");
 }

@@ -5,10 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+BOOK = ROOT / "target" / "book"
 # Links that leave docs/ are of the repository: in the built book they lead to the forge.
 FORGE = "https://github.com/decamp/decamp/blob/main/"
 LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s]+)\)")
@@ -101,17 +104,48 @@ def build():
         more = [f"  - [{page.read_text().splitlines()[0].lstrip('# ')}]({folder}/{page.name})" for page in extra if page.parent.name == folder]
         summary = summary.replace(entry, "\n".join([entry, *more]))
     (stage / "SUMMARY.md").write_text(summary)
-    for page in stage.rglob("*.md"):
+    for page in set(stage.rglob("*.md")) - {stage / "SUMMARY.md"}:
         def rewritten(match, page=page):
             path, hash_, anchor = match[2].partition("#")
             to = (DOCS / page.relative_to(stage).parent / path).resolve()
-            if re.match(r"[a-z]+:", match[2]) or not path or to == DOCS or DOCS in to.parents:
+            if re.match(r"[a-z]+:", match[2]) or not path:
                 return match[0]
+            if to == DOCS or DOCS in to.parents:
+                # mdBook writes a README as index.html, but does not rewrite every link to it.
+                return f"{match[1]}({re.sub(r'README[.]md$', 'index.md', path)}{hash_}{anchor})"
             return f"{match[1]}({FORGE}{to.relative_to(ROOT)}{hash_}{anchor})"
 
         page.write_text(LINK.sub(rewritten, page.read_text()))
     env = dict(os.environ, MDBOOK_BOOK__SRC=str(stage.relative_to(ROOT)))
     subprocess.run(["mdbook", "build"], cwd=ROOT, env=env, check=True)
+
+
+class Written(HTMLParser):
+    """The links and the anchors of a page of the built book."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.names, self.links = set(), set()
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        """Called by the parser."""
+        of = dict(attributes)
+        self.names.add(of.get("id"))
+        self.links |= {of[name] for name in ("href", "src") if of.get(name)}
+
+
+def faults_of_the_book():
+    """Every broken link of the built book."""
+    # The links of the printed book, the error page and the table of contents are relative to another place.
+    written = {page: Written(page) for page in sorted(BOOK.rglob("*.html")) if page.name not in ("print.html", "404.html", "toc.html")}
+    for page, it in written.items():
+        for link in sorted(it.links):
+            path, _, anchor = link.partition("#")
+            to = (page.parent / unquote(path)).resolve() if path else page
+            if re.match(r"[a-z]+:", link) or (to.exists() and (not anchor or to not in written or unquote(anchor) in written[to].names)):
+                continue
+            yield f"{page.relative_to(ROOT)}: {link} leads nowhere"
 
 
 def main(arguments):
@@ -123,6 +157,10 @@ def main(arguments):
     if "--book" in arguments:
         if shutil.which("mdbook"):
             build()
+            found = list(faults_of_the_book())
+            if found:
+                sys.exit("\n".join(found))
+            print("book: built, without broken links")
         else:
             print("book: skipped, mdbook is not installed")
 

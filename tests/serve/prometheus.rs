@@ -16,7 +16,7 @@ use crate::refreshes::{WEBHOOK, hook, seconds};
 use crate::replica::{Replica, machine_is_off, quick, terminate};
 
 /// A running Prometheus. It is killed when this is dropped.
-struct Prometheus {
+pub(crate) struct Prometheus {
     url: String,
     client: Client,
     _folder: tempfile::TempDir,
@@ -25,7 +25,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// Starts Prometheus and waits for its first scrape of a replica. `None`: it is not installed.
-    async fn start(replica: &Replica) -> Option<Self> {
+    pub(crate) async fn start(replica: &Replica) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = folder.path().join("prometheus.yml");
         let target = replica.admin.trim_start_matches("http://");
@@ -60,7 +60,7 @@ impl Prometheus {
     }
 
     /// The data of its API at this path.
-    async fn data(&self, path: &str) -> Value {
+    pub(crate) async fn data(&self, path: &str) -> Value {
         let answer = self.client.get(format!("{}{path}", self.url)).send().await.expect("it answers");
         answer.json::<Value>().await.expect("it is JSON")["data"].clone()
     }

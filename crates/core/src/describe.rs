@@ -223,6 +223,19 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
     blind.map(|blind| blind.why.clone())
 }
 
+/// The evidence about a Consul that cannot be seen now, or that could not be seen while something stopped that an ingress finds there.
+#[must_use]
+pub fn consul_unseen(seen: &Snapshot) -> Option<String> {
+    if let Some(blind) = seen.consul.blind() {
+        return Some(format!("Consul could not be seen from {} on: {}", blind.since, blind.why));
+    }
+    let interval = seen.history.unseen_stops?;
+    Some(match interval.before {
+        Some(before) => format!("Consul could not be seen for a time between {} and {before}", interval.after),
+        None => format!("Consul could not be seen from some time after {} on", interval.after),
+    })
+}
+
 /// Whether this run knows how long the departure took: it leaves by a hook, and this run completed the action or sent a heartbeat. Another
 /// worker may have done the rest.
 #[must_use]

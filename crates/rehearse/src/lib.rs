@@ -38,6 +38,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod traefik;
+mod verdict;
 mod worker;
 mod world;
 
@@ -66,6 +67,7 @@ use self::proxy_link::ProxyLink;
 use self::queue::{Delivery, EventQueue};
 use self::replica::Replicas;
 use self::start::{ConsulServer, NomadServer, RealPrograms};
+use self::verdict::Facts;
 use self::worker::Worker;
 use self::world::RehearsalWorld;
 use decamp_core::decide::Finding;
@@ -79,6 +81,7 @@ pub use self::ledger::{Account, Class, FailedRequest, FailureKind, Kept, Latency
 pub use self::observer::{Phase, Strip};
 pub use self::plan::{Chaos, LoadBalancer, MOST_NODES, Nature, Plan, ServicePlan};
 pub use self::process::{Part, play};
+pub use self::verdict::Verdict;
 pub use self::worker::Story;
 
 /// The result of one driver.
@@ -106,6 +109,8 @@ pub struct Run {
     pub kills: u32,
     /// Why the failures may be this machine's fault and not the driver's. `None` if the machine kept up.
     pub bottleneck: Option<String>,
+    /// What the run shows of the driver.
+    pub verdict: Verdict,
     /// The real programs that were used in place of simulated ones, with their versions.
     pub real: Vec<String>,
 }
@@ -337,12 +342,16 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let stories =
         recorded.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
     let judged = Judged::of(&account, &recorded.findings, plan.chaos);
+    let bottleneck = self_check::bottleneck(&account, &judged);
+    let facts = Facts::of(drives.name(), &account, &judged, refresh_ended, bottleneck.as_deref());
+    let verdict = Verdict::of(plan, facts);
     Ok(Run {
         driver: drives.name(),
         seconds,
         refresh_began,
         refresh_ended,
-        bottleneck: self_check::bottleneck(&account, &judged),
+        bottleneck,
+        verdict,
         judged,
         account,
         strips,

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 pub use self::file::Pending;
-use super::{Chaos, Phase, Plan, Run, is_decamp};
+use super::{Chaos, Phase, Plan, Run, Verdict, is_decamp};
 use decamp_core::time::plain;
 
 /// The colours are the same as those of the service's page.
@@ -114,7 +114,11 @@ fn outcome(plan: &Plan, runs: &[Run]) -> (String, bool) {
             if !others.is_empty() {
                 text.push_str(&format!("; {}", others.join(", ")));
             }
-            (text + ".", run.judged.attributable == 0 && run.refresh_ended.is_some())
+            text.push('.');
+            if run.verdict == Verdict::Unfair {
+                text.push_str(" This machine was too busy for a fair result: rehearse again when it is idle.");
+            }
+            (text, run.verdict == Verdict::Kept)
         }
         None => (format!("{instances} instances were replaced; failed requests: {}.", others.join(", ")), false),
     }

@@ -117,6 +117,18 @@ pub(super) fn add_ingress(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeN
     number
 }
 
+/// Adds a batch job with an allocation on every node.
+pub(super) fn add_batch(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) {
+    let mut group = group("report", JobKind::Batch, options);
+    group.count = options.nodes;
+    group.services.clear();
+    let behaviour = Behaviour::default();
+    let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Dynamic });
+    for &node in nodes {
+        nomad.place(number, node, consul);
+    }
+}
+
 /// Adds the services, with their copies spread over the nodes.
 pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> Vec<GroupNumber> {
     let distance = (nodes.len() / usize::try_from(options.copies.max(1)).unwrap_or(1)).max(1);

@@ -80,6 +80,10 @@ pub struct Options {
     pub classic: bool,
     /// Whether the named target groups list the nodes' addresses instead of the instances' ids.
     pub by_address: bool,
+    /// Whether the attached target groups belong to a Network Load Balancer.
+    pub network: bool,
+    /// Whether every node runs an allocation of a batch job, which stops when Nomad asks it to.
+    pub batch: bool,
     /// Whether cross-zone load balancing is on.
     pub crosses_zones: bool,
     /// The deregistration delay of all target groups.
@@ -127,6 +131,8 @@ impl Default for Options {
             named: 1,
             classic: false,
             by_address: false,
+            network: false,
+            batch: false,
             crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),

@@ -68,7 +68,11 @@ impl World {
             let lag = (Duration::ZERO, options.lag);
             // Two checks a second apart, as in a small cluster.
             let health = HealthTimes { up: Duration::from_secs(2), ..HealthTimes::default() };
-            let kind = if arn.is_classic() { Kind::Classic } else { Kind::Alb };
+            let kind = match (arn.is_classic(), options.network && attached.contains(arn)) {
+                (true, _) => Kind::Classic,
+                (false, true) => Kind::Nlb,
+                (false, false) => Kind::Alb,
+            };
             let setup = GroupSetup::new(arn.clone(), kind, cluster::PORT);
             let cross_zone = match (options.crosses_zones, kind) {
                 (true, _) => setup.cross_zone,
@@ -87,6 +91,9 @@ impl World {
         }
         let ingress = cluster::add_ingress(&mut nomad, &mut consul, &nodes, options);
         let services = cluster::add_services(&mut nomad, &mut consul, &nodes, options);
+        if options.batch {
+            cluster::add_batch(&mut nomad, &mut consul, &nodes, options);
+        }
         let mut requests = Requests::new(now, Luck::new(rng.bits()), fronts, options.rate, options.longest_request);
         let mut numbers = vec![None; nomad.groups().len()];
         for group in services {

@@ -356,6 +356,9 @@ fn evidence(seen: &Snapshot) -> Vec<Evidence> {
             all.push(Evidence { at: sight.at(), what: format!("{name} {}", registered.said()) });
         }
     }
+    if let Some(what) = telling::consul_unseen(seen) {
+        all.push(Evidence { at: seen.consul.at(), what });
+    }
     if let Some(at) = seen.history.completed {
         all.push(Evidence { at: Some(at), what: "the completion of the lifecycle action was accepted".to_owned() });
     }

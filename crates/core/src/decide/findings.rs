@@ -132,7 +132,8 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { object, value, needed, why, line, .. } = self;
-        write!(f, "{}: {object} is {value}, needed {needed}: {why}. Set: {line}", self.layer.word().replace('-', " "))
+        let layer = self.layer.word().replace('-', " ");
+        write!(f, "{layer}: {object}: {value}; needed: {needed}; because {why}. Set: {line}")
     }
 }
 

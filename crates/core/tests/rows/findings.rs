@@ -209,7 +209,7 @@ fn a_service_that_a_load_balancer_sends_to_stops_after_the_delay_and_is_no_findi
 fn a_finding_reads_as_a_sentence_with_what_to_set() {
     let findings = foreseen(|scene| scene.task_group(API, |group| group.shutdown_delay = secs(0)));
     let text = findings[0].to_string();
-    for part in ["service: api/group", "shutdown_delay 0s", "needed 5s", "Set: shutdown_delay = \"5s\""] {
+    for part in ["service: api/group", "shutdown_delay 0s", "needed: 5s", "Set: shutdown_delay = \"5s\""] {
         assert!(text.contains(part), "{text}");
     }
 }

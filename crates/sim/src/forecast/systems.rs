@@ -69,7 +69,8 @@ impl Systems {
             policy: policy.clone(),
             stops,
             lifecycle: if enters { Ok(Lifecycle::Waiting) } else { seen(&of.lifecycle) },
-            group: seen(&of.group),
+            // A hold lasts until somebody deletes its tag, at an unknown time. The forecast assumes that it is deleted now.
+            group: seen(&of.group).map(|group| Group { held: false, ..group }),
             balancers,
             nomad: seen(&of.nomad),
             nomad_sight: seen(&of.nomad_sight),

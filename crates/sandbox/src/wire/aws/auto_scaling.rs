@@ -27,6 +27,8 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
         "CancelInstanceRefresh" => shared.with(|stage| refreshes::cancel(stage.aws().0, params)),
         "RollbackInstanceRefresh" => shared.with(|stage| refreshes::roll_back(stage.aws().0, params)),
         "UpdateAutoScalingGroup" => shared.with(|stage| refreshes::update_group(stage.aws().0, params)),
+        "CreateOrUpdateTags" => shared.with(|stage| groups::tag(stage.aws().0, params, true)),
+        "DeleteTags" => shared.with(|stage| groups::tag(stage.aws().0, params, false)),
         "PutLifecycleHook" => shared.with(|stage| put_hook(stage.aws().0, params)),
         "DeleteLifecycleHook" => shared.with(|stage| {
             let asg = stage.aws().0;

@@ -118,3 +118,24 @@ pub(super) fn target_groups(asg: &mut AutoScaling, params: &Params) -> Result<Xm
     });
     Ok(xml)
 }
+
+/// Sets or deletes tags of groups.
+pub(super) fn tag(asg: &mut AutoScaling, params: &Params, set: bool) -> Result<Xml, QueryError> {
+    asg.call()?;
+    for at in 1..=params.members("Tags", "Key") {
+        let of = |field| params.member("Tags", at, field);
+        let (Some(name), Some(key)) = (of("ResourceId"), of("Key")) else {
+            return Err(QueryError::invalid("a tag without ResourceId or Key"));
+        };
+        if asg.group(name).is_none() {
+            return Err(QueryError::invalid(format!("AutoScalingGroup name not found - no such group: {name}")));
+        }
+        asg.change_group(name, |setup| {
+            setup.tags.retain(|(known, _)| **known != *key);
+            if set {
+                setup.tags.push((key.into(), of("Value").unwrap_or_default().into()));
+            }
+        });
+    }
+    Ok(Xml::default())
+}
