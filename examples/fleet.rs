@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use decamp_aws::aws::{Aws, Keys};
 use decamp_config::Settings;
 use decamp_core::decide::{Cause, Departure, LifecycleAction};
-use decamp_core::run::{How, Manner, Quiet, run};
+use decamp_core::run::{NoObserver, RunOptions, RunResult, run};
 use decamp_core::time::Time;
 use decamp_live::Live;
 use decamp_sandbox::{ASG, HOOK, Options};
@@ -122,9 +122,9 @@ async fn depart(leave: u32) -> Result<()> {
     let began = Instant::now();
     let (live, policy) = (&live, &settings.policy);
     let endings = join_all(departures.iter().map(|departure| async move {
-        match run(live, departure, policy, Manner::default(), &mut Quiet).await.how {
-            How::Ended(outcome, _) => outcome.word(),
-            How::HandedBack | How::Observed(_) => "not ended",
+        match run(live, departure, policy, RunOptions::default(), &mut NoObserver).await.how {
+            RunResult::Ended(outcome, _) => outcome.word(),
+            RunResult::HandedBack | RunResult::Observed(_) => "not ended",
         }
     }))
     .await;

@@ -18,7 +18,7 @@ use clap::{ArgGroup, Args};
 use decamp_config::Mode;
 use decamp_core::decide::Departure;
 use decamp_core::ids::InstanceId;
-use decamp_core::run::{Ending, How, Manner, run};
+use decamp_core::run::{Ending, RunOptions, RunResult, run};
 use decamp_core::runbook;
 use decamp_core::world::World;
 use futures_util::future::join_all;
@@ -126,7 +126,7 @@ async fn update_every_second(at: &Connected, departures: &[Departure], reporters
 
 async fn run_one(at: &Connected, departure: &Departure, reporter: &RefCell<Reporter>) -> u8 {
     let policy = &*at.settings.policy_of(&departure.asg);
-    let manner = Manner { observe: at.settings.mode == Mode::Observe, ..Manner::default() };
+    let manner = RunOptions { observe: at.settings.mode == Mode::Observe, ..RunOptions::default() };
     let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut SharedReporter(reporter)).await;
     let mut reporter = reporter.borrow_mut();
     let now = at.live.now();
@@ -140,8 +140,8 @@ async fn run_one(at: &Connected, departure: &Departure, reporter: &RefCell<Repor
         report.lines().into_iter().map(shown).for_each(say);
     }
     match how {
-        How::Ended(outcome, _) => exit::of(&outcome),
-        How::Observed(_) => exit::OBSERVED,
-        How::HandedBack => exit::ERROR,
+        RunResult::Ended(outcome, _) => exit::of(&outcome),
+        RunResult::Observed(_) => exit::OBSERVED,
+        RunResult::HandedBack => exit::ERROR,
     }
 }

@@ -1,7 +1,7 @@
 //! Lifecycle states, budgets and findings as text for people.
 
 use decamp_core::decide::{Budget, Finding, Lifecycle, Snapshot};
-pub(crate) use decamp_core::telling::because;
+pub(crate) use decamp_core::describe::because;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
 use serde_json::Value;

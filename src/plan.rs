@@ -7,11 +7,11 @@ mod json;
 use anyhow::Result;
 use clap::Args;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Finding, Lifecycle, NomadSight, Outcome, Policy, Refusal, Showing, Snapshot,
+    Action, Budget, Decision, Departure, Finding, Lifecycle, NomadSight, Observation, Outcome, Policy, Refusal, Snapshot,
     TargetGroup, foreseen_losses,
 };
 use decamp_core::ids::InstanceId;
-use decamp_core::run::{How, Manner, Tell, run};
+use decamp_core::run::{Observer, RunOptions, RunResult, run};
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
 use decamp_sim::forecast::{Stops, forecast};
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 #[derive(Default)]
 pub(crate) struct LastDecision(pub(crate) Option<Decision>);
 
-impl Tell for LastDecision {
+impl Observer for LastDecision {
     fn decided(&mut self, _: &Departure, decision: &Decision, _: &Snapshot, _: Time) {
         self.0 = Some(decision.clone());
     }
@@ -58,11 +58,11 @@ impl Tell for LastDecision {
 /// Looks and decides until the next step is a write or a wait.
 pub(crate) async fn next_step<W: World>(world: &W, departure: &Departure, policy: &Policy) -> (Option<Decision>, Snapshot) {
     let mut last = LastDecision::default();
-    let manner = Manner { observe: true, never_wait: true, ..Manner::default() };
+    let manner = RunOptions { observe: true, never_wait: true, ..RunOptions::default() };
     let ending = run(world, departure, policy, manner, &mut last).await;
     match ending.how {
-        How::Observed(decision) => (Some(decision), ending.seen),
-        How::Ended(..) | How::HandedBack => (last.0, ending.seen),
+        RunResult::Observed(decision) => (Some(decision), ending.seen),
+        RunResult::Ended(..) | RunResult::HandedBack => (last.0, ending.seen),
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let now = at.live.now();
     // Only the rules' look asks when the instance entered its hook.
     if let Some(group) = seen.group.last().filter(|group| group.activity_began.is_some()) {
-        surveyed.take(now, Showing::Group(Ok(group.clone())));
+        surveyed.take(now, Observation::Group(Ok(group.clone())));
     }
     let played = play(&departure, &surveyed, policy, now);
     // The survey knows more than the rules have read.

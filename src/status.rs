@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::Args;
 use decamp_aws::Leaving;
 use decamp_core::decide::{Action, Budget, Departure, Lifecycle, Outcome, last_written};
-use decamp_core::telling::phase;
+use decamp_core::describe::phase;
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
 use futures_util::future::join_all;

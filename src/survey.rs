@@ -4,8 +4,8 @@ use decamp_core::decide::{
     Balancer, BalancerKind, Departure, GroupToRead, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup,
     TargetHealth, Zones, addresses_to_ask, targets_of,
 };
+use decamp_core::describe::blindness;
 use decamp_core::ids::TargetGroupArn;
-use decamp_core::telling::blindness;
 use decamp_core::time::plain;
 use decamp_core::world::World;
 use decamp_live::Live;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use decamp_core::decide::{Budget, Departure, Lifecycle, Refusal, Snapshot, last_heartbeat, remember};
 use decamp_core::denials::Denials;
+use decamp_core::describe::{DecisionLog, above_the_floor, can_tell_how_long, found_nothing_to_do};
 use decamp_core::metrics;
-use decamp_core::run::{Ending, How, Manner, Tell, run};
+use decamp_core::run::{Ending, Observer, RunOptions, RunResult, run};
 use decamp_core::sweep::Sweep;
-use decamp_core::telling::{Telling, above_the_floor, can_tell_how_long, found_nothing_to_do};
 use decamp_core::time::plain;
 use tracing::{info, warn};
 
@@ -40,25 +40,25 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
     let never_wait = sweep.is_some();
     let remembered = at.memory.of(departure);
     let policy = &*at.settings.policy_of(&departure.asg);
-    let mut telling = Telling::new(policy, &DENIALS);
-    let manner = Manner { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, remembered: &remembered, sweep };
+    let mut telling = DecisionLog::new(policy, &DENIALS);
+    let manner = RunOptions { stop_at: Some(at.stop_at), observe: at.observes(), never_wait, remembered: &remembered, sweep };
     // The loop stops by the servers' clock. If that clock is set back meanwhile, or a call hangs, the monotonic clock stops the loop a
     // little later.
     let at_latest = at.ends - RESERVED_FOR_HEARTBEAT;
     let ending = tokio::time::timeout_at(at_latest, run(at.fleet, departure, policy, manner, &mut telling)).await;
     let Ending { how, seen } = ending.unwrap_or_else(|_| {
         warn!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "hand back", "the time was up in the middle of a call");
-        Ending { how: How::HandedBack, seen: Snapshot::begin_again(departure.instance, at.fleet.now(), &remembered) }
+        Ending { how: RunResult::HandedBack, seen: Snapshot::begin_again(departure.instance, at.fleet.now(), &remembered) }
     });
     if seen.lifecycle.last() == Some(&Lifecycle::ReplacingRootVolume) {
         at.count(metrics::WARNINGS, "root-volume");
     }
     match how {
-        How::HandedBack => at.memory.keep(departure, remember(departure, &seen, policy, at.fleet.now())),
-        How::Ended(..) | How::Observed(_) => at.memory.forget(departure),
+        RunResult::HandedBack => at.memory.keep(departure, remember(departure, &seen, policy, at.fleet.now())),
+        RunResult::Ended(..) | RunResult::Observed(_) => at.memory.forget(departure),
     }
     let result = match how {
-        How::Ended(outcome, reason) => {
+        RunResult::Ended(outcome, reason) => {
             let now = at.fleet.now();
             let counts = !(never_wait && found_nothing_to_do(&outcome, telling.steps));
             let began = Budget::of(departure, &seen, policy).began;
@@ -75,13 +75,13 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
             telling.ended(departure, &outcome, &reason, now.since(began));
             PassResult::Done
         }
-        How::Observed(decision) => {
+        RunResult::Observed(decision) => {
             telling.observed(departure, &decision);
             PassResult::Done
         }
         // The next sweep continues it, also if decamp only observes.
-        How::HandedBack if never_wait || at.observes() => PassResult::Done,
-        How::HandedBack => hand_back(at, departure, &seen, &mut telling).await,
+        RunResult::HandedBack if never_wait || at.observes() => PassResult::Done,
+        RunResult::HandedBack => hand_back(at, departure, &seen, &mut telling).await,
     };
     count(at, departure, &telling);
     result
@@ -92,7 +92,7 @@ async fn hand_back<F: Fleet>(
     at: &Invocation<'_, F>,
     departure: &Departure,
     seen: &Snapshot,
-    telling: &mut Telling<'_>,
+    telling: &mut DecisionLog<'_>,
 ) -> PassResult {
     let policy = &*at.settings.policy_of(&departure.asg);
     let budget = Budget::of(departure, seen, policy);
@@ -115,7 +115,7 @@ async fn hand_back<F: Fleet>(
     PassResult::HandedBack(hide)
 }
 
-fn count<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, telling: &Telling<'_>) {
+fn count<F: Fleet>(at: &Invocation<'_, F>, departure: &Departure, telling: &DecisionLog<'_>) {
     telling.denied.iter().for_each(|denial| at.count(metrics::DENIED, denial.call));
     if telling.heartbeats_rejected > 0 {
         let values = [(metrics::HEARTBEATS_REJECTED, f64::from(telling.heartbeats_rejected))];

@@ -5,7 +5,7 @@ use std::time::Duration;
 use decamp_aws::Leaving;
 use decamp_config::Allowed;
 use decamp_core::decide::{Refusal, Unseen};
-use decamp_core::replacing::Replaces;
+use decamp_core::proactive_replacement::Replaces;
 use decamp_events::Message;
 
 /// `Live` implements it for AWS. Tests have their own implementation.

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use decamp_core::decide::{Departure, Noted};
 use decamp_core::ids::InstanceId;
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// No departure lasts longer than a hook can.
 const KEPT_FOR: Duration = Duration::from_hours(48);
 
 /// The beginnings of waits, for all departures that this process has handled.
 #[derive(Debug)]
-pub(crate) struct Memory(Lately<(Arc<str>, InstanceId), Vec<Noted>>);
+pub(crate) struct Memory(TtlMap<(Arc<str>, InstanceId), Vec<Noted>>);
 
 impl Default for Memory {
     fn default() -> Self {
-        Self(Lately::for_a(KEPT_FOR))
+        Self(TtlMap::with_ttl(KEPT_FOR))
     }
 }
 

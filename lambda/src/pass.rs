@@ -9,7 +9,7 @@ use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction};
 use decamp_core::ids::InstanceId;
 use decamp_core::lambda_budget::KEPT_FOR_HANDING_BACK;
 use decamp_core::metrics;
-use decamp_core::replacing::{Asked, Due, Window, hidden_for, replace};
+use decamp_core::proactive_replacement::{Asked, Due, Window, hidden_for, replace};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::{Time, plain};
 use decamp_events::{Message, Record, Rejection, Told, read};

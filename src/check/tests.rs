@@ -10,8 +10,8 @@ use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
     Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
-    Node, NodeStatus, Nomad, NomadSight, Provider, Registration, Registrations, Service, Showing, Snapshot, Target, TargetGroup,
-    TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
+    Node, NodeStatus, Nomad, NomadSight, Observation, Provider, Registration, Registrations, Service, Snapshot, Target,
+    TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -153,7 +153,7 @@ impl Calm {
         let action = LifecycleAction { began: Some(NOW), ..LifecycleAction::default() };
         let departure = Departure { instance, asg: "web".into(), cause: Cause::Lifecycle(action) };
         let mut seen = Snapshot::begin(instance, NOW);
-        seen.take(NOW, Showing::Group(Ok(self.group.clone())));
+        seen.take(NOW, Observation::Group(Ok(self.group.clone())));
         let target =
             |instance| Target { id: TargetId::Instance(instance), port: 8080, zone: None, health: TargetHealth::Healthy };
         let front = TargetGroup {
@@ -165,17 +165,17 @@ impl Calm {
             zones: self.zones.clone(),
             targets: Some(self.roster.instances.iter().map(|(instance, _)| target(*instance)).collect()),
         };
-        seen.take(NOW, Showing::TargetGroup(arn("front"), Ok(front)));
+        seen.take(NOW, Observation::TargetGroup(arn("front"), Ok(front)));
         let nomad = self.nomad.clone().map(|nodes| nodes[place].clone());
         let services = nomad.iter().flat_map(|n| &n.nodes).flat_map(|n| n.allocations.iter()).filter(|_| self.registered);
         let services: Vec<_> =
             services.map(|a| Registration { allocation: a.id, service: "web".into(), critical: false }).collect();
-        seen.take(NOW, Showing::Nomad(nomad));
-        seen.take(NOW, Showing::NomadSight(Ok(self.sight.clone())));
+        seen.take(NOW, Observation::Nomad(nomad));
+        seen.take(NOW, Observation::NomadSight(Ok(self.sight.clone())));
         let by_hand = self.by_hand.iter().map(|name| HandRegistration { service: (*name).into(), critical: false }).collect();
         let registrations = Registrations { whole: self.consul_whole, agent_dead: false, services: services.into(), by_hand };
-        seen.take(NOW, Showing::Consul(Ok(registrations)));
-        seen.take(NOW, Showing::Nomad(self.nomad.clone().map(|nodes| nodes[place].clone())));
+        seen.take(NOW, Observation::Consul(Ok(registrations)));
+        seen.take(NOW, Observation::Nomad(self.nomad.clone().map(|nodes| nodes[place].clone())));
         (departure, seen)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use decamp_aws::Calls;
 use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
 use decamp_core::describe::consul_unseen;
-use decamp_core::run::How;
+use decamp_core::run::RunResult;
 use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
@@ -58,7 +58,7 @@ impl<'a> Report<'a> {
     pub(super) fn of(
         departure: &'a Departure,
         seen: &Snapshot,
-        how: &How,
+        how: &RunResult,
         reporter: &'a Reporter,
         policy: &Policy,
         calls: &Calls,
@@ -66,7 +66,7 @@ impl<'a> Report<'a> {
     ) -> Self {
         let budget = Budget::of(departure, seen, policy);
         let (outcome, detail, meaning, because) = match how {
-            How::Ended(outcome, reason) => {
+            RunResult::Ended(outcome, reason) => {
                 let detail = if let Outcome::Refused { why } = outcome {
                     format!(": {why}")
                 } else if let Outcome::Departed { waiting_for: Some(hook) } = outcome {
@@ -77,11 +77,13 @@ impl<'a> Report<'a> {
                 let meaning = format!("{}{detail}{}", outcome.meaning(), by_hand(seen));
                 (outcome.word(), Some(outcome.clone()), meaning, reason.to_string())
             }
-            How::Observed(Decision { action, reason }) => {
+            RunResult::Observed(Decision { action, reason }) => {
                 let meaning = format!("nothing was written; next would be: {}", action.title(now));
                 ("observed", None, meaning, reason.to_string())
             }
-            How::HandedBack => ("handed-back", None, "nothing of ours is under way".to_owned(), "the time was up".to_owned()),
+            RunResult::HandedBack => {
+                ("handed-back", None, "nothing of ours is under way".to_owned(), "the time was up".to_owned())
+            }
         };
         Self {
             kind: "end",
@@ -100,14 +102,14 @@ impl<'a> Report<'a> {
             evidence: evidence(departure, seen),
             foreseen: &reporter.findings,
             runbook: match how {
-                How::Ended(Outcome::Departed { .. }, _) | How::Observed(_) | How::HandedBack => None,
-                How::Ended(outcome, _) => Some(runbook::of_outcome(outcome)),
+                RunResult::Ended(Outcome::Departed { .. }, _) | RunResult::Observed(_) | RunResult::HandedBack => None,
+                RunResult::Ended(outcome, _) => Some(runbook::of_outcome(outcome)),
             },
             calls: calls.each().collect(),
             entry_is_known: budget.began_is_known,
             because_adds: match how {
-                How::Ended(outcome, reason) => outcome.is_explained_by(reason),
-                How::Observed(_) | How::HandedBack => true,
+                RunResult::Ended(outcome, reason) => outcome.is_explained_by(reason),
+                RunResult::Observed(_) | RunResult::HandedBack => true,
             },
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Finding, Policy, Refusal, Snapshot, foreseen_losses};
 use decamp_core::denials::{Denial, Denials};
-use decamp_core::run::Tell;
+use decamp_core::run::Observer;
 use decamp_core::time::Time;
 use serde::Serialize;
 use serde_json::json;
@@ -224,7 +224,7 @@ impl Reporter {
 /// A reporter that the loop shares with the code that reports the state when a signal ends the loop.
 pub(super) struct SharedReporter<'a>(pub(super) &'a RefCell<Reporter>);
 
-impl Tell for SharedReporter<'_> {
+impl Observer for SharedReporter<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.0.borrow_mut().decided(departure, decision, seen, now);
     }

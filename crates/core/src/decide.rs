@@ -53,9 +53,6 @@ pub use self::reason::*;
 pub use self::snapshot::*;
 pub use self::traefik::{Follows, Traefik};
 
-/// The names before the last renaming, until every crate uses the new ones.
-pub use self::{observed::Observed as Sight, snapshot::Observation as Showing};
-
 use self::case::Case;
 use self::proposal::{Merged, Order, Proposal, decide_among, merge};
 use crate::time::Time;

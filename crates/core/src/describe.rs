@@ -12,9 +12,6 @@ use crate::run::Observer;
 use crate::time::Time;
 use tracing::{debug, error, info, warn};
 
-/// The name before the last renaming, until every crate uses the new one.
-pub use self::DecisionLog as Telling;
-
 /// Logs the decisions and writes of a run, and counts them.
 #[derive(Debug)]
 pub struct DecisionLog<'a> {

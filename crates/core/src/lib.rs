@@ -16,7 +16,3 @@ pub mod runbook;
 pub mod sweep;
 pub mod time;
 pub mod world;
-
-// The names before the last renaming, until every crate uses the new ones.
-pub use self::describe as telling;
-pub use self::proactive_replacement as replacing;

@@ -15,9 +15,6 @@ use crate::sweep::Sweep;
 use crate::time::Time;
 use crate::world::World;
 
-/// The names before the last renaming, until every crate uses the new ones.
-pub use self::{NoObserver as Quiet, Observer as Tell, RunOptions as Manner, RunResult as How};
-
 /// The options of a run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RunOptions<'a> {

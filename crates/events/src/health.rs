@@ -4,7 +4,7 @@ use super::json::{Fields, Object, string};
 use super::rejection::{Ours, Rejection};
 use super::{Informational, Told};
 use decamp_core::ids::InstanceId;
-use decamp_core::replacing::Window;
+use decamp_core::proactive_replacement::Window;
 use decamp_core::time::Time;
 
 /// The most entities of a health event. Longer lists come in pages, each as an event.

@@ -23,7 +23,7 @@ pub use self::rejection::{Foreign, Rejection};
 use decamp_config::Allowed;
 use decamp_core::decide::Departure;
 use decamp_core::ids::InstanceId;
-use decamp_core::replacing::Window;
+use decamp_core::proactive_replacement::Window;
 use decamp_core::time::Time;
 
 /// The largest single event. Auto Scaling's events in SQS, SNS and EventBridge are far smaller.

@@ -15,8 +15,8 @@ use decamp_core::decide::{BRIEF, HandRegistration, Registration, Registrations, 
 use decamp_core::ids::AllocationId;
 use decamp_net::http;
 use decamp_net::http::{Answer, Failure, may_block};
-use decamp_net::lately::Lately;
 use decamp_net::secrets::Fetch;
+use decamp_net::ttl_map::TtlMap;
 
 /// Before the allocation's id in the ids of allocations' services. Nomad's own agents have other ids and stay registered while they run.
 const ALLOCATION_PREFIX: &str = "_nomad-task-";
@@ -59,7 +59,7 @@ pub struct Client {
     /// Whether the agent denies its version, so that it is not requested again.
     version_denied: AtomicBool,
     /// Whether ACLs are off. It is cached only for a while, because somebody may enable them.
-    acls_off: Lately<(), bool>,
+    acls_off: TtlMap<(), bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -117,7 +117,7 @@ impl Client {
             http: http::Client::new(connection, "x-consul-token", store)?,
             reports_filtering: AtomicBool::new(false),
             version_denied: AtomicBool::new(false),
-            acls_off: Lately::for_a(ACLS_CACHED_FOR),
+            acls_off: TtlMap::with_ttl(ACLS_CACHED_FOR),
         })
     }
 

@@ -32,8 +32,8 @@ use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_net::http;
 use decamp_net::http::{Answer, Failure};
-use decamp_net::lately::Lately;
 use decamp_net::secrets::Fetch;
+use decamp_net::ttl_map::TtlMap;
 
 /// The most concurrent requests of one look.
 const CONCURRENT_REQUESTS: usize = 8;
@@ -55,9 +55,9 @@ pub struct Client {
     /// How far decamp's clock is ahead of the servers', in milliseconds; 0 while they roughly agree.
     ahead: AtomicI64,
     /// The index of each node's allocations at the last look. A blocking query waits for a change after it.
-    allocations_index: Lately<NodeId, u64>,
+    allocations_index: TtlMap<NodeId, u64>,
     /// The node that has an address, or runs an allocation that has it, at the last search.
-    addresses: Lately<IpAddr, NodeId>,
+    addresses: TtlMap<IpAddr, NodeId>,
     /// Nodes of a cluster whose servers cannot filter.
     node_cache: node_cache::NodeCache,
     /// Nodes with too many allocations to read all of them in full.
@@ -76,8 +76,8 @@ impl Client {
             clock,
             freshness: freshness::Freshness::default(),
             ahead: AtomicI64::new(0),
-            allocations_index: Lately::for_a(INDEX_CACHED_FOR),
-            addresses: Lately::for_a(ADDRESSES_CACHED_FOR),
+            allocations_index: TtlMap::with_ttl(INDEX_CACHED_FOR),
+            addresses: TtlMap::with_ttl(ADDRESSES_CACHED_FOR),
             node_cache: node_cache::NodeCache::default(),
             lists: allocations::Lists::default(),
         })

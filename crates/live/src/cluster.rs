@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use decamp_config as config;
-use decamp_core::decide::{Nomad, Part, Registrations, Showing, Snapshot, Unseen};
+use decamp_core::decide::{Nomad, Observation, Part, Registrations, Snapshot, Unseen};
 use decamp_core::ids::InstanceId;
 use decamp_hashicorp::{consul, discovery, nomad};
 use decamp_net::{Clock, secrets};
@@ -57,26 +57,31 @@ impl Cluster {
     }
 
     /// Looks at Nomad and discovery. If both are wanted, Nomad comes first, because it shows what to look for in discovery.
-    pub(super) async fn look(&self, instance: InstanceId, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+    pub(super) async fn look(&self, instance: InstanceId, seen: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         let wanted = |part| parts.contains(&part);
         let before = seen.nomad.last();
         let capability =
-            async { if wanted(Part::NomadSight) { Some(Showing::NomadSight(self.nomad.sight().await)) } else { None } };
+            async { if wanted(Part::NomadSight) { Some(Observation::NomadSight(self.nomad.sight().await)) } else { None } };
         let rest = async {
             let nomad = if wanted(Part::Nomad) { Some(self.nomad.look(instance, before).await) } else { None };
             let known = nomad.as_ref().and_then(|look| look.as_ref().ok()).or(before);
-            let consul =
-                async { if wanted(Part::Consul) { Some(Showing::Consul(self.look_at_consul(seen, known).await)) } else { None } };
+            let consul = async {
+                if wanted(Part::Consul) { Some(Observation::Consul(self.look_at_consul(seen, known).await)) } else { None }
+            };
             let services = async {
-                if wanted(Part::NomadServices) { Some(Showing::NomadServices(self.look_at_services(known).await)) } else { None }
+                if wanted(Part::NomadServices) {
+                    Some(Observation::NomadServices(self.look_at_services(known).await))
+                } else {
+                    None
+                }
             };
             let asked = parts.iter().find_map(|part| if let Part::Addresses(asked) = part { Some(asked) } else { None });
             let addresses = async {
                 let look = self.nomad.elsewhere(instance, known, asked?).await;
-                Some(Showing::Addresses(look))
+                Some(Observation::Addresses(look))
             };
             let (consul, services, addresses) = join3(consul, services, addresses).await;
-            [nomad.map(Showing::Nomad), consul, services, addresses]
+            [nomad.map(Observation::Nomad), consul, services, addresses]
         };
         let (capability, rest) = join(capability, rest).await;
         rest.into_iter().flatten().chain(capability).collect()

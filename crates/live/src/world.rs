@@ -7,9 +7,9 @@ use futures_util::future::{Either, join, join_all, select};
 use tokio::time::sleep_until;
 
 use super::{Cluster, Live};
-use decamp_core::decide::{Departure, Effect, Nomad, Part, Refusal, Showing, Snapshot, TargetGroup, Unseen, Zones};
+use decamp_core::decide::{Departure, Effect, Nomad, Observation, Part, Refusal, Snapshot, TargetGroup, Unseen, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
-use decamp_core::replacing::Replaces;
+use decamp_core::proactive_replacement::Replaces;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 use decamp_hashicorp::consul::CLOSE_WAIT;
@@ -24,7 +24,7 @@ impl World for Live {
         self.clock.steady()
     }
 
-    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         self.in_flight.note(departure.instance);
         let aws = join_all(parts.iter().map(|part| self.look_at_aws(departure, seen, part)));
         let cluster = async {
@@ -37,7 +37,7 @@ impl World for Live {
         aws.into_iter().flatten().chain(cluster).collect()
     }
 
-    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Observation> {
         self.in_flight.note(departure.instance);
         let until = self.clock.when(until);
         let known = seen.nomad.last();
@@ -76,8 +76,8 @@ impl World for Live {
             news
         };
         match select(Box::pin(nomad), Box::pin(consul)).await {
-            Either::Left((news, _)) => news.map(|news| Showing::Nomad(Ok(news))).into_iter().collect(),
-            Either::Right((news, _)) => news.map(Showing::Consul).into_iter().collect(),
+            Either::Left((news, _)) => news.map(|news| Observation::Nomad(Ok(news))).into_iter().collect(),
+            Either::Right((news, _)) => news.map(Observation::Consul).into_iter().collect(),
         }
     }
 
@@ -105,14 +105,14 @@ impl World for Live {
 }
 
 /// The looks at a group that no cluster has.
-fn unseen(group: &str, parts: &[Part]) -> Vec<Showing> {
+fn unseen(group: &str, parts: &[Part]) -> Vec<Observation> {
     let why = || Unseen::Away(of_no_cluster(group));
     let unseen = |part: &Part| match part {
-        Part::Nomad => Some(Showing::Nomad(Err(why()))),
-        Part::NomadSight => Some(Showing::NomadSight(Err(why()))),
-        Part::Consul => Some(Showing::Consul(Err(why()))),
-        Part::NomadServices => Some(Showing::NomadServices(Err(why()))),
-        Part::Addresses(_) => Some(Showing::Addresses(Err(why()))),
+        Part::Nomad => Some(Observation::Nomad(Err(why()))),
+        Part::NomadSight => Some(Observation::NomadSight(Err(why()))),
+        Part::Consul => Some(Observation::Consul(Err(why()))),
+        Part::NomadServices => Some(Observation::NomadServices(Err(why()))),
+        Part::Addresses(_) => Some(Observation::Addresses(Err(why()))),
         Part::Lifecycle | Part::Group { .. } | Part::TargetGroups { .. } | Part::Scan => None,
     };
     parts.iter().filter_map(unseen).collect()
@@ -134,10 +134,10 @@ impl Replaces for Live {
 
 impl Live {
     /// Looks at one part of AWS. Parts of other systems return nothing.
-    async fn look_at_aws(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
+    async fn look_at_aws(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Observation> {
         match part {
-            Part::Lifecycle => vec![Showing::Lifecycle(self.auto_scaling.lifecycle(departure).await)],
-            Part::Group { with_activity } => vec![Showing::Group(self.auto_scaling.group(departure, *with_activity).await)],
+            Part::Lifecycle => vec![Observation::Lifecycle(self.auto_scaling.lifecycle(departure).await)],
+            Part::Group { with_activity } => vec![Observation::Group(self.auto_scaling.group(departure, *with_activity).await)],
             Part::TargetGroups { groups, attributes_again } => {
                 let groups: Vec<_> = groups.iter().map(|group| (group.arn.clone(), group.attached)).collect();
                 let looks = self.load_balancers.look(&groups, *attributes_again).await;
@@ -145,13 +145,13 @@ impl Live {
                     if let Ok(group) = &mut look {
                         self.look_at_zones(departure.instance, group).await;
                     }
-                    Showing::TargetGroup(arn, look)
+                    Observation::TargetGroup(arn, look)
                 });
                 join_all(looks).await
             }
             Part::Scan => {
                 let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
-                vec![Showing::Scan(self.load_balancers.scan(departure.instance, &addresses).await)]
+                vec![Observation::Scan(self.load_balancers.scan(departure.instance, &addresses).await)]
             }
             Part::Nomad | Part::NomadSight | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
         }

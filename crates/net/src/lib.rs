@@ -2,8 +2,8 @@
 
 pub mod clock;
 pub mod http;
-pub mod lately;
 pub mod secrets;
 pub mod tls;
+pub mod ttl_map;
 
 pub use self::clock::Clock;

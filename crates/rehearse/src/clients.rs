@@ -19,7 +19,7 @@ use super::balancer::{ConnectionEnds, Cuts};
 use super::ledger::{Class, Ledger, RequestOutcome};
 use super::plan::{Nature, Plan};
 use super::proxy::{self, Pool};
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// The beginning of a cause if the request did not reach the load balancer.
 pub(super) const BALANCER: &str = "the load balancer: ";
@@ -92,7 +92,7 @@ impl Clients {
 
     /// Sends at a constant rate until `stop` is set, then waits for the requests in progress.
     pub(super) async fn load(self: Arc<Self>, rate: u32, seed: u64, mut stop: watch::Receiver<bool>) {
-        let mut rng = Luck::new(seed ^ 0x10ad);
+        let mut rng = Rng::new(seed ^ 0x10ad);
         let began = Instant::now();
         let mut in_progress = JoinSet::new();
         for place in 0..self.socket_count() {
@@ -148,8 +148,8 @@ pub(super) struct RequestSpec {
 }
 
 impl RequestSpec {
-    fn draw(rng: &mut Luck, services: &[Arc<str>], fronts: &[SocketAddr]) -> Self {
-        let place = |rng: &mut Luck, many: usize| usize::try_from(rng.below(many as u64)).unwrap_or(0);
+    fn draw(rng: &mut Rng, services: &[Arc<str>], fronts: &[SocketAddr]) -> Self {
+        let place = |rng: &mut Rng, many: usize| usize::try_from(rng.below(many as u64)).unwrap_or(0);
         let service = Arc::clone(&services[place(rng, services.len())]);
         let front = fronts[place(rng, fronts.len())];
         let ms = Duration::from_millis;

@@ -10,8 +10,8 @@ use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn};
 use decamp_sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
 use decamp_sim::consul::Consul;
 use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind};
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+use decamp_sim::rng::Rng;
 
 /// The instance ids count up from this one.
 const FIRST: u64 = 0x0abc_0000_0000;
@@ -83,7 +83,7 @@ pub(super) fn auto_scaling_group(plan: &Plan) -> AsgSetup {
 }
 
 /// Adds a node with its Consul agent.
-pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Luck) -> NodeNumber {
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Rng) -> NodeNumber {
     let address = Plan::address(number);
     let name: Arc<str> = name(number).into();
     let agent = consul.add_node(Arc::clone(&name));

@@ -18,7 +18,7 @@ use super::plan::{ASG, Plan};
 use super::queue::{EventQueue, Received, VISIBILITY};
 use super::worker::{DOWNTIME, HIDE_EVERY, Journal, LIFETIME, record_findings, record_line, record_outcome};
 use decamp_core::ids::InstanceId;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// Exit codes of a process that did not begin the departure. Its message becomes visible again.
 const NOT_BEGUN: [i32; 2] = [1, 22];
@@ -42,7 +42,7 @@ impl Commands {
     /// # Errors
     /// The binary cannot be started.
     pub(super) async fn serve(self, mut stop: watch::Receiver<bool>) -> Result<()> {
-        let mut rng = Luck::new(self.seed);
+        let mut rng = Rng::new(self.seed);
         let commands = Arc::new(self);
         loop {
             let lifetime = rng.span(LIFETIME.0, LIFETIME.1);

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::proxy_link::ProxyLink;
 use decamp_sandbox::wire::{FaultPlan, Rule, Shared, Side, WireFault};
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// The pause between two faults.
 const BETWEEN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
@@ -19,7 +19,7 @@ const NO_LEADER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// Injects faults until the task is aborted. `consul` lists the links to Consul that are cut together: decamp's own, or also that of the
 /// ingress. `nomad` is decamp's link to a real Nomad. The only server of a real Nomad stays leader, so this link is cut instead.
 pub(super) async fn inject(shared: Arc<Shared>, consul: Vec<Arc<ProxyLink>>, nomad: Option<Arc<ProxyLink>>, seed: u64) {
-    let mut rng = Luck::new(seed ^ 0xc4a0);
+    let mut rng = Rng::new(seed ^ 0xc4a0);
     loop {
         sleep(rng.span(BETWEEN.0, BETWEEN.1)).await;
         match rng.below(3) {

@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::queue::{EventQueue, Received};
 use super::worker::Journal;
 use decamp_sandbox::wire::Shared;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// The function's time-out. It is shorter than a departure, so that messages are returned and received again.
 const TIME: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl Function {
             match self.chaos {
                 None => std::future::pending().await,
                 Some(seed) => {
-                    let mut rng = Luck::new(seed ^ u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0));
+                    let mut rng = Rng::new(seed ^ u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0));
                     sleep(rng.span(KILLED_EVERY.0, KILLED_EVERY.1)).await;
                 }
             }

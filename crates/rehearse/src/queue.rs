@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::plan::{ACCOUNT, REGION};
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// How long a received message stays hidden, unless its receiver changes that.
 pub(super) const VISIBILITY: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ struct Message {
 struct Inner {
     messages: Vec<Message>,
     sent: u64,
-    rng: Luck,
+    rng: Rng,
 }
 
 /// The queue of events.
@@ -91,7 +91,7 @@ pub(super) struct EventQueue {
 
 impl EventQueue {
     pub(super) fn new(seed: u64, delivery: Delivery) -> Self {
-        let inner = Inner { messages: Vec::new(), sent: 0, rng: Luck::new(seed ^ 0x5109) };
+        let inner = Inner { messages: Vec::new(), sent: 0, rng: Rng::new(seed ^ 0x5109) };
         Self { inner: Mutex::new(inner), changed: Notify::new(), delivery }
     }
 

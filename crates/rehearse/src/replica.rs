@@ -21,7 +21,7 @@ use super::server::{Ended, ProcessState, Server};
 use super::supervised::{Isolation, supervised};
 use super::worker::{DOWNTIME, Journal, LIFETIME};
 use decamp_sandbox::wire::Shared;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// Without chaos one replica is killed once, this long after the refresh began.
 const KILLED_AFTER: Duration = Duration::from_secs(6);
@@ -146,7 +146,7 @@ pub(super) async fn serve(
                 std::future::pending::<Infallible>().await
             }
             Some(seed) => {
-                let mut rng = Luck::new(seed);
+                let mut rng = Rng::new(seed);
                 loop {
                     sleep(rng.span(LIFETIME.0, LIFETIME.1)).await;
                     replicas.kill.notify_one();

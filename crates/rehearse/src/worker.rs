@@ -20,7 +20,7 @@ use decamp_core::decide::{
     Action, Cause, Decision, Departure, Effect, Finding, Lifecycle, LifecycleAction, Policy, Refusal, Snapshot, foreseen_losses,
 };
 use decamp_core::ids::InstanceId;
-use decamp_core::run::{How, Manner, Tell, run_by};
+use decamp_core::run::{Observer, RunOptions, RunResult, run_by};
 use decamp_core::time::Time;
 use decamp_events::{Told, read};
 use decamp_live::Live;
@@ -95,7 +95,7 @@ impl Worker {
     async fn run_until_stopped(self) -> Result<()> {
         let settings = settings(&self.variables)?;
         let mut stop = self.stop.clone();
-        let mut rng = self.chaos.map(decamp_sim::luck::Luck::new);
+        let mut rng = self.chaos.map(decamp_sim::rng::Rng::new);
         let worker = Rc::new(self);
         loop {
             // A new process shares nothing with the one that was killed.
@@ -185,10 +185,10 @@ impl Worker {
         let driver = self.driver;
         let rules = move |d: &Departure, s: &Snapshot, p: &Policy, t: Time| driver.decide(d, s, p, t);
         let mut recorder = StoryRecorder { worker: self, policy };
-        let ending = run_by(rules, live, departure, policy, Manner::default(), &mut recorder).await;
+        let ending = run_by(rules, live, departure, policy, RunOptions::default(), &mut recorder).await;
         let outcome = match ending.how {
-            How::Ended(outcome, reason) => format!("{}, because {reason}", outcome.word()),
-            How::HandedBack | How::Observed(_) => "handed back".to_owned(),
+            RunResult::Ended(outcome, reason) => format!("{}, because {reason}", outcome.word()),
+            RunResult::HandedBack | RunResult::Observed(_) => "handed back".to_owned(),
         };
         self.record(departure.instance, &format!("ended: {outcome}"));
         record_outcome(&self.journal, departure.instance, outcome);
@@ -209,7 +209,7 @@ struct StoryRecorder<'a> {
     policy: &'a Policy,
 }
 
-impl Tell for StoryRecorder<'_> {
+impl Observer for StoryRecorder<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, _: Time) {
         let Decision { action, reason } = decision;
         match action {

@@ -17,9 +17,9 @@ use decamp_sim::consul;
 use decamp_sim::consul::Consul;
 use decamp_sim::event::{AllocationNumber, Event, What};
 use decamp_sim::load_balancers::LoadBalancers;
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
+use decamp_sim::rng::Rng;
 
 /// A change of a process or a machine, which its real counterpart follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(super) struct RehearsalWorld {
     nomad: Nomad,
     consul: Consul,
     log: Vec<Event>,
-    rng: Luck,
+    rng: Rng,
     roles: HashMap<GroupNumber, Role>,
     groups: [TargetGroupArn; 2],
     port: u16,
@@ -80,12 +80,12 @@ pub(super) struct RehearsalWorld {
 impl RehearsalWorld {
     /// A calm cluster at this time. It reports every process at once. With `runs_decamp`, decamp is one of its jobs.
     pub(super) fn new(plan: &Plan, runs_decamp: bool, now: Time, changes: UnboundedSender<Change>) -> Self {
-        let mut rng = Luck::new(plan.seed);
+        let mut rng = Rng::new(plan.seed);
         let mut balancers = LoadBalancers::new(now, rng.bits(), Limit::None, Limit::None);
         let mut auto_scaling = AutoScaling::new(now, rng.bits(), Limit::None);
         auto_scaling.add_group(cluster::auto_scaling_group(plan));
-        let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Luck::new(rng.bits()));
-        let mut consul = Consul::new(consul::Version::V1_19_2, now, Luck::new(rng.bits()));
+        let mut nomad = Nomad::new(nomad::Version::V2_0_5, now, Rng::new(rng.bits()));
+        let mut consul = Consul::new(consul::Version::V1_19_2, now, Rng::new(rng.bits()));
         let numbers = 1..=plan.nodes;
         let nodes: Vec<NodeNumber> = numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut rng)).collect();
         for number in numbers.clone() {

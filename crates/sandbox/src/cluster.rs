@@ -8,8 +8,8 @@ use super::Options;
 use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_sim::consul::{Consul, Entry};
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+use decamp_sim::rng::Rng;
 
 /// The port that load balancers send to.
 pub(super) const PORT: u16 = 8080;
@@ -54,7 +54,7 @@ fn address_of(number: u32) -> IpAddr {
 }
 
 /// Adds a node with its Consul agent.
-pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Luck, options: &Options) -> NodeNumber {
+pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Rng, options: &Options) -> NodeNumber {
     let address = address_of(number);
     let name: Arc<str> = match options.named_by_instance {
         true => format!("{}.sandbox.internal", instance(number)).into(),

@@ -10,7 +10,7 @@ use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 use decamp_sim::event::{AllocationNumber, Event, What};
 use decamp_sim::load_balancers::{LoadBalancers, Route};
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 use decamp_sim::traffic::Failed;
 
 /// A failed request.
@@ -54,7 +54,7 @@ pub struct Requests {
     /// By number. `None` if the allocation is not added yet. One with a higher number may be added before.
     processes: Vec<Option<Process>>,
     in_progress: Vec<InProgress>,
-    rng: Luck,
+    rng: Rng,
     gap_us: u64,
     next_us: u64,
     longest: Duration,
@@ -66,7 +66,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(at: Time, rng: Luck, fronts: Vec<TargetGroupArn>, rate: u32, longest: Duration) -> Self {
+    pub(super) fn new(at: Time, rng: Rng, fronts: Vec<TargetGroupArn>, rate: u32, longest: Duration) -> Self {
         let gap_us = 1_000_000_u64.checked_div(u64::from(rate)).unwrap_or(u64::MAX).max(1);
         Self {
             turn: vec![0; fronts.len()],
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn an_allocation_can_be_added_after_one_with_a_higher_number() {
-        let mut requests = Requests::new(Time(0), Luck::new(1), Vec::new(), 10, Duration::from_secs(1));
+        let mut requests = Requests::new(Time(0), Rng::new(1), Vec::new(), 10, Duration::from_secs(1));
         let (lower, higher) = (AllocationNumber(4), AllocationNumber(5));
         requests.add_allocation(higher, false, Duration::from_secs(5));
         assert!(requests.knows(higher));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use decamp_core::time::Time;
 use decamp_sim::event::AllocationNumber;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// The ingress applies at most one change in this time (Traefik's throttle).
 const THROTTLE: Duration = Duration::from_secs(2);
@@ -35,19 +35,19 @@ impl Routing {
         self.routed[service].push(copy);
     }
 
-    pub(super) fn joins(&mut self, at: Time, service: usize, copy: AllocationNumber, rng: &mut Luck) {
+    pub(super) fn joins(&mut self, at: Time, service: usize, copy: AllocationNumber, rng: &mut Rng) {
         if !self.listed[service].contains(&copy) {
             self.listed[service].push(copy);
             self.changed(at, rng);
         }
     }
 
-    pub(super) fn leaves(&mut self, at: Time, service: usize, copy: AllocationNumber, rng: &mut Luck) {
+    pub(super) fn leaves(&mut self, at: Time, service: usize, copy: AllocationNumber, rng: &mut Rng) {
         self.listed[service].retain(|one| *one != copy);
         self.changed(at, rng);
     }
 
-    fn changed(&mut self, at: Time, rng: &mut Luck) {
+    fn changed(&mut self, at: Time, rng: &mut Rng) {
         let seen = at + rng.span(LATE.0, LATE.1);
         self.due.get_or_insert(seen.max(self.last + THROTTLE));
     }
@@ -66,7 +66,7 @@ impl Routing {
     }
 
     /// The copy that gets the next request for a service.
-    pub(super) fn copy_of(&self, service: usize, rng: &mut Luck) -> Option<AllocationNumber> {
+    pub(super) fn copy_of(&self, service: usize, rng: &mut Rng) -> Option<AllocationNumber> {
         let copies = &self.routed[service];
         copies.get(usize::try_from(rng.below(copies.len() as u64)).unwrap_or(0)).copied()
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_change_is_applied_late_and_the_next_one_after_the_throttle() {
-        let (mut routing, mut rng) = (Routing::default(), Luck::new(1));
+        let (mut routing, mut rng) = (Routing::default(), Rng::new(1));
         let service = routing.add_service();
         routing.put(service, AllocationNumber(1));
         routing.joins(Time(100_000), service, AllocationNumber(2), &mut rng);

@@ -15,8 +15,8 @@ use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, Happening, H
 use decamp_sim::consul::Consul;
 use decamp_sim::event::{AllocationNumber, Event};
 use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind, LoadBalancers, TargetType};
-use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
+use decamp_sim::rng::Rng;
 
 /// All systems and clients of a sandbox.
 pub struct World {
@@ -30,7 +30,7 @@ pub struct World {
     /// The clients.
     pub requests: Requests,
     log: Vec<Event>,
-    rng: Luck,
+    rng: Rng,
     ingress: GroupNumber,
     /// The ingress's number for the one service of each task group.
     numbers: Vec<Option<usize>>,
@@ -42,7 +42,7 @@ impl World {
     /// A calm cluster at this time.
     #[must_use]
     pub fn new(options: &Options, now: Time) -> Self {
-        let mut rng = Luck::new(options.seed);
+        let mut rng = Rng::new(options.seed);
         let [asg_limit, reads, writes] = options.limits();
         let [attached, named] = options.target_groups();
         let mut balancers = LoadBalancers::new(now, rng.bits(), reads, writes);
@@ -56,8 +56,8 @@ impl World {
             next_instance: cluster::id_of(numbers.end),
             ..AsgSetup::new(Arc::clone(&options.asg))
         });
-        let mut nomad = Nomad::new(options.nomad, now, Luck::new(rng.bits()));
-        let mut consul = Consul::new(options.consul, now, Luck::new(rng.bits()));
+        let mut nomad = Nomad::new(options.nomad, now, Rng::new(rng.bits()));
+        let mut consul = Consul::new(options.consul, now, Rng::new(rng.bits()));
         let nodes: Vec<NodeNumber> =
             numbers.clone().map(|n| cluster::add_node(&mut nomad, &mut consul, n, &mut rng, options)).collect();
         for number in numbers.clone() {
@@ -94,7 +94,7 @@ impl World {
         if options.batch {
             cluster::add_batch(&mut nomad, &mut consul, &nodes, options);
         }
-        let mut requests = Requests::new(now, Luck::new(rng.bits()), fronts, options.rate, options.longest_request);
+        let mut requests = Requests::new(now, Rng::new(rng.bits()), fronts, options.rate, options.longest_request);
         let mut numbers = vec![None; nomad.groups().len()];
         for group in services {
             numbers[group.index()] = Some(requests.routing.add_service());

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use decamp_core::decide::{Departure, Effect, Part, Refusal, Showing, Snapshot, Unseen};
+use decamp_core::decide::{Departure, Effect, Observation, Part, Refusal, Snapshot, Unseen};
 use decamp_core::ids::InstanceId;
-use decamp_core::replacing::Replaces;
+use decamp_core::proactive_replacement::Replaces;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
@@ -61,11 +61,11 @@ impl<W: World> World for Graceful<'_, W> {
         self.world.steady()
     }
 
-    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         self.world.look(departure, seen, parts).await
     }
 
-    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Observation> {
         self.world.pause(departure, seen, until, watch).await
     }
 
@@ -100,10 +100,10 @@ mod tests {
         fn steady(&self) -> Duration {
             Duration::ZERO
         }
-        async fn look(&self, _: &Departure, _: &Snapshot, _: &[Part]) -> Vec<Showing> {
+        async fn look(&self, _: &Departure, _: &Snapshot, _: &[Part]) -> Vec<Observation> {
             std::future::pending().await
         }
-        async fn pause(&self, _: &Departure, _: &Snapshot, _: Time, _: &[Part]) -> Vec<Showing> {
+        async fn pause(&self, _: &Departure, _: &Snapshot, _: Time, _: &[Part]) -> Vec<Observation> {
             std::future::pending().await
         }
         async fn act(&self, _: &Departure, _: &Effect) -> Result<(), Refusal> {

@@ -12,7 +12,7 @@ use super::pending_lookups::{Lookup, PendingLookup};
 use super::view::View;
 use decamp_core::decide::Departure;
 use decamp_core::ids::InstanceId;
-use decamp_core::replacing::{Due, Window, hidden_for};
+use decamp_core::proactive_replacement::{Due, Window, hidden_for};
 use decamp_core::time::plain;
 use decamp_core::world::World;
 use decamp_events::{Message, Record, Rejection, Told, read};

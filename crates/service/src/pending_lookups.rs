@@ -20,7 +20,7 @@ use super::graceful::Graceful;
 use super::intake::admit;
 use decamp_core::decide::{Cause, Departure};
 use decamp_core::ids::InstanceId;
-use decamp_core::replacing::{Asked, Replaces, replace};
+use decamp_core::proactive_replacement::{Asked, Replaces, replace};
 use decamp_core::time::Time;
 use decamp_core::world::World;
 

@@ -10,9 +10,9 @@ use super::traces::Trace;
 use decamp_core::decide::{
     Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written,
 };
-use decamp_core::run::{Ending, How, Manner, Tell, run};
+use decamp_core::describe::{DecisionLog, because, can_tell_how_long, phase};
+use decamp_core::run::{Ending, Observer, RunOptions, RunResult, run};
 use decamp_core::sweep::Sweep;
-use decamp_core::telling::{Telling, because, can_tell_how_long, phase};
 use decamp_core::time::Time;
 use decamp_core::world::World;
 use decamp_live::Cluster;
@@ -73,7 +73,7 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
         service,
         entry,
         policy,
-        log: Telling::new(policy, &service.denials),
+        log: DecisionLog::new(policy, &service.denials),
         wrote: false,
         is_start: false,
         unreadable: None,
@@ -81,7 +81,8 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
     };
     let world = Graceful::new(&service.live);
     let observe = service.settings.only_observes();
-    let manner = Manner { observe, never_wait: matches!(extent, Extent::OnePass(_)), sweep: extent.sweep(), ..Manner::default() };
+    let manner =
+        RunOptions { observe, never_wait: matches!(extent, Extent::OnePass(_)), sweep: extent.sweep(), ..RunOptions::default() };
     let ending = tokio::select! {
         // The run comes first, so that an answer that has just arrived is still reported.
         biased;
@@ -95,16 +96,16 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
             info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = "let go", "let go at a decision; another worker continues");
             Done::Released
         }
-        Some(Ending { how: How::HandedBack, seen }) => {
+        Some(Ending { how: RunResult::HandedBack, seen }) => {
             last = last_written(departure, &seen);
             Done::Released
         }
-        Some(Ending { how: How::Observed(decision), .. }) => {
+        Some(Ending { how: RunResult::Observed(decision), .. }) => {
             only_looked = extent != Extent::ToTheEnd;
             reporter.log.observed(departure, &decision);
             if only_looked { Done::Released } else { Done::Finished }
         }
-        Some(Ending { how: How::Ended(outcome, reason), seen }) => {
+        Some(Ending { how: RunResult::Ended(outcome, reason), seen }) => {
             let looked = match Involvement::of(&outcome, reporter.wrote) {
                 Involvement::Found(done) if extent != Extent::ToTheEnd && !reporter.wrote => Some(done),
                 Involvement::Found(_) | Involvement::Completed | Involvement::Elsewhere => None,
@@ -193,7 +194,7 @@ struct Reporter<'a> {
     service: &'a Service,
     entry: &'a Entry,
     policy: &'a Policy,
-    log: Telling<'a>,
+    log: DecisionLog<'a>,
     wrote: bool,
     /// Whether the next write seems to be the first one of the departure.
     is_start: bool,
@@ -232,7 +233,7 @@ impl Reporter<'_> {
     }
 }
 
-impl Tell for Reporter<'_> {
+impl Observer for Reporter<'_> {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         self.log.decided(departure, decision, seen, now);
         for denial in std::mem::take(&mut self.log.denied) {

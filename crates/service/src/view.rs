@@ -19,7 +19,7 @@ use decamp_core::decide::{
     Action, ActionKind, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, ReasonClass, ReasonKind, Refusal, Snapshot,
 };
 use decamp_core::denials::denied_now;
-use decamp_core::telling::{self, Floor, above_the_floor, can_tell_how_long};
+use decamp_core::describe::{self, Floor, above_the_floor, can_tell_how_long};
 use decamp_core::time::Time;
 
 /// The most writes that are kept of one departure. The heartbeats of 48 hours are fewer.
@@ -237,9 +237,9 @@ impl View {
             self.since = self.wait.as_ref().filter(|_| waits).map_or(now, |wait| wait.since);
         }
         self.reason = reason;
-        self.because = telling::because(decision, seen);
+        self.because = describe::because(decision, seen);
         self.denied = denied_now(seen).iter().map(|denial| format!("{}: {}", denial.call, denial.why)).collect();
-        self.phase = telling::phase(seen);
+        self.phase = describe::phase(seen);
         self.node =
             seen.nomad.last().and_then(|nomad| nomad.nodes.first()).map(|node| Arc::clone(&node.name)).or(self.node.take());
         self.stages = Stages::of(departure, seen, policy, &decision.reason, now);
@@ -356,7 +356,7 @@ fn evidence(seen: &Snapshot) -> Vec<Evidence> {
             all.push(Evidence { at: sight.at(), what: format!("{name} {}", registered.said()) });
         }
     }
-    if let Some(what) = telling::consul_unseen(seen) {
+    if let Some(what) = describe::consul_unseen(seen) {
         all.push(Evidence { at: seen.consul.at(), what });
     }
     if let Some(at) = seen.history.completed {

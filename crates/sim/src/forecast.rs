@@ -15,7 +15,7 @@ use decamp_core::decide::{
     Cause, Departure, Effect, Lifecycle, LifecycleAction, Outcome, Phase, Policy, Snapshot, System, Unseen, our_hook,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
-use decamp_core::run::{How, Manner, run};
+use decamp_core::run::{RunOptions, RunResult, run};
 use decamp_core::time::Time;
 use futures_util::FutureExt;
 
@@ -130,7 +130,7 @@ pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, sto
     let systems = Systems::of(&departure, surveyed, policy, stops, now, enters);
     let world = VirtualWorld::new(systems, now);
     let mut record = ForecastObserver::new(now);
-    let manner = Manner { stop_at: Some(now + longest(policy)), ..Manner::default() };
+    let manner = RunOptions { stop_at: Some(now + longest(policy)), ..RunOptions::default() };
     // The virtual world answers at once, so that the future never waits.
     let ending = run(&world, &departure, policy, manner, &mut record).now_or_never()?;
     let ended = world.time();
@@ -138,8 +138,8 @@ pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, sto
     let spans = world.into_spans();
     let end = match (record.unknown.take(), ending.how) {
         (Some((at, system, why)), _) => End::Unknown(at, system, why),
-        (None, How::Ended(outcome, _)) => End::Ended(outcome, ended),
-        (None, How::HandedBack | How::Observed(_)) => End::Waits(ended),
+        (None, RunResult::Ended(outcome, _)) => End::Ended(outcome, ended),
+        (None, RunResult::HandedBack | RunResult::Observed(_)) => End::Waits(ended),
     };
     Some(record.forecast(spans, hook, end))
 }

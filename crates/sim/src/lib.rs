@@ -21,8 +21,3 @@ pub mod timer_queue;
 pub mod traffic;
 pub mod worker;
 pub mod world;
-
-/// The former name of [`rng`]: the crates above still import it.
-pub mod luck {
-    pub use crate::rng::Rng as Luck;
-}

@@ -15,7 +15,7 @@ use super::api_faults::{CallOutcome, one_way_time};
 use super::load_balancers::{Known, Named};
 use super::nomad::{DrainSpec, Note};
 use super::world::SimWorld;
-use decamp_core::decide::{Departure, Effect, EffectKind, Part, Refusal, Showing, Snapshot, System};
+use decamp_core::decide::{Departure, Effect, EffectKind, Observation, Part, Refusal, Snapshot, System};
 use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -319,11 +319,11 @@ impl World for Worker<'_> {
         self.true_now().since(self.started)
     }
 
-    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+    async fn look(&self, departure: &Departure, seen: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         join_all(parts.iter().map(|part| self.look_at(departure, seen, part))).await.into_iter().flatten().collect()
     }
 
-    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+    async fn pause(&self, departure: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Observation> {
         let until = self.true_now() + until.since(self.now()); // by its own clock
         let (nomad, consul) = (watch.contains(&Part::Nomad), watch.contains(&Part::Consul));
         if !nomad && !consul {
@@ -338,7 +338,7 @@ impl World for Worker<'_> {
         let changed = if consul && seen.stops_in_consul().next().is_some() {
             match select(changed, pin!(self.await_consul(seen, seen.consul.blind().is_some(), until))).await {
                 Either::Left((changed, _)) => changed,
-                Either::Right((news, _)) => return vec![Showing::Consul(news)],
+                Either::Right((news, _)) => return vec![Observation::Consul(news)],
             }
         } else {
             changed.await
@@ -350,10 +350,10 @@ impl World for Worker<'_> {
         let now = self.versions();
         let mut news = Vec::new();
         if nomad && now.0 != versions.0 {
-            news.push(Showing::Nomad(self.look_at_nomad(departure, seen).await));
+            news.push(Observation::Nomad(self.look_at_nomad(departure, seen).await));
         }
         if consul && now.1 != versions.1 {
-            news.push(Showing::Consul(self.look_at_consul(seen).await));
+            news.push(Observation::Consul(self.look_at_consul(seen).await));
         }
         news
     }

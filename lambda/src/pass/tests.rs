@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use decamp_aws::Leaving;
 use decamp_config::Allowed;
-use decamp_core::decide::{Effect, Group, Hook, Lifecycle, Part, Refusal, Showing, Snapshot, Unseen};
-use decamp_core::replacing::Replaces;
+use decamp_core::decide::{Effect, Group, Hook, Lifecycle, Observation, Part, Refusal, Snapshot, Unseen};
+use decamp_core::proactive_replacement::Replaces;
 use decamp_core::world::World;
 use serde_json::json;
 
@@ -77,26 +77,26 @@ impl World for Scripted {
         self.began.elapsed()
     }
 
-    async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+    async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         *self.looks.borrow_mut() += 1;
         let unavailable = || Unseen::Away("connection refused".into());
         let shown = |part: &Part| match part {
-            Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
-            Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout, self.other_hook)))],
+            Part::Lifecycle => vec![Observation::Lifecycle(Ok(self.lifecycle.clone()))],
+            Part::Group { .. } => vec![Observation::Group(Ok(group(self.timeout, self.other_hook)))],
             Part::TargetGroups { groups, .. } => {
-                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(unavailable()))).collect()
+                groups.iter().map(|group| Observation::TargetGroup(group.arn.clone(), Err(unavailable()))).collect()
             }
-            Part::Scan => vec![Showing::Scan(Err(unavailable()))],
-            Part::Nomad => vec![Showing::Nomad(Err(unavailable()))],
-            Part::NomadSight => vec![Showing::NomadSight(Err(unavailable()))],
-            Part::Consul => vec![Showing::Consul(Err(unavailable()))],
-            Part::NomadServices => vec![Showing::NomadServices(Err(unavailable()))],
-            Part::Addresses(_) => vec![Showing::Addresses(Err(unavailable()))],
+            Part::Scan => vec![Observation::Scan(Err(unavailable()))],
+            Part::Nomad => vec![Observation::Nomad(Err(unavailable()))],
+            Part::NomadSight => vec![Observation::NomadSight(Err(unavailable()))],
+            Part::Consul => vec![Observation::Consul(Err(unavailable()))],
+            Part::NomadServices => vec![Observation::NomadServices(Err(unavailable()))],
+            Part::Addresses(_) => vec![Observation::Addresses(Err(unavailable()))],
         };
         parts.iter().flat_map(shown).collect()
     }
 
-    async fn pause(&self, _: &Departure, _: &Snapshot, until: Time, _: &[Part]) -> Vec<Showing> {
+    async fn pause(&self, _: &Departure, _: &Snapshot, until: Time, _: &[Part]) -> Vec<Observation> {
         tokio::time::sleep(until.since(self.now())).await;
         Vec::new()
     }

@@ -18,7 +18,7 @@ use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{Group, Hook, Launched, TrafficSource, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// How long a warm worker caches the settings of a group. The tag `decamp:hold` has to work within a minute.
 const CACHED_FOR: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 const HOLD: &str = "decamp:hold";
 
 /// A cache by group, with the time of the request.
-type ByGroup<T> = Arc<Lately<Arc<str>, (Instant, T)>>;
+type ByGroup<T> = Arc<TtlMap<Arc<str>, (Instant, T)>>;
 
 /// The activities of a group's instances.
 #[derive(Debug, Default)]
@@ -59,8 +59,8 @@ impl Activities {
 
 impl Groups {
     pub(super) fn new(client: &Client, limiter: &Arc<RateLimiter>, in_flight: &Arc<InFlight>) -> Self {
-        let cached_groups: ByGroup<Group> = Arc::new(Lately::for_a(CACHED_FOR));
-        let cached_activities: ByGroup<Arc<Activities>> = Arc::new(Lately::for_a(CACHED_FOR));
+        let cached_groups: ByGroup<Group> = Arc::new(TtlMap::with_ttl(CACHED_FOR));
+        let cached_activities: ByGroup<Arc<Activities>> = Arc::new(TtlMap::with_ttl(CACHED_FOR));
         let groups = {
             let (client, cache) = (client.clone(), Arc::clone(&cached_groups));
             Coalescer::new(usize::MAX, limiter, in_flight, move |asg: Arc<str>, _| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{AutoScaling, INSTANCES_PER_CALL, describe_instances};
 use decamp_core::ids::InstanceId;
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// How long an origin is cached, also that Auto Scaling does not know an instance.
 const CACHED_FOR: Duration = Duration::from_hours(1);
@@ -23,11 +23,11 @@ pub struct Origin {
 
 /// The known origins; `None` for an instance that Auto Scaling does not know.
 #[derive(Clone)]
-pub(super) struct Origins(Arc<Lately<InstanceId, Option<Origin>>>);
+pub(super) struct Origins(Arc<TtlMap<InstanceId, Option<Origin>>>);
 
 impl Default for Origins {
     fn default() -> Self {
-        Self(Arc::new(Lately::for_a(CACHED_FOR)))
+        Self(Arc::new(TtlMap::with_ttl(CACHED_FOR)))
     }
 }
 

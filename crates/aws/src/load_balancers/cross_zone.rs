@@ -8,7 +8,7 @@ use crate::aws::{refusal, unseen};
 use crate::coalescing::{Coalescer, InFlight};
 use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{BalancerKind, Unseen, Zones};
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// The attribute of a target group and of a load balancer.
 pub(super) const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
@@ -41,7 +41,7 @@ impl CrossZone {
 /// The attributes of load balancers, by ARN.
 pub(super) struct Balancers {
     attributes: Coalescer<Arc<str>, (), Option<bool>, Unseen>,
-    known: Arc<Lately<Arc<str>, Option<bool>>>,
+    known: Arc<TtlMap<Arc<str>, Option<bool>>>,
 }
 
 impl Balancers {
@@ -51,7 +51,7 @@ impl Balancers {
             let client = client.clone();
             async move { read(&client, &arn).await }
         });
-        Self { attributes, known: Arc::new(Lately::for_a(CACHED_FOR)) }
+        Self { attributes, known: Arc::new(TtlMap::with_ttl(CACHED_FOR)) }
     }
 
     /// Whether load balancing crosses zones in a group with this attribute, behind these load balancers. Only a finding depends on it.

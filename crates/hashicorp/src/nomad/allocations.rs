@@ -13,7 +13,7 @@ use super::{CONCURRENT_REQUESTS, Client, translate, wire};
 use decamp_core::decide::Unseen;
 use decamp_core::ids::NodeId;
 use decamp_net::http::{Answer, Failure, Rows};
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// A longer list of a node is read as stubs. This is the size of some 400 allocations with their jobs.
 const LONG: usize = 8 * 1024 * 1024;
@@ -36,12 +36,12 @@ const STAYS_LONG: Duration = Duration::from_mins(10);
 /// The long lists.
 pub(super) struct Lists {
     /// Nodes whose list is long, with the allocations that were read in full, by id.
-    long: Lately<NodeId, Arc<HashMap<String, wire::Allocation>>>,
+    long: TtlMap<NodeId, Arc<HashMap<String, wire::Allocation>>>,
 }
 
 impl Default for Lists {
     fn default() -> Self {
-        Self { long: Lately::for_a(STAYS_LONG) }
+        Self { long: TtlMap::with_ttl(STAYS_LONG) }
     }
 }
 

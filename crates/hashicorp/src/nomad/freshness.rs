@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use decamp_core::ids::NodeId;
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// A leader that has lost its followers steps down within seconds. If an answer is still older than the write long after it, the servers'
 /// state was restored from a snapshot, and the new, lower indexes are correct.
@@ -12,12 +12,12 @@ const OLD_LEADERS_ARE_GONE: Duration = Duration::from_secs(30);
 /// The index of decamp's last write to each node.
 #[derive(Debug)]
 pub(super) struct Freshness {
-    written: Lately<NodeId, u64>,
+    written: TtlMap<NodeId, u64>,
 }
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self { written: Lately::for_a(OLD_LEADERS_ARE_GONE) }
+        Self { written: TtlMap::with_ttl(OLD_LEADERS_ARE_GONE) }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, Cause, Departure, Group, GroupToRead, LifecycleAction, Node, Nomad, Part, Provider, Registration, Registrations,
-    Showing, Snapshot,
+    Allocation, Cause, Departure, Group, GroupToRead, LifecycleAction, Node, Nomad, Observation, Part, Provider, Registration,
+    Registrations, Snapshot,
 };
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -63,16 +63,16 @@ fn without_ingress_of_ended(mut nomad: Nomad) -> Nomad {
 }
 
 /// Reads the world as the simulator's worker does.
-fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
+fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Observation> {
     rig.sandbox.shared.look(|stage| {
         let (asg, elb) = stage.aws();
         let group = asg.look_group(ASG, Some(instance)).map(in_seconds);
-        let mut seen = vec![Showing::Lifecycle(asg.look_lifecycle(instance)), Showing::Group(group)];
+        let mut seen = vec![Observation::Lifecycle(asg.look_lifecycle(instance)), Observation::Group(group)];
         let arns: Vec<_> = elb.arns().cloned().collect();
         let mut targets = Vec::new();
         for arn in arns {
             let look = elb.look_group(&arn, arn_is_attached(&arn), None);
-            targets.push(Showing::TargetGroup(arn, look));
+            targets.push(Observation::TargetGroup(arn, look));
         }
         seen.extend(targets);
         let cluster = stage.cluster().expect("a sandbox has one");
@@ -84,22 +84,22 @@ fn by_the_simulator(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
         let consul = cluster.consul.look(agent, &ConsulToken::Full, consul::Read::Default).expect("there is a leader").body;
         let services =
             cluster.nomad.registrations(ids[0], &Token::AclsOff, nomad::Read::Default).expect("there is a leader").body;
-        seen.push(Showing::Nomad(Ok(without_ingress_of_ended(Nomad { nodes, set_aside: Vec::new() }))));
-        seen.push(Showing::Consul(Ok(sorted(consul))));
-        seen.push(Showing::NomadServices(Ok(sorted(services))));
+        seen.push(Observation::Nomad(Ok(without_ingress_of_ended(Nomad { nodes, set_aside: Vec::new() }))));
+        seen.push(Observation::Consul(Ok(sorted(consul))));
+        seen.push(Observation::NomadServices(Ok(sorted(services))));
         seen
     })
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "all others are compared as they are")]
-async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Showing> {
+async fn over_the_wire(rig: &Rig, instance: InstanceId) -> Vec<Observation> {
     let departure = Departure { instance, asg: ASG.into(), cause: Cause::Lifecycle(LifecycleAction::default()) };
     let seen = rig.live.look(&departure, &Snapshot::begin(departure.instance, rig.live.now()), &parts(rig)).await;
     let tidy = |showing| match showing {
-        Showing::Group(look) => Showing::Group(look.map(in_seconds)),
-        Showing::Nomad(look) => Showing::Nomad(look.map(without_ingress_of_ended)),
-        Showing::Consul(look) => Showing::Consul(look.map(sorted)),
-        Showing::NomadServices(look) => Showing::NomadServices(look.map(sorted)),
+        Observation::Group(look) => Observation::Group(look.map(in_seconds)),
+        Observation::Nomad(look) => Observation::Nomad(look.map(without_ingress_of_ended)),
+        Observation::Consul(look) => Observation::Consul(look.map(sorted)),
+        Observation::NomadServices(look) => Observation::NomadServices(look.map(sorted)),
         other => other,
     };
     seen.into_iter().map(tidy).collect()

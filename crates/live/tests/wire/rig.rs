@@ -7,7 +7,7 @@ use decamp_aws::aws::{Aws, Keys};
 use decamp_config::Settings;
 use decamp_core::decide::{Cause, Decision, Departure, Effect, LifecycleAction, Outcome, Refusal, Snapshot};
 use decamp_core::ids::InstanceId;
-use decamp_core::run::{How, Manner, Tell, run};
+use decamp_core::run::{Observer, RunOptions, RunResult, run};
 use decamp_core::time::Time;
 use decamp_live::Live;
 use decamp_sandbox::{ASG, Options, Sandbox};
@@ -91,10 +91,10 @@ impl Rig {
         };
         let departure = Departure { instance, asg: ASG.into(), cause: Cause::Lifecycle(action) };
         let mut story = Story { began: event.time, lasted: Duration::ZERO, lines: Vec::new() };
-        let ending = run(&self.live, &departure, &self.settings.policy, Manner::default(), &mut story).await;
+        let ending = run(&self.live, &departure, &self.settings.policy, RunOptions::default(), &mut story).await;
         match ending.how {
-            How::Ended(outcome, _) => (outcome, story),
-            How::HandedBack | How::Observed(_) => panic!("nobody asked for that: {:?}", ending.how),
+            RunResult::Ended(outcome, _) => (outcome, story),
+            RunResult::HandedBack | RunResult::Observed(_) => panic!("nobody asked for that: {:?}", ending.how),
         }
     }
 
@@ -162,7 +162,7 @@ impl std::fmt::Display for Story {
     }
 }
 
-impl Tell for Story {
+impl Observer for Story {
     fn decided(&mut self, _: &Departure, decision: &Decision, _: &Snapshot, now: Time) {
         self.lasted = now.since(self.began);
         let at = self.lasted.as_secs_f64();

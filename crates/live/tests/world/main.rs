@@ -16,7 +16,8 @@ use self::wire::{Answer, Call, Server, departure, group, instance, row, some_gro
 use decamp_aws::aws;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    ActionRef, Effect, GroupToRead, Lifecycle, LifecycleResult, Part, Refusal, Showing, Snapshot, Target, TargetHealth, Unseen,
+    ActionRef, Effect, GroupToRead, Lifecycle, LifecycleResult, Observation, Part, Refusal, Snapshot, Target, TargetHealth,
+    Unseen,
 };
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -67,13 +68,17 @@ async fn every_requested_part_is_answered() {
     assert_eq!(showings.len(), 7, "{showings:?}");
     for showing in &showings {
         match showing {
-            Showing::Lifecycle(look) => assert_eq!(*look, Ok(Lifecycle::Waiting)),
-            Showing::TargetGroup(arn, look) => assert_eq!(look.as_ref().map(|g| g.targets.is_some()), Ok(*arn == group("web-a"))),
-            Showing::Nomad(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
-            Showing::NomadSight(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
-            Showing::Addresses(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
-            Showing::Consul(look) | Showing::NomadServices(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
-            Showing::Group(_) | Showing::Scan(_) => panic!("it was not requested"),
+            Observation::Lifecycle(look) => assert_eq!(*look, Ok(Lifecycle::Waiting)),
+            Observation::TargetGroup(arn, look) => {
+                assert_eq!(look.as_ref().map(|g| g.targets.is_some()), Ok(*arn == group("web-a")))
+            }
+            Observation::Nomad(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
+            Observation::NomadSight(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
+            Observation::Addresses(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
+            Observation::Consul(look) | Observation::NomadServices(look) => {
+                assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}")
+            }
+            Observation::Group(_) | Observation::Scan(_) => panic!("it was not requested"),
         }
     }
 }

@@ -30,7 +30,7 @@ use super::Shared;
 use super::fault_layer::RefusalKind;
 use decamp_sim::api_error::ApiError;
 use decamp_sim::auto_scaling::group_arn;
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// The account and the Region.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Stores {
     pub confirmations: Vec<(String, String)>,
     /// Every accepted ChangeMessageVisibility: the receipt handle and the seconds.
     pub visibilities: Vec<(String, u64)>,
-    rng: Luck,
+    rng: Rng,
 }
 
 impl Default for Stores {
@@ -74,7 +74,7 @@ impl Default for Stores {
             certificates_asked: Vec::new(),
             confirmations: Vec::new(),
             visibilities: Vec::new(),
-            rng: Luck::new(0x2b),
+            rng: Rng::new(0x2b),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use decamp_sim::luck::Luck;
+use decamp_sim::rng::Rng;
 
 /// Which system a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Rule {
 #[derive(Debug, Clone)]
 pub struct FaultPlan {
     rules: Vec<Rule>,
-    rng: Luck,
+    rng: Rng,
 }
 
 impl Default for FaultPlan {
@@ -113,7 +113,7 @@ impl FaultPlan {
     /// A plan with these rules. The seed is for rules that affect one request in many.
     #[must_use]
     pub fn new(rules: Vec<Rule>, seed: u64) -> Self {
-        Self { rules, rng: Luck::new(seed) }
+        Self { rules, rng: Rng::new(seed) }
     }
 
     /// The fault of the next request, if any.

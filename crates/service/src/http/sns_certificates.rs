@@ -15,7 +15,7 @@ use crate::departures::lock;
 use crate::repeated::Kind;
 use crate::verify::sns::{Doubt, LARGEST_CERTIFICATE, host, is_of_sns};
 use decamp_core::world::World;
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// Certificates that are kept in addition to those that the settings name. SNS uses a few for each Region at a time.
 const MOST_KEPT: usize = 16;
@@ -52,9 +52,9 @@ pub(super) struct SnsCertificates {
     service: Arc<Service>,
     anchors: Vec<TrustAnchor<'static>>,
     kept: Mutex<HashMap<Name, Arc<Vec<u8>>>>,
-    refused: Lately<Name, ()>,
-    failed: Lately<Name, Arc<str>>,
-    guesses: Lately<Subnet, u32>,
+    refused: TtlMap<Name, ()>,
+    failed: TtlMap<Name, Arc<str>>,
+    guesses: TtlMap<Subnet, u32>,
     /// Held during a fetch.
     turn: tokio::sync::Mutex<()>,
     /// Held by each sender while it waits for `turn`, so that a sender with many messages waits in it once.
@@ -67,9 +67,9 @@ impl SnsCertificates {
             service: Arc::clone(service),
             anchors,
             kept: Mutex::default(),
-            refused: Lately::for_a(REFUSED_FOR),
-            failed: Lately::for_a(FAILED_FOR),
-            guesses: Lately::for_a(REFUSED_FOR),
+            refused: TtlMap::with_ttl(REFUSED_FOR),
+            failed: TtlMap::with_ttl(FAILED_FOR),
+            guesses: TtlMap::with_ttl(REFUSED_FOR),
             turn: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
         })

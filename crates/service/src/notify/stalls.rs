@@ -10,7 +10,7 @@ use super::Notification;
 use crate::Service;
 use crate::departures::{Entry, lock};
 use decamp_core::decide::{Blocker, Budget, Decision, Departure, Reason, ReasonKind, Snapshot};
-use decamp_core::telling;
+use decamp_core::describe;
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
@@ -52,7 +52,7 @@ impl Wait {
         } else {
             since
         };
-        Self { reason, blocker, because: telling::because(decision, seen), since, due, reported }
+        Self { reason, blocker, because: describe::because(decision, seen), since, due, reported }
     }
 
     /// Whether the wait has lasted too long.

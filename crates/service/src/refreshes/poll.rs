@@ -13,7 +13,7 @@ use decamp_config::Settings;
 use decamp_core::decide::Unseen;
 use decamp_core::refresh::{Refresh, Status, newest};
 use decamp_core::world::World;
-use decamp_net::lately::Lately;
+use decamp_net::ttl_map::TtlMap;
 
 /// How often a refresh in progress is polled. All calls of Auto Scaling share one rate limit (facts/aws.md 2.6).
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -27,7 +27,7 @@ pub(crate) async fn poll(service: &Service) {
     let mut timer = interval(INTERVAL.min(sweep));
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stopping = service.stopping.subscribe();
-    let looked: Lately<Arc<str>, ()> = Lately::for_a(sweep);
+    let looked: TtlMap<Arc<str>, ()> = TtlMap::with_ttl(sweep);
     loop {
         tokio::select! {
             _ = stopping.wait_for(|stop| *stop) => return,

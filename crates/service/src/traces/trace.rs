@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Event, Span, SpanError};
 use decamp_core::decide::{Action, Blocker, Decision, Departure, Effect, Outcome, Part, Refusal, Snapshot};
+use decamp_core::describe;
 use decamp_core::ids::hex;
-use decamp_core::telling;
 use decamp_core::time::Time;
 
 /// The most writes and looks of one span.
@@ -72,7 +72,7 @@ impl Trace {
             ("decamp.group", departure.asg.to_string()),
             ("decamp.action", decision.action.title(now)),
             ("decamp.reason", decision.reason.word().to_owned()),
-            ("decamp.because", telling::because(decision, seen)),
+            ("decamp.because", describe::because(decision, seen)),
         ];
         let mut events = Vec::new();
         match &decision.action {

@@ -79,7 +79,7 @@ fn balancers(departure: &Departure, seen: &Snapshot, policy: &Policy, waits_for:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use decamp_core::decide::{Cause, LifecycleAction, Nomad, Showing};
+    use decamp_core::decide::{Cause, LifecycleAction, Nomad, Observation};
     use decamp_core::ids::InstanceId;
 
     fn stages(change: impl FnOnce(&mut Snapshot)) -> [Stage; 6] {
@@ -94,9 +94,13 @@ mod tests {
     fn a_stage_that_was_not_seen_is_neither_done_nor_in_progress() {
         use Stage::{Done, Now, ToCome};
         assert_eq!(stages(|_| {}), [Now, ToCome, ToCome, ToCome, ToCome, ToCome]);
-        assert_eq!(stages(|seen| seen.take(Time(0), Showing::Lifecycle(Ok(Lifecycle::Waiting))))[0], Done);
+        assert_eq!(stages(|seen| seen.take(Time(0), Observation::Lifecycle(Ok(Lifecycle::Waiting))))[0], Done);
         let empty = Nomad { nodes: Vec::new(), set_aside: Vec::new() };
-        assert_eq!(stages(|seen| seen.take(Time(0), Showing::Nomad(Ok(empty))))[3], ToCome, "no drain was seen to stop anything");
+        assert_eq!(
+            stages(|seen| seen.take(Time(0), Observation::Nomad(Ok(empty))))[3],
+            ToCome,
+            "no drain was seen to stop anything"
+        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use decamp_core::decide::{Action, Decision, Departure, Effect, Reason, Refusal, Snapshot, System, Unseen};
+use decamp_core::describe::{because, blindness};
 use decamp_core::ids::TargetGroupArn;
-use decamp_core::run::Tell;
-use decamp_core::telling::{because, blindness};
+use decamp_core::run::Observer;
 use decamp_core::time::Time;
 
 use super::{End, Forecast, Span, Step, Wait, What};
@@ -50,7 +50,7 @@ impl ForecastObserver {
     }
 }
 
-impl Tell for ForecastObserver {
+impl Observer for ForecastObserver {
     fn decided(&mut self, _: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         if self.unknown.is_some() {
             return;

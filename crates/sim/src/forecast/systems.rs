@@ -8,7 +8,7 @@ use decamp_core::decide::snapshot::{
     TargetGroup, TargetHealth,
 };
 use decamp_core::decide::{
-    Departure, Effect, Lifecycle, NomadSight, Part, Policy, Showing, Sight, Snapshot, System, UNREADABLE_DELAY, Unseen,
+    Departure, Effect, Lifecycle, NomadSight, Observation, Observed, Part, Policy, Snapshot, System, UNREADABLE_DELAY, Unseen,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -52,7 +52,7 @@ pub(super) struct Systems {
 }
 
 /// What the snapshot shows of a part, or why it does not.
-fn seen<T: Clone>(sight: &Sight<T>) -> Result<T, Unseen> {
+fn seen<T: Clone>(sight: &Observed<T>) -> Result<T, Unseen> {
     match (sight.last(), sight.blind()) {
         (Some(last), _) => Ok(last.clone()),
         (None, Some(blind)) => Err(blind.why.clone()),
@@ -115,27 +115,27 @@ impl Systems {
         }
     }
 
-    pub(super) fn show(&self, part: &Part) -> Vec<Showing> {
+    pub(super) fn show(&self, part: &Part) -> Vec<Observation> {
         match part {
-            Part::Lifecycle => vec![Showing::Lifecycle(self.lifecycle.clone())],
-            Part::Group { .. } => vec![Showing::Group(self.group.clone())],
+            Part::Lifecycle => vec![Observation::Lifecycle(self.lifecycle.clone())],
+            Part::Group { .. } => vec![Observation::Group(self.group.clone())],
             Part::TargetGroups { groups, .. } => {
                 let unasked = || Err(Unseen::Away("it was not looked at".into()));
                 let show = |arn: &TargetGroupArn| self.balancers.iter().find(|(known, _)| known == arn);
                 let look = |arn: &TargetGroupArn| show(arn).map_or_else(unasked, |(_, look)| look.clone());
-                groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), look(&group.arn))).collect()
+                groups.iter().map(|group| Observation::TargetGroup(group.arn.clone(), look(&group.arn))).collect()
             }
             Part::Scan => {
                 let ours = TargetId::Instance(self.instance);
                 let lists_it = |group: &TargetGroup| group.listed().any(|target| target.id == ours);
                 let listing = self.balancers.iter().filter(|(_, group)| group.as_ref().is_ok_and(lists_it));
-                vec![Showing::Scan(Ok(listing.map(|(arn, _)| arn.clone()).collect()))]
+                vec![Observation::Scan(Ok(listing.map(|(arn, _)| arn.clone()).collect()))]
             }
-            Part::Nomad => vec![Showing::Nomad(self.nomad.clone())],
-            Part::NomadSight => vec![Showing::NomadSight(self.nomad_sight.clone())],
-            Part::Consul => vec![Showing::Consul(self.consul.clone())],
-            Part::NomadServices => vec![Showing::NomadServices(self.nomad_services.clone())],
-            Part::Addresses(_) => vec![Showing::Addresses(self.elsewhere.clone())],
+            Part::Nomad => vec![Observation::Nomad(self.nomad.clone())],
+            Part::NomadSight => vec![Observation::NomadSight(self.nomad_sight.clone())],
+            Part::Consul => vec![Observation::Consul(self.consul.clone())],
+            Part::NomadServices => vec![Observation::NomadServices(self.nomad_services.clone())],
+            Part::Addresses(_) => vec![Observation::Addresses(self.elsewhere.clone())],
         }
     }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use decamp_core::decide::{Departure, Effect, Part, Refusal, Showing, Snapshot};
+use decamp_core::decide::{Departure, Effect, Observation, Part, Refusal, Snapshot};
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
@@ -51,14 +51,14 @@ impl World for VirtualWorld {
         self.time().since(self.began)
     }
 
-    async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Showing> {
+    async fn look(&self, _: &Departure, _: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         // A look shows the state at the time of the question.
         let showings = parts.iter().flat_map(|part| self.systems.borrow().show(part)).collect();
         self.advance(self.time() + ANSWER);
         showings
     }
 
-    async fn pause(&self, _: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Showing> {
+    async fn pause(&self, _: &Departure, seen: &Snapshot, until: Time, watch: &[Part]) -> Vec<Observation> {
         let asks_consul = watch.contains(&Part::Consul) && seen.stops_in_consul().next().is_some();
         let consul_answers_at = self.time() + CONSUL_ANSWERS_EVERY;
         loop {

@@ -8,7 +8,7 @@ use crate::scenario::BEGIN;
 use decamp_core::decide::{
     Action, Decision, Departure, Effect, Finding, Loss, Policy, Reason, Refusal, Snapshot, foreseen_losses,
 };
-use decamp_core::run::Tell;
+use decamp_core::run::Observer;
 use decamp_core::time::Time;
 
 /// What was observed of the workers of one departure.
@@ -82,7 +82,7 @@ pub(super) struct RunObserver {
     pub(super) worker: usize,
 }
 
-impl Tell for RunObserver {
+impl Observer for RunObserver {
     fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
         let record = &mut *self.record.borrow_mut();
         record.foresee_by_hand(departure, seen, &self.policy);

@@ -6,7 +6,7 @@ use crate::faults::{Fault, Faults};
 use crate::rng::Rng;
 use crate::worker::Worker;
 use decamp_core::decide::{Departure, Noted, Policy, last_heartbeat};
-use decamp_core::run::{Ending, How, Manner, Tell};
+use decamp_core::run::{Ending, Observer, RunOptions, RunResult};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -136,16 +136,22 @@ impl Passes {
     }
 
     /// The options of a worker of this departure.
-    pub(super) fn manner<'a>(&self, sweep: bool, now: Time, remembered: &'a [Noted]) -> Manner<'a> {
+    pub(super) fn manner<'a>(&self, sweep: bool, now: Time, remembered: &'a [Noted]) -> RunOptions<'a> {
         let remembered = if self.warm { remembered } else { &[] };
         let number = sweep.then(|| Sweep::begin(now, SWEEP_EVERY, 1, CALLS_A_SECOND));
-        Manner { stop_at: Some(now + self.length), never_wait: sweep, remembered, sweep: number, ..Manner::default() }
+        RunOptions { stop_at: Some(now + self.length), never_wait: sweep, remembered, sweep: number, ..RunOptions::default() }
     }
 }
 
 /// Does what the Lambda does when a pass ends before its departure: it sends a last heartbeat.
-pub(super) async fn hand_back(worker: &Worker<'_>, departure: &Departure, policy: &Policy, ending: &Ending, tell: &mut dyn Tell) {
-    if ending.how != How::HandedBack {
+pub(super) async fn hand_back(
+    worker: &Worker<'_>,
+    departure: &Departure,
+    policy: &Policy,
+    ending: &Ending,
+    tell: &mut dyn Observer,
+) {
+    if ending.how != RunResult::HandedBack {
         return;
     }
     if let Some(heartbeat) = last_heartbeat(departure, &ending.seen, policy, worker.now()) {

@@ -18,7 +18,7 @@ use crate::scenario::BEGIN;
 use crate::worker::{CrashPoint, Worker};
 use crate::world::SimWorld;
 use decamp_core::decide::{Departure, Lifecycle, LifecycleAction, Noted, Outcome, Policy, Snapshot, remember};
-use decamp_core::run::{Ending, How, Manner, run_by};
+use decamp_core::run::{Ending, RunOptions, RunResult, run_by};
 use decamp_core::time::Time;
 
 /// No departure lasts longer. A worker that still works then never ends.
@@ -163,7 +163,7 @@ impl<'s> Workers<'s, '_> {
         let running: Running<'s> = Box::pin(async move {
             let rules = |d: &Departure, s: &Snapshot, p: &Policy, now: Time| driver.decide(d, s, p, now);
             let manner = match work_mode {
-                WorkMode::Continuous => Manner::default(),
+                WorkMode::Continuous => RunOptions::default(),
                 WorkMode::Passes(passes) => passes.manner(sweep, now, &remembered),
             };
             let ending = run_by(rules, &*world, &departure, &policy, manner, &mut observer).await;
@@ -225,7 +225,7 @@ impl<'s> Workers<'s, '_> {
     fn ends(&mut self, place: usize, ending: &Ending, now: Time) {
         let LiveWorker { delivery, departure, worker, .. } = self.alive.swap_remove(place);
         let number = Some(worker.number()).filter(|_| self.script.gets_every_answer());
-        if ending.how == How::HandedBack {
+        if ending.how == RunResult::HandedBack {
             self.remembered[usize::from(delivery.sweep)] = remember(&departure, &ending.seen, self.policy, now);
             self.script.hand_back(delivery, now, &mut self.rng);
             let message = self.script.deliveries.front().map_or(Time(0), |(at, _)| *at);
@@ -237,7 +237,7 @@ impl<'s> Workers<'s, '_> {
         if self.outcome.is_none() || self.script.work_mode == WorkMode::Continuous {
             self.ended_at = now;
         }
-        if let How::Ended(outcome, _) = &ending.how {
+        if let RunResult::Ended(outcome, _) = &ending.how {
             let world = &mut *self.world.borrow_mut();
             world.oracle.check_outcome(now, number, outcome, &world.auto_scaling, &world.subject);
             let completed = ending.seen.history.completed.is_some();

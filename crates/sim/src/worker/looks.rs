@@ -13,17 +13,18 @@ use crate::nomad::Read;
 use crate::world::Lists;
 use crate::{consul, nomad};
 use decamp_core::decide::{
-    BRIEF, Departure, NodeStatus, Nomad, NomadSight, Part, Registrations, Showing, Snapshot, System, TargetGroup, Unseen, Zones,
+    BRIEF, Departure, NodeStatus, Nomad, NomadSight, Observation, Part, Registrations, Snapshot, System, TargetGroup, Unseen,
+    Zones,
 };
 use decamp_core::ids::{TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 impl Worker<'_> {
-    pub(super) async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Showing> {
+    pub(super) async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Observation> {
         match part {
             Part::Lifecycle => {
                 let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_lifecycle(departure.instance)).await;
-                vec![Showing::Lifecycle(flat(look))]
+                vec![Observation::Lifecycle(flat(look))]
             }
             Part::Group { with_activity } => {
                 let activity_of = with_activity.then_some(departure.instance);
@@ -37,14 +38,17 @@ impl Worker<'_> {
                     }
                     look
                 });
-                vec![Showing::Group(flat(look.await))]
+                vec![Observation::Group(flat(look.await))]
             }
             Part::TargetGroups { groups, attributes_again } => {
                 let new = groups.iter().any(|group| !self.remembers(&group.arn));
                 if new && !self.warm {
                     let kinds = self.call(System::LoadBalancers, None, |s| s.balancers.read()).await;
                     if let Err(why) = flat(kinds.map(|answer| answer.map_err(|error| error.unseen()))) {
-                        return groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(why.clone()))).collect();
+                        return groups
+                            .iter()
+                            .map(|group| Observation::TargetGroup(group.arn.clone(), Err(why.clone())))
+                            .collect();
                     }
                 }
                 let looks = groups.iter().map(|group| self.look_at_group(&group.arn, group.attached, *attributes_again));
@@ -58,16 +62,16 @@ impl Worker<'_> {
                     s.balancers.read()?;
                     Ok(s.balancers.groups_listing(ours))
                 });
-                vec![Showing::Scan(flat(look.await.map(|answer| answer.map_err(|error: ApiError| error.unseen()))))]
+                vec![Observation::Scan(flat(look.await.map(|answer| answer.map_err(|error: ApiError| error.unseen()))))]
             }
             Part::Nomad => {
-                vec![Showing::Nomad(self.look_at_nomad(departure, seen).await)]
+                vec![Observation::Nomad(self.look_at_nomad(departure, seen).await)]
             }
             Part::NomadSight => {
                 let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.subject.nomad_token.clone())).await;
-                vec![Showing::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
+                vec![Observation::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
-            Part::Consul => vec![Showing::Consul(self.look_at_consul(seen).await)],
+            Part::Consul => vec![Observation::Consul(self.look_at_consul(seen).await)],
             Part::NomadServices => {
                 let look = self.call(System::Nomad, None, |s| {
                     let node = s.subject.node.map(|n| s.nomad.node(n).spec.id);
@@ -77,7 +81,7 @@ impl Worker<'_> {
                         None => Ok(Registrations { whole: true, agent_dead: false, services: [].into(), by_hand: [].into() }),
                     }
                 });
-                vec![Showing::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
+                vec![Observation::NomadServices(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
             Part::Addresses(asked) => {
                 self.world.borrow_mut().calls.nomad += 1;
@@ -85,7 +89,7 @@ impl Worker<'_> {
                     let token = s.subject.nomad_token.clone();
                     s.nomad.elsewhere(departure.instance, asked, &token)
                 });
-                vec![Showing::Addresses(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
+                vec![Observation::Addresses(flat(look.await.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
         }
     }
@@ -94,7 +98,7 @@ impl Worker<'_> {
         self.known.borrow().iter().any(|(known, _)| known == arn)
     }
 
-    async fn look_at_group(&self, arn: &TargetGroupArn, attached: bool, again: bool) -> Showing {
+    async fn look_at_group(&self, arn: &TargetGroupArn, attached: bool, again: bool) -> Observation {
         let remembered = self.known.borrow().iter().find(|(known, _)| known == arn).map(|(_, known)| *known).filter(|_| !again);
         if remembered.is_none() && !self.warm {
             // Attributes and health are two calls, and the model counts the second.
@@ -133,7 +137,7 @@ impl Worker<'_> {
             };
             known.push((arn.clone(), Known { kind, delay, connection_termination, crosses_zones }));
         }
-        Showing::TargetGroup(arn.clone(), look)
+        Observation::TargetGroup(arn.clone(), look)
     }
 
     /// Reads the zones of the instances if load balancing does not cross zones. If that fails, the rest of the look is still valid.

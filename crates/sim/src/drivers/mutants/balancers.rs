@@ -6,7 +6,7 @@ use super::Mistake::{Does, Sees};
 use super::{AlteredView, Context, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Decision, Effect, EffectKind, Node, Part, Sight, Target, TargetGroup, TargetHealth, Unseen, Zones,
+    Action, Decision, Effect, EffectKind, Node, Observed, Part, Target, TargetGroup, TargetHealth, Unseen, Zones,
 };
 use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
@@ -239,7 +239,7 @@ impl AlteredView<'_> {
                     zones: Zones::Unknown,
                     targets: None,
                 };
-                balancer.sight = Sight::seen(now, group);
+                balancer.sight = Observed::seen(now, group);
             }
         }
     }
@@ -250,7 +250,7 @@ fn never_looks_again(view: &mut AlteredView<'_>) {
     for balancer in view.seen.balancers.iter_mut().filter(|b| b.deregistered.is_some()) {
         let Some(mut group) = balancer.sight.last().cloned() else { continue };
         group.targets = group.targets.map(|_| [].into());
-        balancer.sight = Sight::seen(now, group);
+        balancer.sight = Observed::seen(now, group);
     }
 }
 

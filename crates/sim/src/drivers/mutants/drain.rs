@@ -7,7 +7,7 @@ use super::Mistake::{Does, Sees};
 use super::{AlteredView, Context, WrongDriver, wait};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Allocation, Budget, Decision, DrainMeta, Effect, EffectKind, JobKind, Node, Phase, Reason, Registrations, Sight,
+    Action, Allocation, Budget, Decision, DrainMeta, Effect, EffectKind, JobKind, Node, Observed, Phase, Reason, Registrations,
     TaskGroup, WholeSeconds,
 };
 
@@ -216,7 +216,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
             if view.seen.nomad.now().is_none()
                 && let (Some(at), Some(nomad)) = (view.seen.nomad.at(), view.seen.nomad.last())
             {
-                view.seen.nomad = Sight::seen(at, nomad.clone());
+                view.seen.nomad = Observed::seen(at, nomad.clone());
             }
         }),
     },
@@ -230,7 +230,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
             {
                 let nothing = Registrations { whole: false, agent_dead: false, services: [].into(), by_hand: [].into() };
                 let last = view.seen.consul.last().cloned().unwrap_or(nothing);
-                view.seen.consul = Sight::seen(view.now, last);
+                view.seen.consul = Observed::seen(view.now, last);
             }
         }),
     },

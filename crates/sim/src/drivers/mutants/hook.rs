@@ -6,7 +6,7 @@ use super::Mistake::{Does, Sees};
 use super::{AlteredView, Context, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Decision, Effect, EffectKind, Lifecycle, LifecycleResult, Outcome, Reason, Refusal, Sight, our_hook,
+    Action, Decision, Effect, EffectKind, Lifecycle, LifecycleResult, Observed, Outcome, Reason, Refusal, our_hook,
 };
 
 const LONG: &[Fault] = &[Fault::HookIsShort, Fault::LongBatch];
@@ -44,7 +44,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         name: "trusts-the-event",
         mistake: "It trusts the event that the instance is leaving.",
         faults: &[Fault::InstanceDetached, Fault::HookIsShort],
-        kind: Sees(|view| view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Waiting)),
+        kind: Sees(|view| view.seen.lifecycle = Observed::seen(view.now, Lifecycle::Waiting)),
     },
     WrongDriver {
         name: "new-root-volume-is-staying",
@@ -52,7 +52,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         faults: &[Fault::RootVolume],
         kind: Sees(|view| {
             if view.seen.lifecycle.last() == Some(&Lifecycle::ReplacingRootVolume) {
-                view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Staying("ReplacingRootVolume:Wait".into()));
+                view.seen.lifecycle = Observed::seen(view.now, Lifecycle::Staying("ReplacingRootVolume:Wait".into()));
             }
         }),
     },
@@ -62,7 +62,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         faults: &[Fault::RootVolume],
         kind: Sees(|view| {
             if view.seen.lifecycle.last() == Some(&Lifecycle::ReplacingRootVolume) {
-                view.seen.lifecycle = Sight::seen(view.now, Lifecycle::Waiting);
+                view.seen.lifecycle = Observed::seen(view.now, Lifecycle::Waiting);
             }
         }),
     },

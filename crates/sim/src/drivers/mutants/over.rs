@@ -7,8 +7,8 @@ use super::Mistake::{Does, Sees};
 use super::{AlteredView, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Outcome, Registrations,
-    Sight, Unseen,
+    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Observed, Outcome,
+    Registrations, Unseen,
 };
 
 pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
@@ -157,7 +157,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         faults: &[Fault::BlindToken],
         kind: Sees(|view| {
             if view.seen.nomad_sight.now().is_some() {
-                view.seen.nomad_sight = Sight::seen(view.now, NomadSight::Full);
+                view.seen.nomad_sight = Observed::seen(view.now, NomadSight::Full);
             }
         }),
     },
@@ -175,7 +175,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
             view.seen.history.unseen_stops = None;
             let stops = view.seen.stops_in_consul().next().is_some();
             if let Some(last) = view.seen.consul.last().filter(|_| stops).cloned() {
-                view.seen.consul = Sight::seen(view.now, last);
+                view.seen.consul = Observed::seen(view.now, last);
             }
         }),
     },
@@ -199,7 +199,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         faults: &[Fault::ConsulAway],
         kind: Sees(|view| {
             if view.seen.consul.blind().is_some() {
-                view.seen.consul = Sight::seen(
+                view.seen.consul = Observed::seen(
                     view.now,
                     Registrations { whole: true, agent_dead: false, services: [].into(), by_hand: [].into() },
                 );
@@ -262,8 +262,8 @@ impl AlteredView<'_> {
     fn make_unseen_nomad_look_empty(&mut self, for_reason: impl Fn(&Unseen) -> bool) {
         if self.seen.nomad.blind().is_some_and(|blind| for_reason(&blind.why)) {
             let nothing = Nomad { nodes: Vec::new(), set_aside: Vec::new() };
-            self.seen.nomad = Sight::seen(self.now, nothing);
-            self.seen.nomad_sight = Sight::seen(self.now, NomadSight::Full);
+            self.seen.nomad = Observed::seen(self.now, nothing);
+            self.seen.nomad_sight = Observed::seen(self.now, NomadSight::Full);
             self.seen.history.known.clear();
             self.seen.history.no_node_since = Some(self.seen.history.began - self.policy.no_node_wait);
         }

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 /// A map that keeps each value for a fixed time after it was last put.
 #[derive(Debug)]
-pub struct Lately<K, V> {
+pub struct TtlMap<K, V> {
     kept: Duration,
     all: Mutex<HashMap<K, (Instant, V)>>,
 }
 
-impl<K: Eq + Hash, V> Lately<K, V> {
+impl<K: Eq + Hash, V> TtlMap<K, V> {
     /// An empty map that keeps each value for this long.
-    pub fn for_a(kept: Duration) -> Self {
+    pub fn with_ttl(kept: Duration) -> Self {
         Self { kept, all: Mutex::default() }
     }
 
@@ -60,25 +60,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_value_expires_a_fixed_time_after_it_was_last_put() {
-        let lately = Lately::for_a(A_MINUTE);
-        lately.put("one", 1);
+        let recent = TtlMap::with_ttl(A_MINUTE);
+        recent.put("one", 1);
         tokio::time::advance(A_MINUTE / 2).await;
-        lately.put("one", 2);
+        recent.put("one", 2);
         tokio::time::advance(A_MINUTE / 2).await;
-        assert_eq!((lately.get(&"one"), lately.get(&"two")), (Some(2), None));
-        assert_eq!((lately.take(&"one"), lately.take(&"one")), (Some(2), None));
-        lately.put("one", 3);
+        assert_eq!((recent.get(&"one"), recent.get(&"two")), (Some(2), None));
+        assert_eq!((recent.take(&"one"), recent.take(&"one")), (Some(2), None));
+        recent.put("one", 3);
         tokio::time::advance(A_MINUTE).await;
-        assert_eq!((lately.get(&"one"), lately.take(&"one")), (None, None));
+        assert_eq!((recent.get(&"one"), recent.take(&"one")), (None, None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn of_a_hundred_thousand_keys_only_the_latest_are_held() {
-        let lately = Lately::for_a(A_MINUTE);
+        let recent = TtlMap::with_ttl(A_MINUTE);
         for key in 0..100_000_u32 {
-            lately.put(key, ());
+            recent.put(key, ());
             tokio::time::advance(Duration::from_millis(100)).await;
         }
-        assert_eq!(lately.held(), 600);
+        assert_eq!(recent.held(), 600);
     }
 }
