@@ -13,3 +13,5 @@ mod runtime;
 mod shells;
 #[path = "alterations/table.rs"]
 mod table;
+#[path = "alterations/wider.rs"]
+mod wider;

@@ -5,6 +5,8 @@ mod canaries;
 mod clusters;
 #[path = "serve/connection_floods.rs"]
 mod connection_floods;
+#[path = "serve/denials.rs"]
+mod denials;
 #[path = "serve/departures.rs"]
 mod departures;
 #[path = "rehearsal/devtools.rs"]

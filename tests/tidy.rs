@@ -4,6 +4,8 @@
 mod absences;
 #[path = "tidy/claims.rs"]
 mod claims;
+#[path = "tidy/faults.rs"]
+mod faults;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -36,6 +36,8 @@ struct Calm {
     kind: BalancerKind,
     zones: Zones,
     delay: Duration,
+    /// Whether the scan was the last to report the target group. A scan does not know which groups are attached.
+    scanned_again: bool,
 }
 
 fn arn(name: &str) -> TargetGroupArn {
@@ -137,6 +139,7 @@ fn calm() -> Calm {
         kind: BalancerKind::Alb,
         zones: Zones::Crossed,
         delay: Duration::from_secs(30),
+        scanned_again: false,
     }
 }
 
@@ -155,7 +158,7 @@ impl Calm {
             |instance| Target { id: TargetId::Instance(instance), port: 8080, zone: None, health: TargetHealth::Healthy };
         let front = TargetGroup {
             arn: arn("front"),
-            attached: true,
+            attached: !self.scanned_again,
             kind: self.kind,
             delay: Some(self.delay),
             connection_termination: None,

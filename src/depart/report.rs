@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
-use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Reason, Snapshot};
+use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
 use decamp_core::describe::consul_unseen;
 use decamp_core::run::How;
 use decamp_core::runbook;
@@ -106,7 +106,7 @@ impl<'a> Report<'a> {
             calls: calls.each().collect(),
             entry_is_known: budget.began_is_known,
             because_adds: match how {
-                How::Ended(outcome, reason) => adds(outcome, reason),
+                How::Ended(outcome, reason) => outcome.is_explained_by(reason),
                 How::Observed(_) | How::HandedBack => true,
             },
         }
@@ -152,16 +152,6 @@ impl<'a> Report<'a> {
 fn by_hand(seen: &Snapshot) -> String {
     let said = seen.consul.last().map(decamp_core::decide::Registrations::said_of_hands).unwrap_or_default();
     if said.is_empty() { said } else { format!("; Consul still lists {said}") }
-}
-
-/// Whether a reason adds something to its outcome. "It was past its hook, because it is past its hook" does not.
-fn adds(outcome: &Outcome, reason: &Reason) -> bool {
-    let late = matches!(outcome, Outcome::TimedOut | Outcome::AlreadyPast | Outcome::Expired);
-    let repeats = matches!(
-        reason,
-        Reason::PastItsHook | Reason::ActionCompleted | Reason::NotListed | Reason::NoHookOfOurs | Reason::NoSight(_)
-    );
-    !(repeats || late && *reason == Reason::TimeIsUp)
 }
 
 fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {

@@ -36,6 +36,8 @@ pub(crate) struct Row {
     settings: &'static [(&'static str, &'static str)],
     options: fn() -> Options,
     asked_by_lambda: bool,
+    /// Whether no event is sent. Then only the service runs the row, and finds the departure by a sweep.
+    swept: bool,
     /// How soon the service and the function must deregister a target.
     deregisters: Option<Duration>,
     /// The expected results of the command, the service and the function.
@@ -62,6 +64,7 @@ pub(crate) const fn row(
         settings: &[],
         options,
         asked_by_lambda: true,
+        swept: false,
         deregisters: None,
         expected: [Expected { outcome, loses: Loses::None, says }; 3],
     }
@@ -118,6 +121,12 @@ impl Row {
         self
     }
 
+    /// No event is sent: only the service's sweeps, one a second, find the departure.
+    pub(crate) const fn swept(mut self) -> Self {
+        self.swept = true;
+        self.with(&[("DECAMP_SWEEP", "1s")])
+    }
+
     /// The command has another outcome or output.
     pub(crate) const fn run(mut self, outcome: &'static str, says: &'static str) -> Self {
         self.expected[0].outcome = outcome;
@@ -162,9 +171,10 @@ pub(crate) async fn differences(rows: &[Row]) -> Vec<String> {
     #[expect(clippy::disallowed_methods, reason = "it is not a setting of decamp")]
     let only = std::env::var("ALTERATIONS").unwrap_or_default();
     let chosen = rows.iter().filter(|row| row.name.contains(&only));
-    let shells = [Shell::Run, Shell::Serve, Shell::Lambda];
-    let departures =
-        chosen.flat_map(|row| shells.into_iter().zip(row.expected).map(move |(shell, expected)| (row, shell, expected)));
+    let departures = chosen.flat_map(|row| {
+        let shells = if row.swept { &[Shell::Sweeps][..] } else { &[Shell::Run, Shell::Serve, Shell::Lambda] };
+        shells.iter().zip(row.expected).map(move |(shell, expected)| (row, *shell, expected))
+    });
     let judged = stream::iter(departures).map(async |(row, shell, expected)| {
         let departed = depart(shell, &(row.options)(), Some(row.alteration), row.settings).await;
         let differs = differs(row, shell, &departed, &expected);

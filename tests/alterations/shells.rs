@@ -18,6 +18,8 @@ use super::runtime::{Answer, Function};
 pub(crate) enum Shell {
     Run,
     Serve,
+    /// The service without an event. It finds the departure by a sweep.
+    Sweeps,
     Lambda,
 }
 
@@ -102,7 +104,8 @@ pub(crate) async fn depart(
     let began = Instant::now();
     let (outcome, code, output) = match shell {
         Shell::Run => by_run(event.await, &settings).await,
-        Shell::Serve => by_serve(event, &settings).await,
+        Shell::Serve => by_serve(event, &settings, true).await,
+        Shell::Sweeps => by_serve(event, &settings, false).await,
         Shell::Lambda => by_lambda(event.await, &sandbox, &settings).await,
     };
     let took = began.elapsed();
@@ -135,7 +138,11 @@ fn outcome_in(output: &str) -> String {
     lines.into_iter().find_map(|line| line["outcome"].as_str().map(str::to_owned)).unwrap_or_else(|| "none".to_owned())
 }
 
-async fn by_serve(event: impl Future<Output = Value>, settings: &[(&'static str, String)]) -> (String, Option<i32>, String) {
+async fn by_serve(
+    event: impl Future<Output = Value>,
+    settings: &[(&'static str, String)],
+    sends_event: bool,
+) -> (String, Option<i32>, String) {
     const KEY: &str = "alterations-events-key";
     let folder = tempfile::tempdir().expect("there is room");
     let printed = folder.path().join("printed");
@@ -165,8 +172,12 @@ async fn by_serve(event: impl Future<Output = Value>, settings: &[(&'static str,
     let Some((webhooks, admin)) = addresses else { return ("none".to_owned(), None, read()) };
     let client = reqwest::Client::builder().no_proxy().build().expect("no certificates are involved");
     let event = event.await;
-    let sent = client.post(format!("{webhooks}/v1/events")).header("x-api-key", KEY).json(&event).send().await;
-    let status = sent.map(|answer| answer.status().as_u16());
+    let status = if sends_event {
+        let sent = client.post(format!("{webhooks}/v1/events")).header("x-api-key", KEY).json(&event).send().await;
+        Some(sent.map(|answer| answer.status().as_u16()))
+    } else {
+        None
+    };
     let past = async {
         loop {
             let shown = client.get(format!("{admin}/v1/departures")).send().await;

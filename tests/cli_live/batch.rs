@@ -6,9 +6,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{Sandbox, code, decamp, quick, terminate, text};
 
-/// The command with an event on standard input.
+/// The command with an event on standard input. `DECAMP_REGIONS` allows one Region.
 async fn with_event(sandbox: &Sandbox, event: &str) -> std::process::Output {
-    let mut child = decamp(sandbox, &["run", "--event", "-"]).stdin(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut command = decamp(sandbox, &["run", "--event", "-"]);
+    command.env("DECAMP_REGIONS", REGION).env("DECAMP_LOG", "info");
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().expect("it starts");
     child.stdin.take().expect("it is piped").write_all(event.as_bytes()).await.expect("it reads");
     child.wait_with_output().await.expect("it ends")
 }
@@ -43,6 +45,8 @@ async fn the_departures_of_a_batch_are_run_and_its_skipped_records_are_printed()
     ] {
         assert!(stdout.contains(line), "{line} is not in\n{stdout}\n{}", text(&output.stderr));
     }
+    let log = text(&output.stderr);
+    assert!(log.contains("record 3 names no Region") && !log.contains("record 5 names no Region"), "{log}");
     assert_eq!(stdout.matches(" departed: ").count(), 1, "a duplicate is run once: {stdout}");
     assert_eq!(code(&output), Some(18), "the exit code does not show the skipped records: {stdout}");
 }

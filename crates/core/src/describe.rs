@@ -54,6 +54,7 @@ impl<'a> DecisionLog<'a> {
 impl DecisionLog<'_> {
     /// Logs how a departure ended, and how long after its entry into the hook.
     pub fn ended(&self, departure: &Departure, outcome: &Outcome, reason: &Reason, after: Duration) {
+        let because = if outcome.is_explained_by(reason) { format!(", because {reason}") } else { String::new() };
         info!(
             instance.id = %departure.instance,
             asg.name = &*departure.asg,
@@ -61,7 +62,7 @@ impl DecisionLog<'_> {
             reason = reason.word(),
             steps = self.steps,
             after_s = after.as_secs(),
-            "{}: {}, because {reason}",
+            "{}: {}{because}",
             outcome.word(),
             outcome.meaning()
         );

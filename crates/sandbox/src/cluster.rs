@@ -32,13 +32,33 @@ pub(super) fn number(instance: InstanceId) -> Option<u32> {
     u32::try_from(instance.number().checked_sub(u128::from(FIRST))?).ok()
 }
 
+/// The address of an instance's node.
+pub(super) fn address(instance: InstanceId) -> Option<IpAddr> {
+    number(instance).map(address_of)
+}
+
+/// The instance whose node has this address, if it is one of the sandbox.
+pub(super) fn instance_at(address: IpAddr) -> Option<InstanceId> {
+    let IpAddr::V4(address) = address else { return None };
+    let [_, high, middle, low] = address.octets();
+    let number = u32::from_be_bytes([0, high, middle, low]).checked_sub(FIRST_HOST)?;
+    (address_of(number) == address).then(|| instance(number))
+}
+
+/// The host number of the first node's address.
+const FIRST_HOST: u32 = 10;
+
+fn address_of(number: u32) -> IpAddr {
+    let [_, high, middle, low] = (number + FIRST_HOST).to_be_bytes();
+    IpAddr::from([10, high, middle, low])
+}
+
 /// Adds a node with its Consul agent.
 pub(super) fn add_node(nomad: &mut Nomad, consul: &mut Consul, number: u32, rng: &mut Luck, options: &Options) -> NodeNumber {
-    let [_, high, middle, low] = (number + 10).to_be_bytes();
-    let address = IpAddr::from([10, high, middle, low]);
+    let address = address_of(number);
     let name: Arc<str> = match options.named_by_instance {
         true => format!("{}.sandbox.internal", instance(number)).into(),
-        false => format!("ip-10-{high}-{middle}-{low}").into(),
+        false => format!("ip-{}", address.to_string().replace('.', "-")).into(),
     };
     let agent = consul.add_node(Arc::clone(&name));
     consul.add_other(agent, "nomad-client".into());

@@ -78,6 +78,8 @@ pub struct Options {
     pub named: u32,
     /// Whether the first named target group is a Classic Load Balancer instead.
     pub classic: bool,
+    /// Whether the named target groups list the nodes' addresses instead of the instances' ids.
+    pub by_address: bool,
     /// Whether the attached target groups belong to a Network Load Balancer.
     pub network: bool,
     /// Whether every node runs an allocation of a batch job, which stops when Nomad asks it to.
@@ -128,6 +130,7 @@ impl Default for Options {
             attached: 1,
             named: 1,
             classic: false,
+            by_address: false,
             network: false,
             batch: false,
             crosses_zones: true,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::cluster;
 use super::routing::Routing;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -135,7 +136,12 @@ impl Requests {
         let Some(route) = next_route(balancers, &self.fronts[front], &mut self.turn[front]) else {
             return self.fail(at, Failed::NoTarget, None, None);
         };
-        let TargetId::Instance(instance) = route.id else { return };
+        let instance = match route.id {
+            TargetId::Instance(instance) => Some(instance),
+            TargetId::Ip(address) => cluster::instance_at(address),
+            TargetId::Other(_) => None,
+        };
+        let Some(instance) = instance else { return };
         let Some(ingress) = self.ingresses.get(&instance).copied().filter(|ingress| self.process(*ingress).listens) else {
             return self.fail(at, Failed::DoorClosed, None, Some(instance));
         };
@@ -219,7 +225,10 @@ impl Requests {
         let is_cut = |request: &InProgress| {
             let front = &fronts[request.front];
             let delay = balancers.setup(front).map(|setup| setup.delay).unwrap_or_default();
-            at < request.until && request.since <= at - delay && balancers.listed_until(front, request.instance).is_none()
+            let address = cluster::address(request.instance);
+            let is_listed = balancers.listed_until(front, request.instance).is_some()
+                || address.is_some_and(|address| balancers.address_listed_until(front, address).is_some());
+            at < request.until && request.since <= at - delay && !is_listed
         };
         let (cut, kept): (Vec<InProgress>, Vec<InProgress>) = self.in_progress.iter().partition(|request| is_cut(request));
         self.in_progress = kept;

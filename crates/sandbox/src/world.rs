@@ -14,7 +14,7 @@ use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, Happening, HookSetup, LifecycleState};
 use decamp_sim::consul::Consul;
 use decamp_sim::event::{AllocationNumber, Event};
-use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind, LoadBalancers};
+use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind, LoadBalancers, TargetType};
 use decamp_sim::luck::Luck;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
 
@@ -79,8 +79,14 @@ impl World {
                 (false, Kind::Classic) => CrossZone { of_group: None, of_balancer: false },
                 (false, Kind::Alb | Kind::Nlb) => CrossZone { of_group: Some(false), ..setup.cross_zone },
             };
-            balancers.add_group(GroupSetup { delay: options.delay, lag, health, cross_zone, ..setup });
-            let targets = numbers.clone().map(|n| (TargetId::Instance(cluster::instance(n)), cluster::PORT, Some(zone(n))));
+            let by_address = options.by_address && kind == Kind::Alb && named.contains(arn);
+            let target_type = if by_address { TargetType::Ip } else { TargetType::Instance };
+            balancers.add_group(GroupSetup { delay: options.delay, lag, health, cross_zone, target_type, ..setup });
+            let id_of = |instance| match cluster::address(instance).filter(|_| by_address) {
+                Some(address) => TargetId::Ip(address),
+                None => TargetId::Instance(instance),
+            };
+            let targets = numbers.clone().map(|n| (id_of(cluster::instance(n)), cluster::PORT, Some(zone(n))));
             balancers.put_targets(arn, targets);
         }
         let ingress = cluster::add_ingress(&mut nomad, &mut consul, &nodes, options);
@@ -210,7 +216,10 @@ impl World {
     fn enter_service(&mut self, instance: InstanceId) {
         let zone = self.auto_scaling.instance(instance).map(|instance| Arc::clone(&instance.zone));
         for arn in &self.named {
-            self.balancers.register_instance(arn, instance, zone.clone());
+            match cluster::address(instance) {
+                Some(address) => self.balancers.register_by_hand(arn, instance, address, zone.clone()),
+                None => self.balancers.register_instance(arn, instance, zone.clone()),
+            }
         }
     }
 }

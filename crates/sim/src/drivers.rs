@@ -4,7 +4,7 @@ mod baselines;
 #[cfg(feature = "mutants")]
 mod mutants;
 
-use decamp_core::decide::{Decision, Departure, Policy, Snapshot, decide};
+use decamp_core::decide::{Decision, Departure, Finding, Policy, Snapshot, decide};
 use decamp_core::time::Time;
 
 #[cfg(feature = "mutants")]
@@ -49,6 +49,16 @@ impl Driver {
             Self::NaiveOverlap => baselines::naive_overlap(departure, seen, policy, now),
             #[cfg(feature = "mutants")]
             Self::Mutant(mutant) => mutant.decide(departure, seen, policy, now),
+        }
+    }
+
+    /// The findings that the driver reports before its first write.
+    #[must_use]
+    pub fn reported(&self, findings: Vec<Finding>) -> Vec<Finding> {
+        match self {
+            Self::Decamp | Self::TerminateAtOnce | Self::DrainOnly | Self::DrainThenDeregister | Self::NaiveOverlap => findings,
+            #[cfg(feature = "mutants")]
+            Self::Mutant(mutant) => findings.into_iter().filter(|finding| mutant.reports(finding)).collect(),
         }
     }
 }

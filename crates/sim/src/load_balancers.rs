@@ -179,6 +179,12 @@ impl LoadBalancers {
         self.group(arn)?.listed_until(&TargetId::Instance(instance))
     }
 
+    /// Until when the group lists a target with this address, as in `listed_until`.
+    #[must_use]
+    pub fn address_listed_until(&self, arn: &TargetGroupArn, address: IpAddr) -> Option<Time> {
+        self.group(arn)?.listed_until(&TargetId::Ip(address))
+    }
+
     /// Until when the group lists this target, as in `listed_until`.
     #[must_use]
     pub fn target_listed_until(&self, arn: &TargetGroupArn, id: &TargetId, port: u16) -> Option<Time> {

@@ -205,7 +205,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         world.oracle.report_hidden_source(ended_at);
     }
     let mut record = record.borrow_mut();
-    let findings = record.findings();
+    let findings = driver.reported(record.findings());
     if any_worker {
         let crate::world::SimWorld { oracle, nomad, .. } = &mut world;
         oracle.check_disks(&findings, nomad);

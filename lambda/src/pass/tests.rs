@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::*;
 
+mod counts;
 mod early;
 mod sweeps;
 
@@ -33,6 +34,10 @@ struct Scripted {
     looks: RefCell<u32>,
     /// The hook's heartbeat time-out.
     timeout: Duration,
+    /// Another tool's terminating hook beside ours.
+    other_hook: Option<&'static str>,
+    /// The answer to every write.
+    answers: Result<(), Refusal>,
 }
 
 impl Scripted {
@@ -48,6 +53,8 @@ impl Scripted {
             hidden: RefCell::default(),
             looks: RefCell::default(),
             timeout: Duration::from_secs(180),
+            other_hook: None,
+            answers: Ok(()),
         }
     }
 
@@ -75,7 +82,7 @@ impl World for Scripted {
         let unavailable = || Unseen::Away("connection refused".into());
         let shown = |part: &Part| match part {
             Part::Lifecycle => vec![Showing::Lifecycle(Ok(self.lifecycle.clone()))],
-            Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout)))],
+            Part::Group { .. } => vec![Showing::Group(Ok(group(self.timeout, self.other_hook)))],
             Part::TargetGroups { groups, .. } => {
                 groups.iter().map(|group| Showing::TargetGroup(group.arn.clone(), Err(unavailable()))).collect()
             }
@@ -99,7 +106,7 @@ impl World for Scripted {
         if self.hangs {
             std::future::pending::<()>().await;
         }
-        Ok(())
+        self.answers.clone()
     }
 }
 
@@ -125,16 +132,16 @@ impl Fleet for Scripted {
     }
 }
 
-fn group(heartbeat_timeout: Duration) -> Group {
-    let hook = Hook {
-        name: "decamp".into(),
+fn group(heartbeat_timeout: Duration, other_hook: Option<&str>) -> Group {
+    let hook = |name: &str| Hook {
+        name: name.into(),
         heartbeat_timeout,
         global_timeout: Duration::from_hours(5),
         target_groups: Vec::new(),
         misnamed: Vec::new(),
     };
     Group {
-        hooks: vec![hook],
+        hooks: ["decamp"].into_iter().chain(other_hook).map(hook).collect(),
         attached: Vec::new(),
         unhandled: Vec::new(),
         held: false,

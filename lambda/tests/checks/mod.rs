@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox};
+use decamp_sandbox::{ASG, CONSUL_TOKEN, NOMAD_TOKEN, Options, Sandbox};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -72,6 +72,21 @@ async fn a_check_names_each_wrong_setting() {
         assert!(found.iter().any(|(ok, seen)| *ok == expected && seen.contains(text)), "{setting:?}: {report:#}");
         assert_eq!(report["ready"], expected, "{setting:?}: {report:#}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_names_metadata_that_cannot_be_read() {
+    let sandbox = sandbox().await;
+    sandbox.shared.with(|stage| {
+        stage.aws().0.change_group(ASG, |setup| {
+            let metadata = setup.hooks[0].metadata.as_deref().expect("it names one");
+            setup.hooks[0].metadata = Some(metadata.replace("target_groups", "target_group").into());
+        });
+    });
+    let (report, _) = checked(&sandbox, &[]).await;
+    let found = about(&report, "Auto Scaling");
+    assert!(found.iter().any(|(ok, seen)| !ok && seen.contains("its key `target_group` is not read")), "{report:#}");
+    assert_eq!(report["ready"], false, "{report:#}");
 }
 
 #[tokio::test]

@@ -83,8 +83,19 @@ pub(crate) async fn depart(command: Command) -> Departed {
 
 /// The same in an existing sandbox, with other settings.
 pub(crate) async fn depart_from(sandbox: Sandbox, command: Command, more: &[(&'static str, String)]) -> Departed {
+    let function = start(&sandbox, command, more).await;
+    depart_with(sandbox, function, TIME, async |_, function| function).await
+}
+
+/// The same with a function that is already running and has this time-out. After each pass `between` returns the function for the next
+/// pass.
+pub(crate) async fn depart_with(
+    sandbox: Sandbox,
+    mut function: Function,
+    time: Duration,
+    mut between: impl AsyncFnMut(&Sandbox, Function) -> Function,
+) -> Departed {
     let instance = sandbox.instances[0];
-    let mut function = start(&sandbox, command, more).await;
     sandbox
         .shared
         .with(|stage| {
@@ -98,7 +109,7 @@ pub(crate) async fn depart_from(sandbox: Sandbox, command: Command, more: &[(&'s
     loop {
         passes += 1;
         assert!(passes <= 12, "the departure does not end");
-        match function.invoke(&message, TIME).await {
+        match function.invoke(&message, time).await {
             Answer::Response(text) if text == r#"{"batchItemFailures":[]}"# => break,
             Answer::Response(text) => assert!(text.contains("m-1"), "{text}"),
             other @ (Answer::Error(_) | Answer::Gone) => panic!("{other:?}"),
@@ -107,6 +118,7 @@ pub(crate) async fn depart_from(sandbox: Sandbox, command: Command, more: &[(&'s
         let visibility = sandbox.shared.stores().visibilities.last().cloned().expect("the message was hidden");
         assert_eq!(visibility.0, "canary-handle");
         tokio::time::sleep(Duration::from_secs(visibility.1)).await;
+        function = between(&sandbox, function).await;
     }
     let took = began.elapsed();
     let terminated = async {

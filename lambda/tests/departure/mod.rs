@@ -5,11 +5,11 @@ pub(crate) mod depart;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN};
+use decamp_sandbox::{CONSUL_TOKEN, NOMAD_TOKEN, Sandbox};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::runtime;
+use super::runtime::{self, Function};
 use depart::Departed;
 
 fn target() -> PathBuf {
@@ -105,4 +105,25 @@ async fn without_groups_the_function_observes_and_logs_an_error() {
     let touched = |node: &Value| node["eligible"] != true || node["draining"] != false;
     assert!(nodes.as_array().is_some_and(|nodes| !nodes.is_empty() && !nodes.iter().any(touched)), "{nodes:#}");
     assert!(sandbox.shared.stores().visibilities.is_empty(), "an observing function hid the message");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cold_passes_wait_once_for_a_guard_that_is_longer_than_a_pass() {
+    let sandbox = decamp_sandbox::serve(&depart::options()).await.expect("loopback has free ports");
+    let command = || Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let more = [("DECAMP_GUARD_ALB", "20s".to_owned())];
+    let first = depart::start(&sandbox, command(), &more).await;
+    let mut earlier = String::new();
+    let restart = async |sandbox: &Sandbox, function: Function| {
+        earlier.push_str(&function.end().await);
+        depart::start(sandbox, command(), &more).await
+    };
+    // The function works until 5 s before its time-out, so every pass is shorter than half of the guard.
+    let departed = depart::depart_with(sandbox, first, Duration::from_secs(12), restart).await;
+    let printed = earlier + &departed.printed;
+    let requests = departed.sandbox.shared.look(|stage| stage.more())["requests"].clone();
+    assert_eq!(requests["failed"], Value::from(0), "{requests}\n{printed}");
+    assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
+    // The departure would never end if each pass started the guard again.
+    assert!((3..=8).contains(&departed.passes), "{} passes\n{printed}", departed.passes);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Calm, Verdict, arn, calm, instance, reported};
-use decamp_core::decide::{Ingress, Zones};
+use decamp_core::decide::{Ingress, TrafficSource, Zones};
 
 #[test]
 fn a_target_group_that_the_settings_or_the_hook_name_makes_no_notice() {
@@ -24,7 +24,7 @@ fn a_target_group_that_the_settings_or_the_hook_name_makes_no_notice() {
 
 #[test]
 fn an_attached_target_group_is_reported_as_attached_whatever_a_scan_finds() {
-    let report = calm().report();
+    let report = calm().change(|c| c.scanned_again = true).report();
     let front = report.found.iter().find(|fact| fact.object == "front").expect("it is listed");
     assert!(front.text.contains(", attached,"), "{}", front.text);
 }
@@ -54,4 +54,12 @@ fn each_zone_whose_last_target_would_leave_is_named() {
     let report = calm().change(|c| c.zones = Zones::Apart(zones.into())).report();
     let values = vec!["no other healthy target in eu-west-1a", "no other healthy target in eu-west-1b"];
     assert_eq!(reported(&report), (Verdict::Warning, values));
+}
+
+#[test]
+fn a_traffic_source_that_decamp_cannot_leave_would_not_work() {
+    let lattice = TrafficSource { kind: "vpc-lattice".into(), name: "tg-0123456789abcdef0".into() };
+    let report = calm().change(|c| c.group.unhandled.push(lattice)).report();
+    assert_eq!(reported(&report), (Verdict::WouldNotWork, vec!["a traffic source of type vpc-lattice"]));
+    assert_ne!(report.verdict.exit_code(), 0);
 }

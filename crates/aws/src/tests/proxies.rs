@@ -10,8 +10,8 @@ use crate::load_balancers::LoadBalancers;
 use crate::signed::Signed;
 use decamp_config as settings;
 use decamp_config::{Proxy, Stored};
-use decamp_core::decide::{Lifecycle, Unseen};
-use decamp_net::secrets::Fetch;
+use decamp_core::decide::{Lifecycle, Refusal, Unseen};
+use decamp_net::secrets::{Fetch, NotFetched};
 
 async fn behind(proxy: &Server, except: &str, endpoint: Option<&str>) -> Aws {
     let settings = settings::Aws {
@@ -80,4 +80,10 @@ async fn a_too_large_answer_is_an_error() {
     let aws = server.aws().await;
     let seen = AutoScaling::new(&aws, &Arc::new(InFlight::default())).lifecycle(&departure(1)).await;
     assert!(matches!(&seen, Err(Unseen::Away(why)) if why.contains("length limit")), "{seen:?}");
+    // Calls that decamp signs itself, and certificates, have their own limits.
+    let signed = Signed::new(&aws);
+    let seen = signed.fetch(&Stored::Ssm("n".into())).await;
+    assert!(matches!(&seen, Err(NotFetched::Unseen(Unseen::Away(why))) if why.contains("is too large")), "{seen:?}");
+    let seen = signed.fetch_certificate("arn:aws:sns:eu-west-1:123456789012:t", "f.pem", 100).await;
+    assert!(matches!(&seen, Err(Refusal::Away(why)) if why.contains("is too large")), "{seen:?}");
 }

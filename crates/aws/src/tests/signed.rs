@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::wire::{Answer, Server};
-use crate::signed::Signed;
+use crate::aws::{Aws, Keys};
+use crate::signed::{Operation, Signed};
+use decamp_config as settings;
 use decamp_config::{Secret, Stored};
 use decamp_core::decide::{Refusal, Unseen};
 use decamp_net::secrets::{Fetch, NotFetched};
@@ -110,4 +112,22 @@ async fn a_subscription_is_confirmed_with_a_signed_form() {
     let (_server, signed) = answering(403, "<ErrorResponse><Error>canary</Error></ErrorResponse>").await;
     let refused = signed.confirm_subscription(topic, "canary").await.expect_err("it is refused");
     assert!(!refused.to_string().contains("canary"), "{refused}");
+}
+
+#[tokio::test]
+async fn calls_that_decamp_signs_itself_use_the_fips_and_dual_stack_settings() {
+    let settings = settings::Aws { region: Some("us-east-1".to_owned()), ..settings::Aws::default() };
+    let keys = Keys { id: "AKIDEXAMPLE".to_owned(), secret: "secret-canary".to_owned() };
+    let plain = Aws::load(&settings, Some(keys)).await;
+    let operation = Operation { name: "GetParameter", service: "ssm", target: "AmazonSSM", kind: "application/x-amz-json-1.1" };
+    for (fips, dual_stack, host) in [
+        (false, false, "ssm.us-east-1.amazonaws.com"),
+        (true, false, "ssm-fips.us-east-1.amazonaws.com"),
+        (false, true, "ssm.us-east-1.api.aws"),
+        (true, true, "ssm-fips.us-east-1.api.aws"),
+    ] {
+        let mut aws = plain.clone();
+        aws.config = aws.config.to_builder().use_fips(fips).use_dual_stack(dual_stack).build();
+        assert_eq!(Signed::new(&aws).address(&operation, "us-east-1"), Ok(format!("https://{host}/")));
+    }
 }

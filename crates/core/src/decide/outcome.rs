@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use strum::{IntoStaticStr, VariantNames};
 
+use super::Reason;
 use crate::time::Time;
 
 /// How a departure ended. All but `Departed` name an exception, so that nobody takes it for success.
@@ -98,6 +99,17 @@ impl Outcome {
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
+    }
+
+    /// Whether a reason says more than the outcome itself. The others would print "it was past its hook, because it is past its hook".
+    #[must_use]
+    pub fn is_explained_by(&self, reason: &Reason) -> bool {
+        let late = matches!(self, Self::TimedOut | Self::AlreadyPast | Self::Expired);
+        let repeats = matches!(
+            reason,
+            Reason::PastItsHook | Reason::ActionCompleted | Reason::NotListed | Reason::NoHookOfOurs | Reason::NoSight(_)
+        );
+        !(repeats || late && *reason == Reason::TimeIsUp)
     }
 
     /// A description.

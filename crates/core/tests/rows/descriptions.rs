@@ -103,3 +103,25 @@ fn a_write_is_described_with_its_node_and_shorter_in_a_story() {
     assert_eq!(wait(Time(61_000)).title(now), "wait 60s at most");
     assert_eq!((wait(Time(61_000)).brief(), wait(Time::NEVER).title(now)), ("wait".to_owned(), "wait".to_owned()));
 }
+
+#[test]
+fn a_reason_that_only_repeats_its_outcome_explains_nothing() {
+    let unconfirmed = Outcome::Unconfirmed { unseen: None, cut: false };
+    let refused = Outcome::Refused { why: "no node write".into() };
+    let cases = [
+        (Outcome::Departed { waiting_for: None }, Reason::NothingLeft, true),
+        (unconfirmed, Reason::NothingLeft, true),
+        (Outcome::Forced, Reason::TimeIsUp, true),
+        (Outcome::TimedOut, Reason::CannotSee(System::Nomad), true),
+        (Outcome::TimedOut, Reason::TimeIsUp, false),
+        (Outcome::Expired, Reason::TimeIsUp, false),
+        (Outcome::AlreadyPast, Reason::PastItsHook, false),
+        (Outcome::Departed { waiting_for: None }, Reason::ActionCompleted, false),
+        (Outcome::Gone, Reason::NotListed, false),
+        (Outcome::NotOurs, Reason::NoHookOfOurs, false),
+        (refused, Reason::NoSight("no node write".into()), false),
+    ];
+    for (outcome, reason, explains) in cases {
+        assert_eq!(outcome.is_explained_by(&reason), explains, "{outcome:?}, {reason:?}");
+    }
+}

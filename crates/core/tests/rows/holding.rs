@@ -23,6 +23,17 @@ fn a_hold_may_last_longer_than_the_longest_departure() {
 }
 
 #[test]
+fn the_clock_begins_with_the_look_that_shows_the_end_of_a_hold() {
+    let mut scene = held();
+    // Auto Scaling is away for longer than a departure may take, and the tag is deleted meanwhile.
+    scene.pass(4 * 3600);
+    scene.group.held = false;
+    let decision = scene.until_it_writes(EffectKind::Deregister);
+    assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
+    assert!(scene.now + secs(7000) <= scene.budget().end, "{:?}", scene.budget());
+}
+
+#[test]
 fn a_hold_says_since_when_and_until_when() {
     let mut scene = held();
     let Reason::Held { since, until } = scene.next().reason else { panic!("it is held: {:?}", scene.decide()) };
@@ -75,12 +86,12 @@ fn when_a_hold_ends_the_departure_has_all_its_time() {
     let mut scene = held();
     scene.pass(3 * 3600);
     scene.until_no_heartbeat();
-    let last = scene.now;
     scene.group.held = false;
     scene.pass(60);
+    let shown = scene.now;
     let decision = scene.until_it_writes(EffectKind::Deregister);
     assert!(!writes(&decision, EffectKind::Complete), "{decision:?}");
-    assert_eq!(scene.budget().end, last + secs(7200 - 30));
+    assert_eq!(scene.budget().end, shown + secs(7200 - 30));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Tests of the view: which waits count as decamp's own, and what its timeline keeps.
 
 use super::*;
-use decamp_core::decide::{ActionRef, EffectKind, LifecycleAction};
+use decamp_core::decide::{ActionRef, EffectKind, LifecycleAction, Reason};
 use decamp_core::ids::InstanceId;
 
 #[test]
@@ -61,4 +61,17 @@ fn a_departure_that_is_kept_alive_forever_has_a_bounded_timeline() {
         view.wrote(&beat, &Ok(()), Time(time));
     }
     assert_eq!((view.timeline.len(), view.timeline[0].at), (MOST_MOMENTS, Time(500)), "the latest are kept");
+}
+
+#[test]
+fn the_title_of_a_wait_names_its_end_and_does_not_count_down() {
+    let cause = Cause::Lifecycle(LifecycleAction::default());
+    let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
+    let (mut view, policy, until) = (View::begin(&departure, "event", Time(0)), Policy::default(), Time(60_000));
+    let seen = Snapshot::begin(departure.instance, Time(0));
+    for now in [Time(1_000), Time(6_000)] {
+        let decision = Decision { action: Action::Wait { until, watch: Vec::new() }, reason: Reason::NothingLeft };
+        view.decided(&departure, &decision, &seen, &policy, now);
+        assert_eq!(view.title, format!("wait until {until}"), "at {now}");
+    }
 }

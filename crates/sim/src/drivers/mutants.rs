@@ -7,6 +7,7 @@ mod beginnings;
 mod drain;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod ends;
+mod findings;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod hook;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
@@ -16,7 +17,9 @@ use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
 use crate::simulate::Draw;
-use decamp_core::decide::{Action, ActionRef, Decision, Departure, Effect, Outcome, Policy, Reason, Snapshot, decide, our_hook};
+use decamp_core::decide::{
+    Action, ActionRef, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, decide, our_hook,
+};
 use decamp_core::time::Time;
 
 /// The shortest wait. A mutant that waits until a time in the past would stop the clock.
@@ -37,6 +40,8 @@ enum Mistake {
     Sees(fn(&mut AlteredView<'_>)),
     /// It alters the decision.
     Does(fn(&Context<'_>, Decision) -> Decision),
+    /// It decides as decamp does, and does not report findings of this loss.
+    Omits(Loss),
 }
 
 /// The snapshot and policy that a mutant may alter before it decides.
@@ -62,6 +67,7 @@ const TABLES: &[&[WrongDriver]] = &[
     over::WRONG_DRIVERS,
     beginnings::WRONG_DRIVERS,
     ends::WRONG_DRIVERS,
+    findings::WRONG_DRIVERS,
 ];
 
 /// A mutant, by its indices in the tables.
@@ -108,6 +114,14 @@ impl Mutant {
         }
     }
 
+    /// Whether the mutant reports this finding before its first write.
+    pub(super) fn reports(self, finding: &Finding) -> bool {
+        match self.wrong().kind {
+            Mistake::Omits(loss) => finding.loss != loss,
+            Mistake::Sees(_) | Mistake::Does(_) => true,
+        }
+    }
+
     /// The mutant's next step.
     pub(super) fn decide(self, departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
         let decision = match self.wrong().kind {
@@ -117,6 +131,7 @@ impl Mutant {
                 decide(departure, &view.seen, &view.policy, now)
             }
             Mistake::Does(change) => change(&Context { departure, seen, policy, now }, decide(departure, seen, policy, now)),
+            Mistake::Omits(_) => decide(departure, seen, policy, now),
         };
         let idle = match &decision.action {
             Action::Look(parts) => parts.is_empty(),

@@ -289,4 +289,35 @@ const FAILURES: &[Story] = &[
             "departed",
         )
     },
+    Story {
+        shows: &["Nomad's agent on it is dead", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "agent-back-late",
+            "Nomad's agent comes back when decamp has almost given it up. decamp sees what has stopped, and completes in order.",
+            &[Fault::AgentBackLate],
+            "departed",
+        )
+    },
+    Story {
+        work_mode: passes(55, true),
+        shows: &["may still send to it until", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "activities-denied",
+            "Scaling activities may not be read, and only sweeps come. Each wait is still timed from a recorded start.",
+            &[Fault::ActivitiesDenied],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "slow-answers",
+            "Each answer of one system takes seconds. The departure is slower and otherwise the same.",
+            &[Fault::SlowAnswers],
+            "departed",
+        )
+    },
 ];

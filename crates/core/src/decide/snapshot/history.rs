@@ -32,8 +32,10 @@ pub struct History {
     pub addresses: Vec<IpAddr>,
     /// When the last look was asked for that did not know every address of a node, or every allocation on it.
     pub(in crate::decide) addresses_since: Option<Time>,
-    /// The first and the last look that showed the group held.
+    /// The first look that showed the group held, and the last one, or the one that showed the end of the hold.
     pub held: Option<(Time, Time)>,
+    /// Whether the last look showed it held.
+    pub(super) is_held: bool,
     /// Whether the first look at the group showed it held.
     pub(in crate::decide) held_from_the_first: bool,
     /// When the first look that showed a node showed that nobody had begun: every node was eligible, and none had a drain.
@@ -172,10 +174,12 @@ impl History {
 
     /// Records whether the group is held.
     pub(super) fn see_hold(&mut self, at: Time, first: bool, held: bool) {
-        if held {
+        // The first look that shows the end of the hold counts too: Auto Scaling may have been away for hours before it.
+        if held || self.is_held {
             self.held = Some((self.held.map_or(at, |(since, _)| since), at));
             self.held_from_the_first |= first;
         }
+        self.is_held = held;
     }
 
     /// Records a list of allocations: those that are shown, those that are over, and those that vanished before they were seen over.

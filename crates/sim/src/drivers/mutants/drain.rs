@@ -155,6 +155,12 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         }),
     },
     WrongDriver {
+        name: "forces-while-it-is-sent-to",
+        mistake: "It forces in time for the longest stop, although a denied deregistration leaves the instance in service.",
+        faults: &[Fault::DeniedForGood],
+        kind: Does(forces_while_it_is_sent_to),
+    },
+    WrongDriver {
         name: "ignores-what-lands-late",
         mistake: "It does not count allocations that Nomad placed after the drain.",
         faults: &[Fault::LandsLate],
@@ -346,6 +352,16 @@ fn sends_the_drain_again(context: &Context<'_>, decision: Decision) -> Decision 
             let until = Budget::of(context.departure, context.seen, context.policy).until;
             context.drain(node, until.since(first.at))
         }
+        _ => decision,
+    }
+}
+
+fn forces_while_it_is_sent_to(context: &Context<'_>, decision: Decision) -> Decision {
+    let history = &context.seen.history;
+    let is_refused = history.failures(EffectKind::Deregister).is_some() && history.drains.is_empty();
+    let is_time = Budget::of(context.departure, context.seen, context.policy).force_at <= context.now;
+    match (&decision.action, context.nodes().first()) {
+        (Action::Wait { .. }, Some(node)) if is_refused && is_time => context.drain(node, Duration::from_secs(1)),
         _ => decision,
     }
 }

@@ -3,7 +3,7 @@
 use decamp_sim::faults::Fault;
 use decamp_sim::run::CrashPoint;
 
-use super::{BESIDE, FORCE, story};
+use super::{BESIDE, FORCE, passes, story};
 use crate::stories::Story;
 
 /// These stories, in the order for a reader.
@@ -151,6 +151,47 @@ pub(super) const STORIES: &[Story] = &[
             "nowhere-listed",
             "A scan finds no target group: a worker before it may have left one that still sends, so it is waited for that.",
             &[Fault::FoundByScan],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["deregister", "drain all"],
+        never: &[FORCE],
+        ..story(
+            "strangers-address",
+            "A target at an address that one of our allocations had belongs to another workload. decamp leaves it registered.",
+            &[Fault::StrangersAddress],
+            "departed",
+        )
+    },
+    Story {
+        work_mode: passes(55, false),
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "consul-without-acls",
+            "Consul has no ACLs, so it hides nothing. A later pass needs no other proof.",
+            &[Fault::ConsulWithoutAcls],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "consul-namespaces",
+            "Services are registered in Consul namespaces. decamp reads each namespace and waits for its services.",
+            &[Fault::ConsulNamespaces],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["drain all"],
+        never: &[FORCE],
+        ..story(
+            "ingress-under-load",
+            "The ingress is under load and forgets later than its throttle. Services that serve for longer lose no request.",
+            &[Fault::IngressUnderLoad],
             "departed",
         )
     },
