@@ -120,7 +120,8 @@ async fn printed(options: &Options, settings: &[(&str, &str)]) -> String {
     command.envs(settings.iter().copied());
     let output = command.output().await.expect("the binary starts");
     assert_eq!(code(&output), Some(0), "{}", text(&output.stderr));
-    text(&output.stdout)
+    // Sentences may be wrapped.
+    text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
