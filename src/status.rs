@@ -153,7 +153,7 @@ async fn row(at: &Connected, one: &Leaving, times: &RefCell<StableTimes>) -> Row
         next: match &decision.action {
             Action::Do(_) => format!("{} (by the next worker)", decision.action.title(now)),
             Action::End(Outcome::Refused { .. }) => {
-                "unknown, because this token cannot see enough; plan and run need another token too".to_owned()
+                "unknown, because this token cannot see enough; run would refuse it, and plan needs another one too".to_owned()
             }
             Action::Look(_) | Action::Wait { .. } | Action::End(_) => decision.action.title(now),
         },

@@ -20,11 +20,7 @@ const fn row(code: u8, commands: &'static [&'static str], meaning: &'static str)
 
 /// All codes in ascending order.
 pub(crate) const TABLE: &[Row] = &[
-    row(
-        0,
-        &[],
-        "done; for `run`: departed, and nothing was left on the instance; for `check`: a departure works, without warnings",
-    ),
+    row(0, &[], "done; `run`: departed, and nothing is left on the instance; `check`: a departure works, without warnings"),
     row(1, &["check"], "a departure works, with warnings"),
     row(2, &["check"], "a departure would not work"),
     row(3, &[], "could not start, or could not read a system: settings, names that do not exist, an API that does not answer"),

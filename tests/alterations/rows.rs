@@ -193,7 +193,8 @@ pub(crate) async fn differences(rows: &[Row]) -> Vec<String> {
 
 fn differs(row: &Row, shell: Shell, departed: &Departed, expected: &Expected) -> Vec<String> {
     let mut all = Vec::new();
-    if departed.outcome != expected.outcome {
+    // The hook may run out before or in the last pass of the function.
+    if !expected.outcome.split(" or ").any(|outcome| departed.outcome == outcome) {
         all.push(format!("ended {} instead of {}", departed.outcome, expected.outcome));
     }
     let code = CODES.iter().find(|(word, _)| *word == departed.outcome).map(|(_, code)| *code);

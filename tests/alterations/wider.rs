@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
     row("activities are denied, and only sweeps see it", AWS, "DescribeScalingActivities", DENIED, "departed", "departed").swept(),
     row("targets are addresses", AWS, "DescribeTargetHealth", NOTHING, "departed", "departed").within(by_address),
     row("a target is at an address that no node is known to have", AWS, "DescribeTargetHealth", Text(">10.0.0.11<", ">10.99.0.11<"), "unconfirmed", "nobody is known to have").within(by_address).with(&[("DECAMP_UNKNOWN_TARGET_WAIT", "5s")]).loses(Loses::Some),
-    row("the agent is lost, and Consul shows its services passing", NOMAD, "GET /v1/node", Text("\"ready\"", "\"down\""), "agent-dead", "passing; waited for until").with(&[("DECAMP_MAX_DEPARTURE", "55s")]).loses(Loses::Some),
+    row("the agent is lost, and Consul shows its services passing", NOMAD, "GET /v1/node", Text("\"ready\"", "\"down\""), "agent-dead", "passing; waited for until").with(&[("DECAMP_MAX_DEPARTURE", "55s")]).loses(Loses::WithTheMachine),
     row("a guard is longer than a pass of the function", NOMAD, "GET /v1/node", NOTHING, "departed", "departed").with(&[("DECAMP_GUARD_ALB", "25s")]),
     row("services stop before a loaded ingress forgets them", NOMAD, "/allocations", NOTHING, "departed", "which load makes longer"),
     row("disks migrate", NOMAD, "/allocations", Json(disks_migrate), "departed", "starts with an empty disk"),

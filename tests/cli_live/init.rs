@@ -44,7 +44,7 @@ async fn the_files_for_the_aws_cli_are_for_this_group_and_nothing_is_applied() {
     let redrive: Value = serde_json::from_str(json("queue.json")["RedrivePolicy"].as_str().expect("a text")).expect("JSON");
     assert_eq!(redrive["maxReceiveCount"], 500);
     assert!(!read("install.sh").contains("put-lifecycle-hook"), "the group has the hook already");
-    assert!(read("README.md").contains("has the terminating lifecycle hook `decamp` already"));
+    assert!(read("README.md").contains("already has the terminating lifecycle hook `decamp`"));
     assert!(!format!("{role}{}", read("tokens.sh")).contains("0a0a0a0a"), "a token was written");
     let again = run(&sandbox, &["init", "--asg", ASG, "--to", to, "--with", "aws-cli"]).await;
     assert_eq!(code(&again), Some(3));

@@ -52,7 +52,7 @@ async fn a_stop_waits_for_the_answer_to_a_replacement() {
     assert_eq!(replica.send(&warning).await.status(), 202);
     called(&replica, "SetInstanceHealth").await;
     assert_eq!(replica.stop().await.code(), Some(0));
-    assert!(replica.printed().contains("Auto Scaling is to replace it"), "{}", replica.printed());
+    assert!(replica.printed().contains("Auto Scaling accepted the replacement"), "{}", replica.printed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +61,7 @@ async fn an_unused_signal_is_ignored_and_sigquit_stops_in_order() {
     let mut replica = Replica::start(&sandbox, &[]).await;
     for signal in ["HUP", "USR1", "USR2"] {
         replica.signal(signal).await;
-        replica.says(&format!("SIG{signal} changes nothing")).await;
+        replica.says(&format!("SIG{signal} is ignored")).await;
         assert_eq!(replica.get("/healthz").await.status(), 200, "{signal}");
     }
     assert_eq!(replica.stop_by("QUIT").await.code(), Some(0));
