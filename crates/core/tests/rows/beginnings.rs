@@ -2,7 +2,7 @@
 
 use decamp_core::decide::{
     Action, BalancerKind, Beginning, Decision, Effect, EffectKind, NodeStatus, Noted, Outcome, Part, Phase, Policy, Reason,
-    Refusal, Snapshot, TargetHealth, remember,
+    Refusal, Snapshot, remember,
 };
 use decamp_core::ids::TargetId;
 use decamp_core::sweep::Sweep;
@@ -62,31 +62,6 @@ fn the_next_worker_counts_from_the_note_and_not_from_its_first_look() {
     next_worker(&mut scene);
     scene.pass(20);
     assert!(writes(&scene.until_no_heartbeat(), EffectKind::Drain), "{:?}", scene.decide());
-}
-
-#[test]
-fn what_a_scan_no_longer_finds_may_still_be_sent_to_after_an_earlier_workers_deregistration() {
-    let mut scene = calm();
-    scene.policy.scan = true;
-    scene.now = ENTRY + secs(20);
-    for arn in [attached(), named()] {
-        scene.targets(&arn, |target| target.health = TargetHealth::Draining);
-    }
-    scene.node().notes = vec![note(Beginning::Deregistered, ENTRY + secs(1), 0)];
-    scene.node().eligible = false;
-    for _ in 0..90 {
-        let decision = scene.next_slowly(1);
-        if writes(&decision, EffectKind::Drain) {
-            assert!(ENTRY + secs(121) <= scene.now, "a group that lets go of it sooner may still send: {decision:?}");
-            return;
-        }
-        if effects(&decision).is_empty() {
-            scene.pass(5);
-            scene.targets_leave();
-        }
-        scene.obey(&decision);
-    }
-    panic!("it never drains: {:?}", scene.decide());
 }
 
 #[test]

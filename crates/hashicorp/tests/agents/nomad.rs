@@ -165,8 +165,12 @@ async fn a_write_to_a_purged_node_is_missing() {
     assert_eq!(server::nomad(&[&server.address], None).make_ineligible(NodeId(1)).await, Err(Refusal::Missing));
 }
 
+/// The 32 blocking queries of a process are shared: a test that uses all of them has the others poll.
+static BLOCKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn a_watch_ends_with_a_change_and_never_sends_index_zero() {
+    let _alone = BLOCKING.lock().await;
     let turn = Arc::new(AtomicU64::new(0));
     let at = Arc::clone(&turn);
     let server = Server::start(move |request| {
@@ -193,6 +197,7 @@ async fn a_watch_ends_with_a_change_and_never_sends_index_zero() {
 
 #[tokio::test]
 async fn failed_requests_do_not_end_a_watch() {
+    let _alone = BLOCKING.lock().await;
     let server = Server::start(old_nomad(vec![node(1, OURS, "ready")])).await;
     let known = server::nomad(&[&server.address], None).look(instance(), None).await.expect("it is there");
     for wrong in [
@@ -242,6 +247,7 @@ async fn the_services_of_many_ended_allocations_are_queried_by_name() {
 
 #[tokio::test]
 async fn at_most_32_watches_hold_a_connection_open() {
+    let _alone = BLOCKING.lock().await;
     let held = Arc::new(AtomicU64::new(0));
     let now = Arc::clone(&held);
     let server = Server::start(move |request| {
