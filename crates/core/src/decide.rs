@@ -63,7 +63,7 @@ const MOST_PROPOSALS: usize = 14;
 /// Decides the next action of a departure, and says why.
 ///
 /// Every snapshot has an answer. The concerns are asked in the order of a departure. Each returns a proposal, and
-/// [`merge`](proposal::merge) makes one decision of them.
+/// `proposal::merge` makes one decision of them.
 #[must_use]
 pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
     let case = &Case::new(departure, seen, policy, now);
