@@ -99,10 +99,7 @@ pub(super) fn apply_fault(
                 interventions.push((at + secs(rng.below(300)), Intervention::JoinInZone(0, another)));
             }
         }
-        Fault::DeniedForGood => {
-            let system = if rng.one_in(2) { System::Consul } else { System::Nomad };
-            world.api_faults.deny(system, at, Time::NEVER);
-        }
+        Fault::DeniedForGood => world.api_faults.deny(System::Nomad, at, Time::NEVER),
         Fault::AgentBackLate => {
             interventions.push((at, Intervention::KillAgent));
             interventions.push((at + secs(240 + rng.below(180)), Intervention::ReviveAgent));
