@@ -250,7 +250,7 @@ impl fmt::Display for TargetId {
     }
 }
 
-/// A lifecycle action's token. Whoever has the token can complete the action, so only its hash is shown.
+/// A lifecycle action's token. The token is enough to complete the action, so only its hash is shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ActionToken(Arc<str>);
 

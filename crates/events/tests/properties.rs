@@ -1,4 +1,4 @@
-//! Property tests of the parser: a departure is the same in every wrapping, and nothing else ever becomes one.
+//! Property tests of the parser: every wrapping of a departure gives the same departure, and no other input gives one.
 
 use decamp_config::Allowed;
 use decamp_core::decide::{Cause, Departure};

@@ -66,29 +66,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    /// The default plan.
-    fn plan() -> Plan {
-        Plan {
-            nodes: 4,
-            services: 5,
-            rate: 300,
-            seed: 1,
-            port: 8089,
-            single: false,
-            ingress_poll: None,
-            balancer: LoadBalancer::Application,
-            chaos: None,
-            consul: None,
-            nomad: None,
-            traefik: None,
-            calm: Duration::from_secs(15),
-            rounds: 1,
-        }
-    }
 
     #[test]
     fn failures_on_a_busy_machine_are_no_result() {
@@ -96,7 +74,7 @@ mod tests {
         let lost = Facts { failed: 3, attributable: 3, ..calm };
         let foreseen = Facts { failed: 3, ..calm };
         let baseline = Facts { driver: "drain-only", ..lost };
-        let of = |facts| Verdict::of(&plan(), facts);
+        let of = |facts| Verdict::of(&Plan::default(), facts);
         assert_eq!(of(calm), Verdict::Kept);
         assert_eq!(of(Facts { busy: true, ..calm }), Verdict::Kept);
         assert_eq!(of(lost), Verdict::Lost);
@@ -105,6 +83,6 @@ mod tests {
         assert_eq!((of(baseline), of(Facts { ended: false, ..baseline })), (Verdict::Kept, Verdict::Unfinished));
         // decamp reports no findings in the default plan. It reports a single copy.
         assert_eq!(of(foreseen), Verdict::Lost);
-        assert_eq!(Verdict::of(&Plan { single: true, ..plan() }, foreseen), Verdict::Kept);
+        assert_eq!(Verdict::of(&Plan { single: true, ..Plan::default() }, foreseen), Verdict::Kept);
     }
 }

@@ -53,8 +53,8 @@ impl Balancing {
     }
 }
 
-/// The groups that may send to the instance: those attached, named in the hook or in the settings, or found by a scan. Each with whether it
-/// is attached and nothing else names it.
+/// The groups that may send to the instance: those attached, named in the hook or in the settings, or found by a scan. The flag says that
+/// a group is attached, and that neither the hook, the settings nor the scan names it.
 fn groups<'a>(case: &Case<'a>) -> Vec<(&'a TargetGroupArn, bool)> {
     let mut all: Vec<(&'a TargetGroupArn, bool)> = Vec::with_capacity(case.seen.balancers.len());
     let mut add = |arn: &'a TargetGroupArn, attached: bool| match all.iter_mut().find(|(known, _)| *known == arn) {
@@ -178,7 +178,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
             // The group lists other targets that may be ours. Our timer says nothing about those.
             let doubtful = unknown(case, last).next().is_some();
             if sight.blind().is_none() && !confirm_now && !doubtful {
-                // Whatever is stopped or completed then is confirmed right before. One look serves both.
+                // decamp reads the group again right before it stops or completes anything. An earlier look would be one too many.
                 let reason = Reason::LoadBalancerDelay { group: arn.clone(), until: release };
                 let proposal = if released { Proposal::Done } else { Proposal::wait(release, reason) };
                 return Balancing { proposal, deregistered: true, doubtful: false, released, release, since: at };
@@ -249,8 +249,7 @@ fn after_deregistration(
     // When another actor deregistered a target during this run: at the latest when a look first showed it.
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
     let by_another = |row: &Draining| row.deregistered.filter(|seen| !ours_alone(seen.after)).map(|seen| seen.by);
-    let may_be_ours = |row: &&Draining| case.may_be_ours(group, &row.id, row.port);
-    let left = balancer.draining.iter().filter(may_be_ours).filter_map(by_another).max();
+    let left = case.leaving(balancer, group).filter_map(by_another).max();
     let first = balancer.first_look.max(left).unwrap_or(case.now);
     // An earlier run may have noted an earlier time for targets that were not registered when this run first looked.
     // A target that reads `draining` was listed after somebody noted that it was not.
@@ -314,7 +313,7 @@ fn after_deregistration(
 /// since.
 fn draining_again_since(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, release: Time) -> Option<Time> {
     let late = |since: Time| release + LAGS < since;
-    let rows = balancer.draining.iter().filter(|row| case.may_be_ours(group, &row.id, row.port));
+    let rows = case.leaving(balancer, group);
     rows.filter_map(|row| row.reads_draining).filter(|since| late(*since)).max()
 }
 

@@ -239,7 +239,8 @@ impl Sending<'_> {
         self.send(phase, WholeSeconds::at_most(left), reason)
     }
 
-    /// Stops what is left, in time. Targets that were last read long ago are read again first, because they may have been registered again.
+    /// Forces the remaining allocations to stop. Targets that were last read long ago are read again first, because they may have been
+    /// registered again.
     /// A part that cannot be read holds up nothing.
     fn force(&self) -> Proposal {
         let recent = self.case.now - RECENT;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::case::Case;
 use super::proposal::{Proposal, look_again};
-use super::snapshot::{Allocation, Snapshot, Target, TargetGroup};
+use super::snapshot::{Allocation, Balancer, Draining, Snapshot, Target, TargetGroup};
 use super::{Departure, Part, Policy, Reason};
 use crate::ids::TargetId;
 use crate::time::Time;
@@ -74,6 +74,11 @@ impl Case<'_> {
     /// Whether a target may be this instance's.
     pub(super) fn may_be_ours(&self, group: &TargetGroup, id: &TargetId, port: u16) -> bool {
         self.ownership_of(group, id, port) != Ownership::Others
+    }
+
+    /// The targets of this group that leave it, or have left it during this run, and that may be this instance's.
+    pub(super) fn leaving<'b>(&self, balancer: &'b Balancer, group: &TargetGroup) -> impl Iterator<Item = &'b Draining> {
+        balancer.draining.iter().filter(|row| self.may_be_ours(group, &row.id, row.port))
     }
 
     /// Our targets in all groups, as they were last seen.

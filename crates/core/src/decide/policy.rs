@@ -17,7 +17,7 @@ pub struct Policy {
     pub reserve: Duration,
     /// The result with which `end` completes the action. Default CONTINUE.
     pub on_timeout: LifecycleResult,
-    /// Never force a drain. What is left at `end` stays. Default false.
+    /// Never force a drain. Allocations that still run at `end` are left to the termination of the machine. Default false.
     pub never_force: bool,
     /// Leave system jobs running, unless one of them serves a target. Default false.
     pub ignore_system_jobs: bool,

@@ -276,7 +276,7 @@ impl Snapshot {
                 if let Ok(group) = &mut look {
                     // A later look need not ask for it again.
                     group.activity_began = group.activity_began.or(self.group.last().and_then(|before| before.activity_began));
-                    self.history.see_hold(asked, self.group.at().is_none(), group.held);
+                    self.history.see_hold(asked, self.group.last(), group.held);
                 }
                 self.group.take(asked, look);
             }

@@ -23,8 +23,8 @@ pub(super) fn gone_before_the_scan(case: &Case<'_>) -> Option<Time> {
     nothing_found_since(case).map(|since| since + case.policy.longest_guard())
 }
 
-/// Until when a group may send to the instance although this worker's scan did not find it, but others. An earlier worker noted that it
-/// took the instance out of all groups, and groups list a deregistered target for different times.
+/// Until when a group may send to the instance that this worker's scan missed, although the scan found other groups. An earlier worker
+/// deregistered the instance from all groups, and groups list a deregistered target for different times.
 pub(super) fn left_before_the_scan(case: &Case<'_>) -> Option<Time> {
     let scanned = case.seen.scan.at().filter(|_| case.policy.scan)?;
     let noted = beginnings::deregistered(case).filter(|left| *left < scanned);
@@ -39,14 +39,13 @@ fn services_drained(case: &Case<'_>) -> Option<Time> {
     services.filter_map(|last| last.started.or(last.updated)).map(|at| at + WHOLE_SECONDS).max()
 }
 
-/// When another worker deregistered the instance from a group that Auto Scaling leaves alone, at the latest: where nothing could be noted,
-/// the target tells that still reads `draining`.
+/// The latest time at which another worker can have deregistered the instance from a group that is not attached. Without a note, a target
+/// that reads `draining` shows it.
 fn deregistered_by_another(case: &Case<'_>) -> Option<Time> {
     let others = case.seen.balancers.iter().filter_map(|balancer| Some((balancer, balancer.sight.last()?)));
     let others = others.filter(|(balancer, group)| balancer.deregistered.is_none() && !group.attached);
     let left = others.filter_map(|(balancer, group)| {
-        let rows = balancer.draining.iter().filter(|row| case.may_be_ours(group, &row.id, row.port));
-        rows.filter_map(|row| row.deregistered.map(|seen| seen.by).or(balancer.first_look)).max()
+        case.leaving(balancer, group).filter_map(|row| row.deregistered.map(|seen| seen.by).or(balancer.first_look)).max()
     });
     left.max()
 }

@@ -54,7 +54,7 @@ pub(crate) fn calm() -> Scene {
     }
 }
 
-/// The calm world, seen in full. The node is ineligible, and nothing else was written.
+/// The calm world after every system was read. The only write so far made the node ineligible.
 pub(crate) fn calm_and_seen() -> Scene {
     let mut scene = calm();
     scene.until_it_writes(EffectKind::Deregister);

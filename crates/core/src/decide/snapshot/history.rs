@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::answer_times::AnswerTimes;
+use super::auto_scaling::Group;
 use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainMeta, Node, Nomad, OwnNetwork};
@@ -34,8 +35,6 @@ pub struct History {
     pub(in crate::decide) addresses_since: Option<Time>,
     /// The first look that showed the group held, and the last one, or the one that showed the end of the hold.
     pub held: Option<(Time, Time)>,
-    /// Whether the last look showed it held.
-    pub(super) is_held: bool,
     /// Whether the first look at the group showed it held.
     pub(in crate::decide) held_from_the_first: bool,
     /// When the first look that showed a node showed that nobody had begun: every node was eligible, and none had a drain.
@@ -172,14 +171,13 @@ impl History {
         }
     }
 
-    /// Records whether the group is held.
-    pub(super) fn see_hold(&mut self, at: Time, first: bool, held: bool) {
+    /// Records whether the group is held, after the last look `before`.
+    pub(super) fn see_hold(&mut self, at: Time, before: Option<&Group>, held: bool) {
         // The first look that shows the end of the hold counts too: Auto Scaling may have been away for hours before it.
-        if held || self.is_held {
+        if held || before.is_some_and(|group| group.held) {
             self.held = Some((self.held.map_or(at, |(since, _)| since), at));
-            self.held_from_the_first |= first;
+            self.held_from_the_first |= before.is_none();
         }
-        self.is_held = held;
     }
 
     /// Records a list of allocations: those that are shown, those that are over, and those that vanished before they were seen over.

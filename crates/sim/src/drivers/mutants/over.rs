@@ -230,7 +230,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
 impl AlteredView<'_> {
     /// Makes running allocations that Consul does not list look unremarkable.
     fn hide_unlisted_services(&mut self) {
-        // Pretend that Consul listed them. Otherwise the rules look again and again for a registration that no look has shown.
+        // Record them as listed by Consul. Otherwise the rules would read Consul repeatedly for a registration that no look has shown.
         let history = &mut self.seen.history;
         for known in &mut history.known {
             (known.missed, known.unlisted) = (None, None);
