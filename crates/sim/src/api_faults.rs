@@ -29,6 +29,10 @@ pub struct ApiFaults {
     throttled: [Period; 4],
     denied: [Period; 4],
     heartbeats_refused: Period,
+    /// Auto Scaling throttles reads and no write.
+    reads_refused: Period,
+    /// Kinds of writes that are denied for good.
+    pub denied_writes: Vec<EffectKind>,
     /// Kinds of writes that lose an answer. Each entry loses one.
     pub lose_answers: Vec<EffectKind>,
     /// How long after the first drain Consul goes away, and for how long.
@@ -92,6 +96,11 @@ impl ApiFaults {
         self.heartbeats_refused = Period { from, to };
     }
 
+    /// Auto Scaling throttles reads and no write.
+    pub fn throttle_reads(&mut self, from: Time, to: Time) {
+        self.reads_refused = Period { from, to };
+    }
+
     /// Whether the system is away at this time.
     #[must_use]
     pub fn is_away(&self, system: System, at: Time) -> bool {
@@ -102,14 +111,21 @@ impl ApiFaults {
     #[must_use]
     pub fn auto_scaling_failed(&self, from: Time, to: Time) -> bool {
         let index = index(System::AutoScaling);
-        let others = [self.throttled[index], self.denied[index], self.heartbeats_refused];
-        self.away[index].iter().chain(&others).any(|s| s.from <= to && from < s.to)
+        let others = [self.throttled[index], self.denied[index], self.heartbeats_refused, self.reads_refused];
+        let refuses = [EffectKind::Heartbeat, EffectKind::Complete].iter().any(|kind| self.denied_writes.contains(kind));
+        refuses || self.away[index].iter().chain(&others).any(|s| s.from <= to && from < s.to)
     }
 
     /// When the last of all faults ends.
     #[must_use]
     pub fn last_end(&self) -> Time {
-        let periods = self.away.iter().flatten().chain(&self.throttled).chain(&self.denied).chain([&self.heartbeats_refused]);
+        let periods = self
+            .away
+            .iter()
+            .flatten()
+            .chain(&self.throttled)
+            .chain(&self.denied)
+            .chain([&self.heartbeats_refused, &self.reads_refused]);
         periods.map(|s| s.to).max().unwrap_or_default()
     }
 
@@ -119,10 +135,15 @@ impl ApiFaults {
         if self.is_away(system, at) {
             return CallOutcome::Lost;
         }
-        if self.throttled[index].contains(at) || write == Some(EffectKind::Heartbeat) && self.heartbeats_refused.contains(at) {
+        let refused = match write {
+            Some(EffectKind::Heartbeat) => self.heartbeats_refused.contains(at),
+            None => system == System::AutoScaling && self.reads_refused.contains(at),
+            Some(_) => false,
+        };
+        if refused || self.throttled[index].contains(at) {
             return CallOutcome::Throttled;
         }
-        if self.denied[index].contains(at) {
+        if self.denied[index].contains(at) || write.is_some_and(|kind| self.denied_writes.contains(&kind)) {
             return CallOutcome::Denied;
         }
         if let Some(kind) = write

@@ -67,6 +67,7 @@ pub struct Nomad {
     leader_back: Option<Time>,
     frozen: Option<view::Frozen>,
     metadata_refused: bool,
+    max_kill_timeout: Duration,
 }
 
 /// The timed events.
@@ -140,7 +141,25 @@ impl Nomad {
             leader_back: None,
             frozen: None,
             metadata_refused: false,
+            max_kill_timeout: Duration::from_secs(30),
         }
+    }
+
+    /// The same cluster with this `max_kill_timeout` in its clients' configuration. Nomad's default is 30 s.
+    #[must_use]
+    pub fn capped_at(self, max_kill_timeout: Duration) -> Self {
+        Self { max_kill_timeout, ..self }
+    }
+
+    /// The clients' `max_kill_timeout` (facts/nomad.md 5.4).
+    #[must_use]
+    pub fn max_kill_timeout(&self) -> Duration {
+        self.max_kill_timeout
+    }
+
+    /// The most that a client allows between a task's signal and SIGKILL, even if the job claims more. `None` for old versions.
+    pub(crate) fn kill_cap(&self) -> Option<Duration> {
+        self.version.caps_kill_timeout().then_some(self.max_kill_timeout)
     }
 
     /// The time.

@@ -141,7 +141,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         [nomad::Version::V2_0_5, nomad::Version::V2_0_5, nomad::Version::V1_10_5, nomad::Version::V1_1_2][pick(&mut rng, 4)];
     let consul_version = if rng.one_in(4) { consul::Version::V1_8_7 } else { consul::Version::V1_19_2 };
     let mut consul = Consul::new(consul_version, BEGIN, Rng::new(rng.bits()));
-    let mut nomad = Nomad::new(version, BEGIN, Rng::new(rng.bits()));
+    let mut nomad = Nomad::new(version, BEGIN, Rng::new(rng.bits())).capped_at(decamp::max_kill_timeout(seed, faults));
     let others = 1 + rng.below(3);
     let mut nodes = Vec::new();
     for place in 0..=others {

@@ -88,8 +88,9 @@ fn was_forced(case: &Case<'_>) -> bool {
 
 /// The end (ADR 0001): decamp itself completes the action, by `on_timeout`.
 pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
-    // The action may be another tool's, so it is not completed on a guess. If Auto Scaling stays away, the hook ends by itself (ADR 0013).
-    if case.now < case.budget.end || lifecycle_hook::hook_cannot_be_known(case) {
+    // The group may be held, and the action may be another tool's, so it is not completed on a guess. If Auto Scaling stays away, the hook
+    // ends by itself (ADR 0013, 0015).
+    if case.now < case.budget.end || lifecycle_hook::group_may_be_known_later(case) {
         return Proposal::DoesNotApply;
     }
     let confirming = confirming_the_end(case);

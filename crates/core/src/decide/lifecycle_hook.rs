@@ -151,12 +151,12 @@ pub(super) fn hook_is_ambiguous(case: &Case<'_>) -> bool {
     case.policy.hooks.is_empty() && case.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
 
-/// Whether the settings name no hook and Auto Scaling, which knows whether there are several, is away. If it denies access, it will go on
-/// denying it.
-pub(super) fn hook_cannot_be_known(case: &Case<'_>) -> bool {
+/// Whether this run has not read the group and may still do so. Then it does not know whether the group is held, or, if the settings name
+/// no hook, whether there are several. If Auto Scaling denies access, it will go on denying it.
+pub(super) fn group_may_be_known_later(case: &Case<'_>) -> bool {
     let group = &case.seen.group;
     let is_denied = || matches!(group.blind().map(|blind| &blind.why), Some(Unseen::Denied(_)));
-    case.policy.hooks.is_empty() && group.last().is_none() && !is_denied()
+    group.last().is_none() && !is_denied()
 }
 
 /// The reference to our action: by token until the token is refused.

@@ -156,8 +156,11 @@ fn a_deregistration_that_never_worked_does_not_release_it_early() {
 }
 
 #[test]
-fn while_auto_scaling_is_away_no_hook_is_completed_that_may_be_another_tools() {
-    for (hooks, denied, completes) in [(vec![], false, false), (vec![], true, true), (vec!["decamp".into()], false, true)] {
+fn while_auto_scaling_is_away_nothing_is_completed_in_a_group_that_may_be_held_or_by_a_hook_that_may_be_another_tools() {
+    let named = || vec!["decamp".into()];
+    for (hooks, denied, completes) in
+        [(vec![], false, false), (vec![], true, true), (named(), false, false), (named(), true, true)]
+    {
         let mut scene = calm();
         scene.policy.hooks = hooks;
         scene.look_in_vain(&Part::Lifecycle);

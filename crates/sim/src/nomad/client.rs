@@ -10,7 +10,7 @@ use decamp_core::decide::snapshot::{ClientStatus, JobKind, Provider, TaskRole};
 impl Nomad {
     /// The client receives the request to stop an allocation.
     pub(super) fn receive_stop(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
-        let capped = self.version.caps_kill_timeout();
+        let cap = self.kill_cap();
         let state = &mut self.allocations[number.index()];
         if !self.nodes[state.node.index()].agent_alive {
             return;
@@ -27,7 +27,7 @@ impl Nomad {
         }
         state.epoch += 1;
         state.life = Life::Stopping;
-        let plan = Stopping::plan(&spec.group, &spec.behaviour, self.now, capped);
+        let plan = Stopping::plan(&spec.group, &spec.behaviour, self.now, cap);
         state.stopping = Some(plan);
         let epoch = state.epoch;
         for place in self.visible_turns(number) {
@@ -270,14 +270,14 @@ impl Nomad {
     }
 
     fn sync_allocation(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
-        let (capped, pending) = (self.version.caps_kill_timeout(), self.version.shows_pending_in_shutdown_delay());
+        let (cap, pending) = (self.kill_cap(), self.version.shows_pending_in_shutdown_delay());
         let state = &mut self.allocations[number.index()];
         let spec = &self.groups[state.group.index()].spec;
         state.synced = self.now;
         let was = state.client;
         state.client = match (state.life, &state.stopping) {
             (Life::Coming, _) => ClientStatus::Pending,
-            (Life::Stopping, Some(plan)) => plan.client_status(&spec.group, &spec.behaviour, self.now, capped, pending),
+            (Life::Stopping, Some(plan)) => plan.client_status(&spec.group, &spec.behaviour, self.now, cap, pending),
             (Life::Running | Life::Stopping, _) => ClientStatus::Running,
             (Life::Over { failed: false }, _) => ClientStatus::Complete,
             (Life::Over { failed: true }, _) => ClientStatus::Failed,

@@ -6,9 +6,6 @@ use super::state::Behaviour;
 use decamp_core::decide::snapshot::{ClientStatus, Task, TaskGroup, TaskRole};
 use decamp_core::time::Time;
 
-/// The default `max_kill_timeout` of a client.
-const KILL_TIMEOUT_CAP: Duration = Duration::from_secs(30);
-
 /// When each layer of one stop begins. The plan is made when the client receives the request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stopping {
@@ -50,10 +47,10 @@ impl TaskState {
 }
 
 impl Stopping {
-    /// The plan of a stop that a client receives at `requested`.
+    /// The plan of a stop that a client receives at `requested`. `cap` is the client's `max_kill_timeout`, if its version has one.
     #[must_use]
-    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, requested: Time, capped: bool) -> Self {
-        let lasts = |task: &Task| task.shutdown_delay + kill(task, behaviour, capped).0;
+    pub fn plan(group: &TaskGroup, behaviour: &Behaviour, requested: Time, cap: Option<Duration>) -> Self {
+        let lasts = |task: &Task| task.shutdown_delay + kill(task, behaviour, cap).0;
         let mut turns = [requested + group.shutdown_delay; 4];
         for (place, role) in [(0, TaskRole::Leader), (1, TaskRole::Main), (2, TaskRole::Sidecar)] {
             let longest = group.tasks.iter().filter(|t| t.role == role).map(lasts).max().unwrap_or_default();
@@ -64,7 +61,7 @@ impl Stopping {
         let Some((place, task)) = serving(group) else {
             return Self { requested, turns, signal: turns[0], ended: turns[0], killed: false, over: over.max(turns[0]) };
         };
-        let (span, killed) = kill(task, behaviour, capped);
+        let (span, killed) = kill(task, behaviour, cap);
         let signal = turns[place] + task.shutdown_delay;
         Self { requested, turns, signal, ended: signal + span, killed, over }
     }
@@ -88,7 +85,14 @@ impl Stopping {
 
     /// The state of one task that the client reports during the stop.
     #[must_use]
-    pub fn task_state(&self, task: &Task, behaviour: &Behaviour, at: Time, capped: bool, shows_pending: bool) -> TaskState {
+    pub fn task_state(
+        &self,
+        task: &Task,
+        behaviour: &Behaviour,
+        at: Time,
+        cap: Option<Duration>,
+        shows_pending: bool,
+    ) -> TaskState {
         match task.role {
             TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar => {}
             TaskRole::Poststop if at < self.turns[3] => return TaskState::Pending,
@@ -96,7 +100,7 @@ impl Stopping {
             TaskRole::Poststop | TaskRole::Finished => return TaskState::Dead,
         }
         let turn = self.turn(task.role);
-        if self.over <= at || turn + task.shutdown_delay + kill(task, behaviour, capped).0 <= at {
+        if self.over <= at || turn + task.shutdown_delay + kill(task, behaviour, cap).0 <= at {
             TaskState::Dead
         } else if turn <= at && shows_pending && !task.shutdown_delay.is_zero() {
             TaskState::Pending
@@ -112,11 +116,11 @@ impl Stopping {
         group: &TaskGroup,
         behaviour: &Behaviour,
         at: Time,
-        capped: bool,
+        cap: Option<Duration>,
         shows_pending: bool,
     ) -> ClientStatus {
         // While any task still runs, the allocation is `running`. It is `pending` only if all remaining tasks are in their delay.
-        let running = |task: &Task| self.task_state(task, behaviour, at, capped, shows_pending) == TaskState::Running;
+        let running = |task: &Task| self.task_state(task, behaviour, at, cap, shows_pending) == TaskState::Running;
         if !shows_pending || group.tasks.is_empty() || group.tasks.iter().any(running) {
             ClientStatus::Running
         } else {
@@ -126,8 +130,8 @@ impl Stopping {
 }
 
 /// The time from the kill signal to the end of a task's process, and whether the process is killed.
-fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
-    let patience = if capped { task.kill_timeout.min(KILL_TIMEOUT_CAP) } else { task.kill_timeout };
+fn kill(task: &Task, behaviour: &Behaviour, cap: Option<Duration>) -> (Duration, bool) {
+    let patience = cap.map_or(task.kill_timeout, |cap| task.kill_timeout.min(cap));
     let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
     if behaviour.ignores_signal || patience < stops_in {
         (patience + behaviour.survives_kill_for, true)

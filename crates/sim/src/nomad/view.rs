@@ -196,7 +196,7 @@ impl Nomad {
     pub fn task_states(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, TaskState)> {
         let state = &self.allocations[number.index()];
         let spec = &self.groups[state.group.index()].spec;
-        let (capped, pending) = (self.version.caps_kill_timeout(), self.version.shows_pending_in_shutdown_delay());
+        let (cap, pending) = (self.kill_cap(), self.version.shows_pending_in_shutdown_delay());
         let plan = state.stopping.filter(|plan| plan.requested <= state.synced);
         let known = plan.is_some() || state.client != ClientStatus::Pending;
         spec.group.tasks.iter().filter(move |_| known).map(move |task| {
@@ -205,7 +205,7 @@ impl Nomad {
                 (_, TaskRole::Poststop) => TaskState::Pending,
                 (_, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar) => TaskState::Running,
             };
-            let stopping = plan.map(|plan| plan.task_state(task, &spec.behaviour, state.synced, capped, pending));
+            let stopping = plan.map(|plan| plan.task_state(task, &spec.behaviour, state.synced, cap, pending));
             (&task.name, stopping.unwrap_or(at_rest))
         })
     }

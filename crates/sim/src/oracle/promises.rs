@@ -353,12 +353,9 @@ impl Oracle {
     }
 }
 
-/// The most that a client allows between a task's signal and SIGKILL, even if the job claims more (facts/nomad.md 5.4).
-const LONGEST_KILL: Duration = Duration::from_secs(30);
-
 /// The longest that an allocation on the node may take to stop, without poststop tasks.
 pub(super) fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
     let here = nomad.allocations().iter().filter(|a| nomad.node(a.node).spec.id == node && a.is_alive());
     let groups = here.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
-    groups.map(|group| group.longest_stop(Duration::ZERO, LONGEST_KILL)).max().unwrap_or_default()
+    groups.map(|group| group.longest_stop(Duration::ZERO, nomad.max_kill_timeout())).max().unwrap_or_default()
 }

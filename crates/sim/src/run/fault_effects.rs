@@ -99,7 +99,17 @@ pub(super) fn apply_fault(
                 interventions.push((at + secs(rng.below(300)), Intervention::JoinInZone(0, another)));
             }
         }
-        Fault::DeniedForGood => world.api_faults.deny(System::Nomad, at, Time::NEVER),
+        Fault::DeniedForGood if rng.one_in(2) => {
+            let system = if rng.one_in(2) { System::Nomad } else { System::Consul };
+            world.api_faults.deny(system, at, Time::NEVER);
+        }
+        // A policy that lacks one permission.
+        Fault::DeniedForGood => {
+            let kinds =
+                [EffectKind::MakeIneligible, EffectKind::Drain, EffectKind::Note, EffectKind::Heartbeat, EffectKind::Complete];
+            let place = usize::try_from(rng.below(5)).unwrap_or(0);
+            world.api_faults.denied_writes.push(kinds[place]);
+        }
         Fault::AgentBackLate => {
             interventions.push((at, Intervention::KillAgent));
             interventions.push((at + secs(240 + rng.below(180)), Intervention::ReviveAgent));
@@ -129,7 +139,12 @@ pub(super) fn apply_fault(
             // count.
             let far = secs(12_000) < heartbeat_timeout * 100 || world.oracle.bounds.hooks_not_named;
             if far || rng.one_in(2) {
-                interventions.push((BEGIN + secs(1_900 + rng.below(3_600)), Intervention::Hold(false)));
+                let ends = BEGIN + secs(1_900 + rng.below(3_600));
+                interventions.push((ends, Intervention::Hold(false)));
+                // Nobody sees the end of the hold until longer after it than most departures may take.
+                if rng.one_in(6) {
+                    world.api_faults.throttle_reads(ends.before(secs(60)), ends + secs(1_850 + rng.below(600)));
+                }
             }
         }
         Fault::ByHand => {

@@ -38,6 +38,7 @@ pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bo
         } else {
             LastTarget::Warn
         },
+        max_kill_timeout: max_kill_timeout(seed, faults),
         without_nomad: if runs_no_nomad { vec!["web*".into()] } else { Vec::new() },
         ..Policy::default()
     }
@@ -56,6 +57,14 @@ fn blind_token(seed: u64) -> nomad::Token {
         vec![nomad::Policy { namespaces: Vec::new(), ..nomad::Policy::decamp() }]
     };
     nomad::Token::Client(policies)
+}
+
+/// What the clients allow for a stop at most, and what the operator has set so in decamp. Half of the clusters with a job that claims hours
+/// allow more than Nomad's default.
+pub(super) fn max_kill_timeout(seed: u64, faults: Faults) -> Duration {
+    let seconds =
+        if faults.has(Fault::ClaimsHours) { [30, 30, 120, 240][usize::try_from(seed / 8 % 4).unwrap_or(0)] } else { 30 };
+    Duration::from_secs(seconds)
 }
 
 /// decamp's Consul token.

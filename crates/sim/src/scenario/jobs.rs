@@ -233,11 +233,13 @@ impl Cluster {
             || faults.has(Fault::AgentBackLate)
             || faults.has(Fault::NodeCollected);
         let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
+        // Where the clients allow more than Nomad's default, a process needs it.
+        let cap = self.nomad.kill_cap().filter(|cap| faults.has(Fault::ClaimsHours) && place == 0 && secs(30) < *cap);
         Behaviour {
             starts_in: Duration::from_millis(300 + self.rng.below(4000)),
             // An allocation is healthy when its checks pass and `min_healthy_time` is over.
             healthy_in: secs(3 + self.rng.below(10)),
-            stops_in: Duration::from_millis(200 + self.rng.below(2000)),
+            stops_in: Duration::from_millis(200 + self.rng.below(2000)).max(cap.map_or(Duration::ZERO, |cap| cap / 2)),
             ignores_signal: stuck,
             survives_kill_for: if stuck { secs(self.rng.below(120)) } else { Duration::ZERO },
             poststop: secs(self.rng.below(15)),

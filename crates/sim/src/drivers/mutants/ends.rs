@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Mistake::{Does, Sees};
 use super::{Context, WrongDriver};
 use crate::faults::Fault;
-use decamp_core::decide::{Action, Budget, Effect, Outcome, Reason};
+use decamp_core::decide::{Action, Budget, Effect, Outcome, Reason, Unseen};
 
 pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
     WrongDriver {
@@ -13,6 +13,12 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         mistake: "It reserves for every stop the time that its job claims, and makes the deadline earlier for all others.",
         faults: &[Fault::ClaimsHours],
         kind: Sees(|view| view.policy.max_kill_timeout = Duration::MAX),
+    },
+    WrongDriver {
+        name: "believes-the-default-cap",
+        mistake: "It takes Nomad's default for the longest stop that clients allow, although their configuration says more.",
+        faults: &[Fault::ClaimsHours],
+        kind: Sees(|view| view.policy.max_kill_timeout = Duration::from_secs(30)),
     },
     WrongDriver {
         name: "gives-up-during-a-hold",
@@ -23,6 +29,16 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
             let began = Budget::of(context.departure, context.seen, context.policy).began;
             let up = held && began + context.policy.max_departure <= context.now && context.seen.history.completed.is_none();
             if up { context.complete(Outcome::TimedOut).unwrap_or(decision) } else { decision }
+        }),
+    },
+    WrongDriver {
+        name: "ends-a-hold-unseen",
+        mistake: "At the end it takes a group that it could not read for one that is not held.",
+        faults: &[Fault::HeldForHours, Fault::MessageLate],
+        kind: Sees(|view| {
+            if let (None, Some(tried)) = (view.seen.group.last(), view.seen.group.blind().map(|blind| blind.tried)) {
+                view.seen.group.take(tried, Err(Unseen::Denied("as if for good".into())));
+            }
         }),
     },
     WrongDriver {
