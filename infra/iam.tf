@@ -1,23 +1,23 @@
-# Who may do what. Policies are plain JSON, so that the tests can read them.
+# Roles and policies. Policies are plain JSON, so that the tests can read them.
 
 locals {
-  # Composed from the name: the function's own ARN would be a cycle.
+  # Composed from the name, because a reference to the function's own ARN would be a cycle.
   function_arn = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${var.name}"
 
-  # Composed as well, so that a plan knows the whole policy, and its size.
+  # Composed as well, so that the whole policy and its size are known at plan time.
   queue_arns     = [for name in [var.name] : "arn:${local.partition}:sqs:${local.region}:${local.account}:${name}" if var.create]
   log_group_arns = [for name in [var.name] : "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:/aws/lambda/${name}" if local.create_function]
 
   create_role = local.create_function && var.role_arn == null
   role_arn    = var.role_arn == null ? one(aws_iam_role.this[*].arn) : var.role_arn
 
-  # Tokens, certificates and keys that the program fetches itself.
+  # Tokens, certificates and keys that the program reads from AWS itself.
   kept = flatten([
     for key in reverse(sort(keys(local.connections))) : [
       for kind in ["token_secret", "ca_certificate_secret", "client_certificate_secret", "client_key_secret"] : local.connections[key][kind] if local.connections[key][kind] != null
     ]
   ])
-  # Of the module's own, by their names: a plan knows these.
+  # The module's own parameters, by their names, which are known at plan time.
   own_parameters = concat(values(local.ca_parameters)[*].name, [for name in [local.document_parameter] : name if local.create_function && local.has_document])
   parameters = distinct(concat(
     [for secret in local.kept : secret.arn if split(":", secret.arn)[2] == "ssm"],
@@ -26,19 +26,19 @@ locals {
   secrets    = distinct([for secret in local.kept : secret.arn if split(":", secret.arn)[2] == "secretsmanager"])
   token_keys = distinct([for secret in local.kept : secret.kms_key_arn if secret.kms_key_arn != null])
 
-  # What is done to the groups. One statement for all of it: the groups' ARNs are most of the policy.
+  # The writes to groups, in one statement, because the groups' ARNs are most of the policy.
   group_actions = concat(
     ["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"],
-    # Only the instance's health: that Auto Scaling then terminates it goes through the hook.
+    # decamp only sets the instance's health. Auto Scaling then terminates it through the hook.
     var.replace == "never" ? [] : ["autoscaling:SetInstanceHealth"],
   )
-  # A webhook or Terraform's notification begins a refresh; to stop it is for a person, with rights of their own.
+  # A webhook or a notification of HCP Terraform may start a refresh. A person cancels it with their own credentials.
   service_group_actions = concat(local.group_actions, var.service.refresh ? ["autoscaling:StartInstanceRefresh"] : [])
 
   lifecycle_statements         = [for actions in [local.group_actions] : { Sid = "Lifecycle", Effect = "Allow", Action = actions, Resource = local.group_arns } if 0 < length(local.group_arns)]
   service_lifecycle_statements = [for actions in [local.service_group_actions] : { Sid = "Lifecycle", Effect = "Allow", Action = actions, Resource = local.group_arns } if 0 < length(local.group_arns)]
 
-  # What the program itself does besides, whoever runs it.
+  # Further calls of the program, in the function and in the service.
   program_statements = [for statement in [
     {
       Sid    = "Describe"
@@ -56,7 +56,7 @@ locals {
         "elasticloadbalancing:DescribeTargetGroups",
         "elasticloadbalancing:DescribeTargetHealth",
       ]
-      # AWS knows no narrower resource for any of these.
+      # AWS supports no narrower resource for these actions.
       Resource = ["*"]
     },
     {
@@ -91,7 +91,7 @@ locals {
     },
   ] : statement if 0 < length(statement.Resource)]
 
-  # What keeps a secret or a message readable; with a condition, so apart from the others.
+  # Decryption of secrets and messages. These statements are separate because they have a condition.
   key_statements = [for statement in [
     {
       Sid       = "DecryptTokens"
@@ -109,7 +109,7 @@ locals {
     },
   ] : statement if 0 < length(statement.Resource)]
 
-  # What Lambda does in the role's name.
+  # Calls that Lambda itself makes with the role.
   platform_statements = [for statement in [
     {
       Sid      = "Logs"
@@ -143,7 +143,7 @@ locals {
     },
   ] : statement if var.vpc_config != null]
 
-  # Lambda may, its code may not.
+  # Lambda may manage network interfaces. The function's code may not.
   network_denials = [for statement in [
     {
       Sid       = "DenyOwnNetworkInterfaces"
@@ -154,7 +154,7 @@ locals {
     },
   ] : statement if var.vpc_config != null]
 
-  # What the service needs that no function does: it receives messages itself, and has more secrets.
+  # What only the service needs: it receives messages itself, and has more secrets.
   service_secrets = distinct([for secret in var.service.secrets : secret.arn])
   service_statements = [for statement in [
     {
@@ -189,7 +189,7 @@ locals {
     },
   ] : statement if 0 < length(statement.Resource)]
 
-  # A key for the service's secrets, as key_statements has it for tokens.
+  # The keys of the service's secrets, as in key_statements.
   service_key_statements = [for statement in [
     {
       Sid       = "DecryptServiceSecrets"
@@ -200,7 +200,7 @@ locals {
     },
   ] : statement if 0 < length(statement.Resource)]
 
-  # Of the caller, in the order in which they were given.
+  # The statements of role_statements, in their order.
   further_statements = [for statement in var.role_statements : { Sid = statement.sid, Effect = statement.effect, Action = statement.actions, Resource = statement.resources }]
 
   role_policy = jsonencode({
@@ -222,7 +222,7 @@ locals {
           Principal = { Service = "events.amazonaws.com" }
           Action    = "sqs:SendMessage"
           Resource  = queue.arn
-          # Without this any account's rules could send.
+          # Without this condition a rule of any account could send.
           Condition = { ArnEquals = { "aws:SourceArn" = [for rule in values(aws_cloudwatch_event_rule.this) : rule.arn] } }
         },
         {
@@ -241,10 +241,10 @@ locals {
 resource "aws_iam_role" "this" {
   count = local.create_role ? 1 : 0
 
-  # Roles are not of a Region, so their names carry it.
+  # Roles are global, so their names contain the Region.
   name                 = "${var.name}-${local.region}"
   path                 = var.role_path
-  description          = "What decamp may do."
+  description          = "The permissions of decamp's function."
   permissions_boundary = var.permissions_boundary_arn
   tags                 = var.tags
 
@@ -270,7 +270,7 @@ resource "aws_iam_role_policy" "this" {
   lifecycle {
     precondition {
       condition     = length(local.role_policy) <= 10240
-      error_message = "The policy of the function's role has ${length(local.role_policy)} characters, and IAM takes 10240 in a role's own policies: know groups by a name_prefix that they share (there are ${length(local.groups)}), set scan_target_groups = true (there are ${length(local.target_groups)} target groups), or call the module twice, each with some of the groups, under two names."
+      error_message = "The policy of the function's role has ${length(local.role_policy)} characters, and IAM takes 10240 in a role's own policies: use a name_prefix that several groups share (there are ${length(local.groups)}), set scan_target_groups = true (there are ${length(local.target_groups)} target groups), or call the module twice, each with some of the groups, under two names."
     }
   }
 }

@@ -1,4 +1,4 @@
-# Auto Scaling's events go through a rule and a queue to the function; a schedule makes the function look after those that were lost.
+# Auto Scaling's events reach the function through a rule and a queue. A schedule starts the sweep, which finds instances whose event was lost.
 
 data "aws_caller_identity" "current" {}
 
@@ -19,12 +19,12 @@ locals {
       create_hook = group.create_hook == null ? group.name_prefix == null : group.create_hook
     }) if var.create
   }
-  # A group that is known by a prefix may be replaced by another with the same prefix, and both are decamp's meanwhile.
+  # A group with a name_prefix may be replaced by another with the same prefix. decamp drains both meanwhile.
   group_names    = sort([for group in values(local.groups) : group.name if group.name_prefix == null])
   group_prefixes = sort([for group in values(local.groups) : group.name_prefix if group.name_prefix != null])
   group_words    = concat(local.group_names, [for prefix in local.group_prefixes : "${prefix}*"])
   words_by_label = { for label, group in local.groups : label => group.name_prefix == null ? group.name : "${group.name_prefix}*" }
-  # The part between is the group's UUID, which nobody knows before the group exists.
+  # The star in the middle stands for the group's UUID, which is not known before the group exists.
   group_arns    = [for word in local.group_words : "arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${word}"]
   target_groups = distinct(flatten(values(local.groups)[*].target_group_arns))
   package       = coalesce(var.lambda_package, { path = null, s3_bucket = null, s3_key = null, s3_object_version = null, source_code_hash = null })
@@ -35,23 +35,23 @@ locals {
       default_result       = group.default_result
       heartbeat_timeout    = group.heartbeat_timeout
       lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
-      # The function reads the target groups from here, so that each group has its own. A hook in the group itself names none, because it
-      # could not be changed: there they are in DECAMP_TARGET_GROUPS.
+      # The function reads a group's target groups from its hook. A hook that the group brings itself names none, because it cannot be
+      # changed. Its target groups are in DECAMP_TARGET_GROUPS.
       notification_metadata = group.create_hook && 0 < length(group.target_group_arns) ? jsonencode({ target_groups = group.target_group_arns }) : null
     }
   }
-  # By label and name, so that a hook with a new name is created before the one with the old name is deleted.
+  # The keys are label and name, so that a hook with a new name is created before the one with the old name is deleted.
   created_hooks = merge([
     for label, group in local.groups : {
       for name in distinct(concat([local.hook_name], var.former_hook_names)) : "${label}/${name}" => merge(local.hooks[label], { name = name, group = group.name })
     } if group.create_hook
   ]...)
-  # The hooks in the groups themselves, as they were when each group was made.
+  # The hooks that groups bring themselves, as they were when each group was created.
   own_hooks         = { for label, hook in terraform_data.initial_lifecycle_hook : label => hook.input }
   hook_names        = distinct(concat([local.hook_name], var.former_hook_names, sort(distinct([for hook in values(local.own_hooks) : hook.name]))))
   own_target_groups = distinct(flatten([for group in values(local.groups) : group.target_group_arns if !group.create_hook]))
 
-  # Only lifecycle events name their group. A filter by group on the others would match nothing, so the function asks Auto Scaling.
+  # Only lifecycle events name their group. A filter by group would match no other event, so the function asks Auto Scaling for the group.
   patterns = {
     for name, pattern in {
       lifecycle = {
@@ -71,7 +71,7 @@ locals {
       }
       spot-interruption = {
         wanted      = var.events.spot_interruption
-        description = "Spot instances that EC2 takes back in two minutes."
+        description = "Spot instances that EC2 will interrupt in two minutes."
         pattern = {
           source      = ["aws.ec2"]
           detail-type = ["EC2 Spot Instance Interruption Warning"]
@@ -82,7 +82,7 @@ locals {
       }
       rebalance = {
         wanted      = var.events.rebalance || contains(["rebalance", "both"], var.replace)
-        description = "Spot instances that EC2 may take back."
+        description = "Spot instances that EC2 may interrupt."
         pattern = {
           source      = ["aws.ec2"]
           detail-type = ["EC2 Instance Rebalance Recommendation"]
@@ -93,7 +93,7 @@ locals {
       }
       scheduled-change = {
         wanted      = var.events.scheduled_change || contains(["scheduled", "both"], var.replace)
-        description = "Instances whose machine AWS means to retire or restart."
+        description = "Instances that AWS plans to retire or restart."
         pattern = {
           source      = ["aws.health"]
           detail-type = ["AWS Health Event"]
@@ -110,7 +110,7 @@ locals {
 
   queues = { for key, queue in { queue = aws_sqs_queue.this, dead_letters = aws_sqs_queue.dead_letters } : key => queue[0] if var.create }
 
-  # How each Nomad and Consul is reached: by `nomad` and `consul`, or by "blue/nomad", "blue/consul" of a cluster called blue.
+  # The connections to each Nomad and Consul. The keys are `nomad` and `consul`, or "blue/nomad" and "blue/consul" for a cluster called blue.
   connections = merge(
     { for system, connection in { nomad = var.nomad, consul = var.consul } : system => connection if connection != null },
     merge([
@@ -141,7 +141,7 @@ locals {
       token_secret              = "CONSUL_HTTP_TOKEN_SECRET"
     }
   }
-  # The variables of each. A CA certificate that is given as text is in a parameter.
+  # The variables of each connection. A CA certificate that is given as text is stored in a parameter.
   connected = {
     for key, connection in local.connections : key => {
       for argument, name in local.variable_names[basename(key)] : name => (
@@ -171,19 +171,19 @@ locals {
       DECAMP_QUEUE_KEEPS        = "${var.message_retention}s"
     },
     length(local.own_target_groups) == 0 ? {} : { DECAMP_TARGET_GROUPS = join(",", local.own_target_groups) },
-    # Of several clusters, each table of the document has its own.
+    # With several clusters, the document has a table for each.
     0 < length(var.clusters) ? {} : merge({ DECAMP_CONSUL = tostring(var.consul != null), NOMAD_ADDR = "" }, values(local.connected)...),
   )
 }
 
 locals {
-  # CA certificates that are given as text, each in a parameter. They are public, so nothing is encrypted.
+  # CA certificates that are given as text, each in a parameter. They are public, so the parameters are not encrypted.
   ca_parameters = {
     for key, connection in local.connections : key => { name = "/${var.name}/ca/${key}", text = connection.ca_certificate }
     if connection.ca_certificate != null && local.create_function
   }
 
-  # What the document of settings holds besides `config`: the lists that have no end.
+  # The settings document has the settings of `config` and the lists that grow with the groups.
   has_document       = var.config != null || 0 < length(var.clusters)
   in_document        = !local.has_document ? [] : ["DECAMP_GROUPS", "DECAMP_HOOKS", "DECAMP_TARGET_GROUPS"]
   document_parameter = "/${var.name}/settings"
@@ -199,11 +199,11 @@ locals {
     ],
   ))
 
-  # With its version: a changed document is a changed environment, so that the function begins anew with it.
+  # The environment names the version, so that a changed document changes the environment and Lambda restarts the function.
   document_version = one(aws_ssm_parameter.settings[*].version)
   rest             = merge({ for name, value in local.environment : name => value if !contains(local.in_document, name) }, var.settings)
   variables        = merge(local.rest, !local.has_document ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:${coalesce(local.document_version, 1)}" })
-  # For the quota, which the plan should know: a version has seven digits at most.
+  # For the check of the quota at plan time, when the version is not known. It has at most seven digits.
   measured = merge(local.rest, !local.has_document ? {} : { DECAMP_CONFIG = "ssm:${local.document_parameter}:0000000" })
 }
 
@@ -214,7 +214,7 @@ resource "aws_ssm_parameter" "ca" {
 
   region         = var.region
   name           = each.value.name
-  description    = "The CA certificate that decamp checks the certificate of ${each.key} against."
+  description    = "The CA certificate with which decamp verifies the certificate of ${each.key}."
   type           = "String"
   tier           = 4096 < length(each.value.text) ? "Advanced" : "Standard"
   insecure_value = each.value.text
@@ -222,13 +222,13 @@ resource "aws_ssm_parameter" "ca" {
 }
 
 resource "aws_ssm_parameter" "settings" {
-  # checkov:skip=CKV2_AWS_34:Tokens are refused here; what is left is no secret.
-  # checkov:skip=CKV_AWS_337:Tokens are refused here; what is left is no secret.
+  # checkov:skip=CKV2_AWS_34:The inputs refuse tokens here, so nothing in it is secret.
+  # checkov:skip=CKV_AWS_337:The inputs refuse tokens here, so nothing in it is secret.
   count = local.create_function && local.has_document ? 1 : 0
 
   region         = var.region
   name           = local.document_parameter
-  description    = "Settings of decamp, in TOML."
+  description    = "decamp's settings, in TOML."
   type           = "String"
   tier           = 4096 < length(local.document) ? "Advanced" : "Standard"
   insecure_value = local.document
@@ -237,28 +237,28 @@ resource "aws_ssm_parameter" "settings" {
   lifecycle {
     precondition {
       condition     = length(local.document) <= 8192
-      error_message = "The document of settings has ${length(local.document)} characters, and a parameter takes 8192: know groups by a name_prefix that they share, set scan_target_groups = true, or call the module twice."
+      error_message = "The document of settings has ${length(local.document)} characters, and a parameter takes 8192: use a name_prefix that several groups share, set scan_target_groups = true, or call the module twice."
     }
   }
 }
 
 locals {
-  # What a release wrote about itself. Before the first release there is none.
+  # The version and the sums of the module's own release. They are null before the first release.
   release = jsondecode(file("${path.module}/release.json"))
-  # Downloaded where no zip is named.
+  # The zip is downloaded if the inputs name none.
   downloads   = local.create_function && var.lambda_package == null && local.release.version != null
   release_sum = try(local.release.zips[var.architecture], { sha256 = null, base64 = null })
   release_zip = "${path.root}/.terraform/decamp/decamp-lambda-${var.architecture}-${coalesce(local.release.version, "none")}.zip"
 }
 
-# Fetches the release's zip when the function needs another, and checks its sum. A machine that changes nothing needs no zip.
+# Downloads the release's zip when the function needs another, and checks its sum. An apply that changes nothing needs no zip.
 resource "terraform_data" "package" {
   count = local.downloads ? 1 : 0
 
   triggers_replace = { version = local.release.version, architecture = var.architecture, sha256 = local.release_sum.sha256 }
 
   provisioner "local-exec" {
-    command = "mkdir -p \"$(dirname \"$ZIP\")\" && curl --fail --silent --show-error --location --retry 3 --output \"$ZIP\" \"$URL\" && echo \"$SUM  $ZIP\" | (sha256sum --check --status - || shasum --algorithm 256 --check --status -) || { rm -f \"$ZIP\"; echo \"$URL could not be downloaded, or is not what was released\" >&2; exit 1; }"
+    command = "mkdir -p \"$(dirname \"$ZIP\")\" && curl --fail --silent --show-error --location --retry 3 --output \"$ZIP\" \"$URL\" && echo \"$SUM  $ZIP\" | (sha256sum --check --status - || shasum --algorithm 256 --check --status -) || { rm -f \"$ZIP\"; echo \"$URL could not be downloaded, or its checksum differs from the release\" >&2; exit 1; }"
     environment = {
       ZIP = local.release_zip
       URL = "${local.release.url}/v${coalesce(local.release.version, "none")}/decamp-lambda-${var.architecture}.zip"
@@ -267,7 +267,7 @@ resource "terraform_data" "package" {
   }
 }
 
-# What must fit, for each group. See modules/budget.
+# The numbers that must fit one another, for each group. See modules/budget.
 module "budget" {
   source   = "./modules/budget"
   for_each = local.groups
@@ -287,7 +287,7 @@ module "budget" {
   guard                 = var.departure.guard
 }
 
-# Creates nothing: it carries the conditions, so that a plan that cannot work fails.
+# Creates no resource of AWS. Its precondition makes a plan fail whose numbers do not fit.
 resource "terraform_data" "budget" {
   for_each = local.groups
 
@@ -360,7 +360,7 @@ resource "aws_cloudwatch_event_rule" "this" {
   lifecycle {
     precondition {
       condition     = length(each.value.json) <= 2048
-      error_message = "The pattern of the rule ${each.key} has ${length(each.value.json)} characters, and EventBridge's quota is 2048: know groups by a name_prefix that they share, or call the module twice, each with some of the ${length(local.groups)} groups, under two names."
+      error_message = "The pattern of the rule ${each.key} has ${length(each.value.json)} characters, and EventBridge's quota is 2048: use a name_prefix that several groups share, or call the module twice, each with some of the ${length(local.groups)} groups, under two names."
     }
   }
 }
@@ -382,17 +382,17 @@ resource "aws_cloudwatch_event_target" "this" {
     arn = aws_sqs_queue.dead_letters[0].arn
   }
 
-  # An event that comes before the queue takes it would be a dead letter.
+  # An event that arrives before the queue accepts it would become a dead letter.
   depends_on = [aws_sqs_queue_policy.this]
 }
 
-# The sweep does not go through the queue: it keeps alive what waits in it.
+# The schedule invokes the function directly. In the queue a sweep would wait behind the departures whose hooks it keeps alive.
 resource "aws_cloudwatch_event_rule" "sweep" {
   count = local.create_function ? 1 : 0
 
   region              = var.region
   name                = "${var.name}-sweep"
-  description         = "Makes decamp look after every instance that waits, whether or not its event arrived."
+  description         = "Makes decamp look at every waiting instance, whether or not its event arrived."
   schedule_expression = var.sweep_period == 1 ? "rate(1 minute)" : "rate(${var.sweep_period} minutes)"
   tags                = var.tags
 }
@@ -406,7 +406,7 @@ resource "aws_cloudwatch_event_target" "sweep" {
   arn       = aws_lambda_function.this[0].arn
   input     = jsonencode({ decamp = "sweep" })
 
-  # The next one comes by itself.
+  # The schedule starts the next sweep anyway.
   retry_policy {
     maximum_event_age_in_seconds = 60
     maximum_retry_attempts       = 0
@@ -435,7 +435,7 @@ resource "aws_lambda_function_event_invoke_config" "sweep" {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
-  # checkov:skip=CKV_AWS_338:How long the log is kept is an input.
+  # checkov:skip=CKV_AWS_338:The retention of the log is an input.
   count = local.create_function ? 1 : 0
 
   region            = var.region
@@ -446,15 +446,15 @@ resource "aws_cloudwatch_log_group" "this" {
 }
 
 resource "aws_lambda_function" "this" {
-  # checkov:skip=CKV_AWS_50:The program writes no traces: its log has a line for each decision.
-  # checkov:skip=CKV_AWS_115:A limit below the mapping's maximum_concurrency throttles, and throttled receives make dead letters.
-  # checkov:skip=CKV_AWS_116:Messages have the queue's dead letters; a sweep that failed is made up for by the next one.
-  # checkov:skip=CKV_AWS_272:Who signs zips is for the account to say; source_code_hash pins this one.
+  # checkov:skip=CKV_AWS_50:The function writes no traces. Its log has a line for each decision.
+  # checkov:skip=CKV_AWS_115:A limit below the mapping's maximum_concurrency throttles, and throttled receives turn messages into dead letters.
+  # checkov:skip=CKV_AWS_116:The queue has a dead-letter queue, and the next sweep replaces one that failed.
+  # checkov:skip=CKV_AWS_272:Code signing is a decision of the account. source_code_hash pins this zip.
   count = local.create_function ? 1 : 0
 
   region            = var.region
   function_name     = var.name
-  description       = "Walks instances that Auto Scaling terminates out of Nomad and their load balancers."
+  description       = "Drains instances that Auto Scaling terminates from Nomad and their load balancers."
   role              = local.role_arn
   runtime           = "provided.al2023"
   handler           = "bootstrap"
@@ -493,13 +493,13 @@ resource "aws_lambda_function" "this" {
 
   lifecycle {
     precondition {
-      # Lambda measures the variables as JSON, in bytes; base64 has four characters for three of them.
+      # Lambda measures the variables as JSON, in bytes. base64 has four characters for three bytes.
       condition     = length(base64encode(jsonencode(local.measured))) / 4 * 3 <= 4096
-      error_message = "The function's environment has some ${floor(length(base64encode(jsonencode(local.measured))) / 4 * 3)} bytes, and Lambda takes 4096: know groups by a name_prefix that they share, set config = {} (the lists that grow are then in a parameter), let the module create hooks (their target_group_arns are then in the hooks), set scan_target_groups = true, or call the module twice."
+      error_message = "The function's environment has about ${floor(length(base64encode(jsonencode(local.measured))) / 4 * 3)} bytes, and Lambda takes 4096: use a name_prefix that several groups share, set config = {} (the lists that grow are then in a parameter), let the module create hooks (their target_group_arns are then in the hooks), set scan_target_groups = true, or call the module twice."
     }
   }
 
-  # A function that is invoked before its role may do anything, or before what its environment names is there, fails.
+  # The function would fail if it were invoked before its role has its policy, or before the parameters that its environment names exist.
   depends_on = [aws_iam_role_policy.this, aws_ssm_parameter.ca, terraform_data.package]
 }
 
@@ -514,14 +514,14 @@ resource "aws_lambda_event_source_mapping" "this" {
   function_response_types = ["ReportBatchItemFailures"]
   tags                    = var.tags
 
-  # No reserved concurrency beside it: where that is lower, throttled receives count towards the dead letters.
+  # The function has no reserved concurrency. If that were lower, throttled receives would turn messages into dead letters.
   scaling_config {
     maximum_concurrency = var.maximum_concurrency
   }
 }
 
-# The hook of a group that brings its own, as it was when the label came into autoscaling_groups. To a group every change of its
-# initial_lifecycle_hook is a replacement, with all of its instances; so the outputs never change what they gave once.
+# The hook of a group that brings its own, as it was when its label was added to autoscaling_groups. Terraform replaces a group, with all of
+# its instances, when its initial_lifecycle_hook changes. So the outputs never change these values.
 resource "terraform_data" "initial_lifecycle_hook" {
   for_each = { for label, group in local.groups : label => local.hooks[label] if !group.create_hook }
 
@@ -543,7 +543,7 @@ resource "aws_autoscaling_lifecycle_hook" "this" {
   lifecycle_transition   = each.value.lifecycle_transition
   notification_metadata  = each.value.notification_metadata
 
-  # A hook that nobody hears would hold each termination for its whole time-out. On removal it goes first for the same reason.
+  # A hook without a function that receives its events holds each termination for its whole time-out. So it is created last and deleted first.
   depends_on = [
     aws_cloudwatch_event_target.this,
     aws_cloudwatch_event_target.sweep,
@@ -558,21 +558,21 @@ locals {
 }
 
 resource "aws_security_group" "this" {
-  # checkov:skip=CKV2_AWS_5:The function uses it, through a conditional that is not followed.
+  # checkov:skip=CKV2_AWS_5:The function uses it, through a conditional that checkov does not follow.
   count = local.create_security_group ? 1 : 0
 
   region      = var.region
   name        = var.name
-  description = "decamp: out to AWS, Nomad and Consul, nothing in."
+  description = "decamp: egress to AWS, Nomad and Consul, no ingress."
   vpc_id      = var.vpc_config.vpc_id
   tags        = merge(var.tags, { Name = var.name })
 
-  # Lambda's network interfaces keep it in use for up to an hour after the function is gone.
+  # Lambda's network interfaces use it for up to an hour after the function is deleted.
   timeouts {
     delete = "90m"
   }
 
-  # Lambda deletes them in the name of the function's role: its rights must outlive them.
+  # Lambda deletes them with the function's role, which needs its policy until then.
   depends_on = [aws_iam_role_policy.this]
 }
 

@@ -1,7 +1,7 @@
-# Alarms that say what to do, and a dashboard for whoever is called by one.
+# Alarms, each with a link to its section in the runbook, and a dashboard.
 
 locals {
-  # The names that the program gives its metrics (crates/core/src/metrics.rs), each once.
+  # The names of the program's metrics (crates/core/src/metrics.rs).
   namespace = "decamp"
   metrics = {
     departures          = "Departures"
@@ -18,22 +18,22 @@ locals {
     retained            = "InstancesRetained"
   }
 
-  # How a departure may end, by the program's words.
+  # The outcomes of a departure.
   outcomes = ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused", "overtaken"]
 
-  # SQS leaves out of the age what was received more than three times (poison pills): a departure's own message counts for its first three
-  # passes only. What may wait longer is a message in a long row of them, and the event of a scheduled change, which is hidden for hours at a time.
+  # SQS leaves messages that were received more than three times out of this metric, so a departure's message counts only for its first three
+  # passes. Two messages may wait longer: one at the end of a long queue, and the event of a scheduled change, which is hidden for hours at a time.
   oldest_message = max(var.departure.max + var.visibility_timeout, contains(["scheduled", "both"], var.replace) ? var.message_retention - 21600 : 0)
 
   calm_outcomes = [for outcome in local.outcomes : outcome if !contains(var.alarms.outcomes, outcome)]
   create_alarms = var.create && var.create_alarms
 
-  # What to do about an alarm: a section by its name (crates/core/src/runbook.rs has the same address).
+  # The page with a section for each alarm (crates/core/src/runbook.rs has the same address).
   runbook = "https://github.com/decamp/decamp/blob/main/docs/alarms.md#"
 
   queue_alarms = {
     dead-letters = {
-      description = "A message became a dead letter: an event could not be delivered, or a departure was begun max_receive_count times. Read it in the dead-letter queue; the sweep goes on with its instance."
+      description = "A message became a dead letter: an event could not be delivered, or a departure was begun max_receive_count times. Read it in the dead-letter queue. The sweep continues with its instance."
       namespace   = "AWS/SQS"
       metric      = "ApproximateNumberOfMessagesVisible"
       dimensions  = { QueueName = "${var.name}-dead-letters" }
@@ -41,7 +41,7 @@ locals {
       above       = 0
     }
     message-age = {
-      description = "A message that was received three times at most is older than any message should be: nobody works on it. Look at the function's errors and throttles."
+      description = "A message that was received at most three times is older than any message should be: nothing processes it. Look at the function's errors and throttles."
       namespace   = "AWS/SQS"
       metric      = "ApproximateAgeOfOldestMessage"
       dimensions  = { QueueName = var.name }
@@ -63,7 +63,7 @@ locals {
 
   function_alarms = { for name, alarm in {
     errors = {
-      description = "The function failed or ran out of time, which it never does by itself. Its log says why; messages come back after visibility_timeout."
+      description = "The function failed or ran out of time, which it does not do in normal operation. Its log says why. Messages come back after visibility_timeout."
       namespace   = "AWS/Lambda"
       metric      = "Errors"
       dimensions  = { FunctionName = var.name }
@@ -79,7 +79,7 @@ locals {
       above       = 0
     }
     heartbeats-rejected = {
-      description = "Auto Scaling refused a heartbeat: its hook had ended, or the role may not. Look for the group's name in the log."
+      description = "Auto Scaling refused a heartbeat: the hook had ended, or the role may not send heartbeats. Look for the group's name in the log."
       namespace   = local.namespace
       metric      = local.metrics.heartbeats_rejected
       dimensions  = {}
@@ -87,7 +87,7 @@ locals {
       above       = 0
     }
     denied = {
-      description = "AWS, Nomad or Consul denies a call that a departure needs. Waiting does not end it: a policy or a token has to be changed. The dimension Kind and the log, at level ERROR, name the call."
+      description = "AWS, Nomad or Consul denies a call that a departure needs. Waiting does not help: somebody has to change a policy or a token. The dimension Kind and the log, at level ERROR, name the call."
       namespace   = local.namespace
       metric      = local.metrics.denied
       dimensions  = {}
@@ -95,7 +95,7 @@ locals {
       above       = 0
     }
     events-rejected = {
-      description = "The function was given something that it can never act on. The log says what, at level ERROR."
+      description = "The function received a message that it can never act on. The log names it, at level ERROR."
       namespace   = local.namespace
       metric      = local.metrics.events_rejected
       dimensions  = {}
@@ -140,7 +140,7 @@ resource "aws_cloudwatch_metric_alarm" "no_sweep" {
 
   region              = var.region
   alarm_name          = "${var.name}-no-sweep"
-  alarm_description   = "No sweep saw all groups for ${var.alarms.minutes_without_sweeps} minutes: decamp is not running, or cannot see Auto Scaling. Nobody looks after lost events; hooks end by their default result. What to do: ${local.runbook}no-sweep"
+  alarm_description   = "No sweep saw all groups for ${var.alarms.minutes_without_sweeps} minutes: decamp is not running, or cannot see Auto Scaling. Nothing finds lost events, and hooks end by their default result. What to do: ${local.runbook}no-sweep"
   namespace           = local.namespace
   metric_name         = local.metrics.sweeps
   statistic           = "Sum"
@@ -148,8 +148,8 @@ resource "aws_cloudwatch_metric_alarm" "no_sweep" {
   threshold           = 1
   period              = 300
   evaluation_periods  = var.alarms.minutes_without_sweeps / 5
-  # Without a sweep there is no data, and then the alarm's state is INSUFFICIENT_DATA: that notifies too. A new alarm begins in that state, so that
-  # nobody is called while the module is installed; CloudWatch notifies of changes only.
+  # Without a sweep there is no data, and the alarm's state becomes INSUFFICIENT_DATA, which notifies too. A new alarm begins in that state, and
+  # CloudWatch notifies only of changes. So the alarm is silent while the module is installed.
   treat_missing_data        = "missing"
   alarm_actions             = var.alarm_actions
   insufficient_data_actions = var.alarm_actions
@@ -157,13 +157,13 @@ resource "aws_cloudwatch_metric_alarm" "no_sweep" {
   tags                      = var.tags
 }
 
-# The outcomes of one group, added up: an alarm cannot search.
+# The sum of the outcomes of one group. An alarm cannot use SEARCH.
 resource "aws_cloudwatch_metric_alarm" "outcomes" {
   for_each = { for label, group in local.groups : label => group if local.create_alarms && local.create_function && group.name_prefix == null }
 
   region              = var.region
   alarm_name          = "${var.name}-outcomes-${each.key}"
-  alarm_description   = "An instance of ${each.value.name} left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\". What to do: ${local.runbook}outcomes"
+  alarm_description   = "A departure of ${each.value.name} ended with an outcome that needs attention (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\". What to do: ${local.runbook}outcomes"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 1
@@ -197,14 +197,14 @@ resource "aws_cloudwatch_metric_alarm" "outcomes" {
   }
 }
 
-# Nobody knows the names of groups with a prefix, and no alarm can search for them. A query can: whatever their names, it adds up all departures
-# whose outcome is none of those that are as they should be.
+# The names of groups with a prefix are not known, and an alarm cannot use SEARCH. A query adds up the departures of all groups, except those
+# with an outcome that needs no attention.
 resource "aws_cloudwatch_metric_alarm" "outcomes_by_prefix" {
   count = local.create_alarms && local.create_function && 0 < length(local.group_prefixes) ? 1 : 0
 
   region              = var.region
   alarm_name          = "${var.name}-outcomes-by-prefix"
-  alarm_description   = "An instance of a group, whatever its name, left in another way than it should (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\". What to do: ${local.runbook}outcomes"
+  alarm_description   = "A departure of some group ended with an outcome that needs attention (${join(", ", var.alarms.outcomes)}). Search the log for \"outcome\". What to do: ${local.runbook}outcomes"
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   evaluation_periods  = 1
@@ -223,18 +223,18 @@ resource "aws_cloudwatch_metric_alarm" "outcomes_by_prefix" {
 }
 
 locals {
-  # Rows of a dashboard: a title, and metrics as [namespace, name, dimension, value…, options].
+  # The widgets of the dashboard: a title, and metrics as [namespace, name, dimension, value…, options].
   queue_widgets = [
     {
-      title = "Messages: waiting, being worked on, dead"
+      title = "Messages: waiting, in progress, dead"
       metrics = [
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", var.name, { stat = "Maximum", label = "waiting" }],
-        ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", var.name, { stat = "Maximum", label = "being worked on" }],
+        ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", var.name, { stat = "Maximum", label = "in progress" }],
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "${var.name}-dead-letters", { stat = "Maximum", label = "dead", color = "#d62728" }],
       ]
     },
     {
-      title = "Age of the oldest message, in seconds (as long as the longest departure)"
+      title = "Age of the oldest message, in seconds"
       metrics = [
         ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", var.name, { stat = "Maximum", label = "age" }],
       ]
@@ -258,13 +258,13 @@ locals {
     {
       title = "Seconds a departure took"
       metrics = [
-        [local.namespace, local.metrics.departure_seconds, { stat = "p50", label = "half of them" }],
-        [local.namespace, local.metrics.departure_seconds, { stat = "p99", label = "99 of 100" }],
-        [local.namespace, local.metrics.seconds_above_floor, { stat = "p99", label = "of that: neither delay nor stopping" }],
+        [local.namespace, local.metrics.departure_seconds, { stat = "p50", label = "p50" }],
+        [local.namespace, local.metrics.departure_seconds, { stat = "p99", label = "p99" }],
+        [local.namespace, local.metrics.seconds_above_floor, { stat = "p99", label = "p99 above the floor" }],
       ]
     },
     {
-      title = "What went wrong"
+      title = "Failures"
       metrics = [
         [local.namespace, local.metrics.heartbeats_rejected, { stat = "Sum", label = "heartbeats refused" }],
         [local.namespace, local.metrics.events_rejected, { stat = "Sum", label = "events refused" }],
@@ -275,7 +275,7 @@ locals {
       ]
     },
     {
-      title = "What it does: sweeps, writes, passes handed back"
+      title = "Work: sweeps, writes, passes handed back"
       metrics = [
         [local.namespace, local.metrics.sweeps, { stat = "Sum", label = "sweeps" }],
         [local.namespace, local.metrics.steps, { stat = "Sum", label = "writes" }],
@@ -283,9 +283,9 @@ locals {
       ]
     },
     {
-      title = "Functions at a time, and their longest pass in milliseconds"
+      title = "Concurrent executions, and the longest pass in milliseconds"
       metrics = [
-        ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", var.name, { stat = "Maximum", label = "at a time" }],
+        ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", var.name, { stat = "Maximum", label = "concurrent" }],
         ["AWS/Lambda", "Duration", "FunctionName", var.name, { stat = "Maximum", label = "longest", yAxis = "right" }],
       ]
     },
@@ -324,7 +324,7 @@ resource "aws_cloudwatch_dashboard" "this" {
         width  = 24
         height = 8
         properties = {
-          title  = "The last decisions"
+          title  = "Latest decisions"
           region = local.region
           view   = "table"
           query  = "SOURCE '${group.name}' | fields @timestamp, level, `instance.id`, `asg.name`, message | filter ispresent(level) | sort @timestamp desc | limit 50"

@@ -14,22 +14,22 @@ output "role_arn" {
 }
 
 output "role_name" {
-  description = "The name of the function's role, for policies of yours. Null with role_arn."
+  description = "The name of the function's role, to attach further policies to. Null with role_arn."
   value       = try(aws_iam_role.this[0].name, null)
 }
 
 output "role_policy_json" {
-  description = "The policy that the function's role needs, for a role of yours (role_arn)."
+  description = "The policy that the function's role needs, for a role of your own (role_arn)."
   value       = local.create_function ? local.role_policy : null
 }
 
 output "service_policy_json" {
-  description = "The policy that decamp as a service on this queue needs, for a role of yours."
+  description = "The policy that `decamp serve` needs on this queue, for a role of your own."
   value       = var.create ? local.service_policy : null
 
   precondition {
     condition     = var.create_function || length(local.service_policy) <= 10240
-    error_message = "The policy of the service has ${length(local.service_policy)} characters, and IAM takes 10240 in a role's own policies: know groups by a name_prefix that they share, set scan_target_groups = true, or call the module twice, each with some of the ${length(local.groups)} groups, under two names."
+    error_message = "The policy of the service has ${length(local.service_policy)} characters, and IAM takes 10240 in a role's own policies: use a name_prefix that several groups share, set scan_target_groups = true, or call the module twice, each with some of the ${length(local.groups)} groups, under two names."
   }
 }
 
@@ -54,25 +54,25 @@ output "dead_letter_queue_url" {
 }
 
 output "event_rule_arns" {
-  description = "The ARNs of the rules that feed the queue, by what they match."
+  description = "The ARNs of the rules that send events to the queue, by what they match."
   value       = { for name, rule in aws_cloudwatch_event_rule.this : name => rule.arn }
 }
 
 output "security_group_id" {
-  description = "The security group that was created for the function, to let it in where Nomad and Consul are."
+  description = "The security group that the module created for the function. Allow it in the security groups of Nomad and Consul."
   value       = try(aws_security_group.this[0].id, null)
 }
 
 output "lifecycle_hook_names" {
-  description = "The names of the hooks that were created, by the group's label."
+  description = "The names of the hooks that the module created, by the group's label."
   value       = { for label, group in local.groups : label => aws_autoscaling_lifecycle_hook.this["${label}/${local.hook_name}"].name if group.create_hook }
 }
 
 output "initial_lifecycle_hooks" {
-  description = "By the label of a group with create_hook = false, the hook as the group's own initial_lifecycle_hook takes it: it is there before the first instance and until the last one. Its values stay those of the first apply, because a group whose initial_lifecycle_hook changes is replaced."
+  description = "The values for the initial_lifecycle_hook of each group with create_hook = false, by its label. Such a hook exists before the first instance and until the last one. The values stay those of the first apply, because Terraform replaces a group whose initial_lifecycle_hook changes."
   value       = local.own_hooks
 
-  # A group that takes its hook from here is made after the path to the function, and destroyed before it: its last instances are heard.
+  # A group with this hook is created after the path to the function and destroyed before it, so that its last instances are drained.
   depends_on = [
     aws_cloudwatch_event_target.this,
     aws_cloudwatch_event_target.sweep,
@@ -83,7 +83,7 @@ output "initial_lifecycle_hooks" {
 }
 
 output "put_lifecycle_hook_commands" {
-  description = "By the label of a group with create_hook = false, the command that gives its hook the present values of the inputs. Run it after a change of heartbeat_timeout or default_result."
+  description = "The command that sets the current inputs on the hook of each group with create_hook = false, by its label. Run it after a change of heartbeat_timeout or default_result."
   value = {
     for label, hook in local.own_hooks : label => join(" ", [
       "aws autoscaling put-lifecycle-hook --region ${local.region}",
@@ -95,7 +95,7 @@ output "put_lifecycle_hook_commands" {
 }
 
 output "check_command" {
-  description = "The command that has the function look at everything that a departure needs, from where it runs, and prints what it saw. It changes nothing."
+  description = "The command that makes the function check whether it reaches everything that a departure needs, and prints the report. It changes nothing."
   value = local.create_function ? join(" ", [
     "aws lambda invoke --region ${local.region} --function-name ${aws_lambda_function.this[0].function_name}",
     "--cli-binary-format raw-in-base64-out --payload '{\"decamp\":\"check\"}' --cli-read-timeout ${var.function_timeout + 10}",

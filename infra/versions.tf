@@ -1,5 +1,5 @@
 terraform {
-  # 1.9: validations of one input that name another.
+  # 1.9 is the first version in which the validation of one input may refer to another.
   required_version = ">= 1.9"
 
   required_providers {

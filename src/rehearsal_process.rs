@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use decamp_config::duration;
-use decamp_rehearse::{Nature, Part, play};
+use decamp_rehearse::{Nature, ProcessKind, play};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Run one process of a rehearsal with a real Nomad, as its jobs do.
@@ -54,8 +54,8 @@ fn time(text: &str) -> Result<Duration, String> {
 
 pub(crate) async fn play_part(arguments: Arguments) -> Result<u8> {
     let (part, listen) = match arguments.which {
-        Which::Service { listen, nature } => (Part::Service(nature), listen),
-        Which::Ingress { listen, consul, node, poll } => (Part::Ingress { node, consul, poll }, listen),
+        Which::Service { listen, nature } => (ProcessKind::Service(nature), listen),
+        Which::Ingress { listen, consul, node, poll } => (ProcessKind::Ingress { node, consul, poll }, listen),
     };
     let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
     play(&part, listen, async move {

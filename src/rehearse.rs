@@ -12,7 +12,9 @@ use clap::{Args, ValueEnum};
 use decamp_config::duration;
 use decamp_core::time::plain;
 use decamp_rehearse::report::{Pending, command, page};
-use decamp_rehearse::{Chaos, Drives, LoadBalancer, MOST_NODES, NULL_LASTS, Plan, Run, Shell, Verdict, null, run};
+use decamp_rehearse::{
+    CONTROL_RUN_LASTS, Chaos, DriverSetup, LoadBalancer, MOST_NODES, Plan, Run, Shell, Verdict, control_run, run,
+};
 use decamp_sim::drivers::Driver;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
@@ -133,7 +135,7 @@ enum Name {
 }
 
 impl Name {
-    fn drives(self, arguments: &Arguments, command: &Path) -> Drives {
+    fn setup(self, arguments: &Arguments, command: &Path) -> DriverSetup {
         let shell = match (self, &arguments.lambda) {
             (Self::Serve, _) => Shell::Serve,
             (Self::Decamp, Some(binary)) => Shell::Lambda(binary.clone()),
@@ -141,7 +143,7 @@ impl Name {
                 Shell::Loop
             }
         };
-        Drives { driver: self.driver(), shell, command: command.to_owned() }
+        DriverSetup { driver: self.driver(), shell, command: command.to_owned() }
     }
 
     fn driver(self) -> Driver {
@@ -214,37 +216,41 @@ async fn until_a_signal(arguments: &Arguments) -> Result<u8> {
 async fn all(arguments: &Arguments) -> Result<u8> {
     let plan = plan(arguments);
     let binary = std::env::current_exe().context("find out where decamp itself is")?;
-    let drives = |names: &[Name]| -> Vec<Drives> { names.iter().map(|name| name.drives(arguments, &binary)).collect() };
-    let named = drives(&arguments.driver);
-    let drivers = if named.is_empty() { drives(&DEFAULT_DRIVERS) } else { named.clone() };
+    let setups = |names: &[Name]| -> Vec<DriverSetup> { names.iter().map(|name| name.setup(arguments, &binary)).collect() };
+    let named = setups(&arguments.driver);
+    let drivers = if named.is_empty() { setups(&DEFAULT_DRIVERS) } else { named.clone() };
     if !arguments.json {
-        let drivers_take: Duration = drivers.iter().map(|drives| plan.takes(drives.driver != Driver::TerminateAtOnce)).sum();
-        let takes = drivers_take + NULL_LASTS;
+        let drivers_take: Duration = drivers.iter().map(|setup| plan.takes(setup.driver != Driver::TerminateAtOnce)).sum();
+        let takes = drivers_take + CONTROL_RUN_LASTS;
         say_wrapped(&plan.to_string());
-        say_wrapped(&format!("about {} for {}", plain(takes), drivers.iter().map(Drives::name).collect::<Vec<_>>().join(", ")));
+        say_wrapped(&format!(
+            "about {} for {}",
+            plain(takes),
+            drivers.iter().map(DriverSetup::name).collect::<Vec<_>>().join(", ")
+        ));
     }
     let pending = arguments.report.as_deref().map(|path| {
         let cannot = || format!("write the report to {}", path.display());
         Pending::begin(path).with_context(cannot)
     });
     let pending = pending.transpose()?;
-    let names: Vec<&str> = named.iter().map(Drives::name).collect();
+    let names: Vec<&str> = named.iter().map(DriverSetup::name).collect();
     let command = command(&plan, &names, arguments.lambda.as_deref());
-    let capacity = null(&plan).await?;
+    let capacity = control_run(&plan).await?;
     if arguments.json {
         say_json(&table::capacity_json(&capacity));
     } else {
         say_wrapped(&table::capacity(&capacity));
     }
     let mut runs: Vec<Run> = Vec::new();
-    for drives in drivers {
-        let name = drives.name();
-        if drives.shell == Shell::Serve && !arguments.json {
+    for setup in drivers {
+        let name = setup.name();
+        if setup.shell == Shell::Serve && !arguments.json {
             let [first, second] = [1, 2].map(|number| format!("http://{}:{}/", Plan::address(number), plan.page()));
             say_wrapped(&format!("decamp's page while {name} runs: {first} and {second}, until these nodes leave"));
         }
         let (sender, seen) = watch::channel(decamp_rehearse::Progress::default());
-        let played = run(&plan, &drives, &sender);
+        let played = run(&plan, &setup, &sender);
         let shown = progress::show(name, seen, !arguments.json);
         let one = select! {
             one = played => one.with_context(|| format!("rehearse {name}"))?,

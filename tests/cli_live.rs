@@ -68,7 +68,7 @@ async fn terminate(sandbox: &Sandbox, instance: InstanceId) {
 }
 
 fn failed_requests(sandbox: &Sandbox) -> Value {
-    sandbox.shared.look(|stage| stage.more())["requests"]["last_failures"].clone()
+    sandbox.shared.look(|models| models.more())["requests"]["last_failures"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-# All that decamp does in Consul: it looks whether a node's registrations are gone. Nomad removes them.
+# decamp only reads Consul, to see whether a node's registrations are gone. Nomad removes them.
 node_prefix "" {
   policy = "read"
 }

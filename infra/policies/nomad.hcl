@@ -1,5 +1,5 @@
-# All that decamp does in Nomad: it reads nodes and drains them, and reads the jobs and allocations on them.
-# `read-job` must hold in every namespace: a narrower rule hides allocations, and decamp then touches nothing.
+# decamp reads and drains nodes, and reads the jobs and allocations on them.
+# `read-job` must hold in every namespace. A narrower rule hides allocations, and decamp then drains nothing.
 node {
   policy = "write"
 }

@@ -1,13 +1,13 @@
-# decamp as a job of the cluster that it looks after: two replicas, never on one host, one of which moves at a time. Nothing is stored, so
-# either of them may die: the other goes on from what is true.
+# decamp as a job of the cluster that it looks after: two replicas on distinct hosts, of which one moves at a time. decamp keeps no state. If
+# one replica dies, the other reads the live systems and continues.
 #
 #   nomad acl policy apply -description "decamp" -namespace default -job decamp decamp ../policies/nomad.hcl
 #   nomad var put nomad/jobs/decamp consul_token=…
 #   nomad job run -var image=… -var queue_arn=… -var role_arn=… decamp.nomad.hcl
 #
-# The first command gives the policy to the job's own identity: no token of Nomad's is made or kept. In
-# another namespace name that one, to the second as well (-namespace) and to the third by -var namespace=…. Where Nomad's ACLs are off the
-# first is not needed; where Consul's are off any word will do as its token.
+# The first command attaches the policy to the job's workload identity, so that nobody creates or stores a Nomad token. For another
+# namespace, name it in each command (the third takes -var namespace=…). If Nomad's ACLs are off, skip the first command. If Consul's ACLs
+# are off, any word works as its token.
 
 variable "image" {
   description = "The image of a release, in your registry, with its digest."
@@ -15,17 +15,17 @@ variable "image" {
 }
 
 variable "queue_arn" {
-  description = "The queue that the Terraform module makes (its output queue_arn, with create_function = false)."
+  description = "The queue that the Terraform module creates (its output queue_arn, with create_function = false)."
   type        = string
 }
 
 variable "role_arn" {
-  description = "The role that this task may take (infra/examples/service), by a token of Nomad's. Never the nodes' own: whatever runs there has it."
+  description = "The AWS role that this task assumes with its workload identity (infra/examples/service). Do not use the role of the nodes: every task on them could use it."
   type        = string
 }
 
 variable "groups" {
-  description = "The Auto Scaling groups that may be touched, with commas; a * at the end stands for any rest."
+  description = "The Auto Scaling groups that decamp may change, separated by commas. A * at the end matches any rest."
   type        = string
   default     = "workers"
 }
@@ -37,25 +37,25 @@ variable "region" {
 }
 
 variable "nomad_addresses" {
-  description = "Nomad's servers, with commas. Not the agent of the same node: it leaves with it."
+  description = "The addresses of Nomad's servers, separated by commas. Do not use the agent of the same node, because it leaves with the node."
   type        = string
   default     = "https://nomad.service.consul:4646"
 }
 
 variable "consul_addresses" {
-  description = "Consul's servers, with commas."
+  description = "The addresses of Consul's servers, separated by commas."
   type        = string
   default     = "https://consul.service.consul:8501"
 }
 
 variable "config" {
-  description = "Settings that have no variable of their own, as TOML: receivers of notifications, webhooks, preferences of refreshes (docs/service.md). Secrets are named in it by file, not written into it."
+  description = "Settings that have no variable, as TOML: receivers of notifications, webhooks, preferences of refreshes (docs/service.md). Refer to secrets by their file."
   type        = string
   default     = ""
 }
 
 variable "namespace" {
-  description = "The namespace of the job. The trust of the role names it."
+  description = "The namespace of the job. The role's trust policy names it."
   type        = string
   default     = "default"
 }
@@ -63,7 +63,7 @@ variable "namespace" {
 job "decamp" {
   namespace = var.namespace
   type      = "service"
-  # When there is little room, what takes nodes out of service is the last to be without any.
+  # If the cluster has too little room, decamp should be the last job without a place.
   priority = 90
 
   group "decamp" {
@@ -74,7 +74,7 @@ job "decamp" {
       value    = "true"
     }
 
-    # Both of its nodes may leave at once. The second replica waits until the first is up elsewhere.
+    # Both of its nodes may leave at once. The second replica stops only when the first is healthy elsewhere.
     migrate {
       max_parallel     = 1
       health_check     = "checks"
@@ -102,16 +102,16 @@ job "decamp" {
       port "admin" {}
     }
 
-    # Loopback of its host, where nothing but that host asks: its Nomad agent, and a collector of metrics that runs on every node. For a
-    # Prometheus elsewhere the port needs a certificate and a token: set DECAMP_ADMIN_LISTEN = "0.0.0.0:${NOMAD_PORT_admin}",
-    # DECAMP_ADMIN_CERT, DECAMP_ADMIN_KEY and DECAMP_ADMIN_TOKEN_FILE below (templates like those of the tokens), take `address` out here,
-    # and give the check protocol = "https" and tls_skip_verify = true. A system that is away takes no replica out of service.
+    # The admin listener is on loopback, where only its host can reach it: the Nomad agent, and a metrics collector that runs on every node.
+    # For a Prometheus elsewhere the port needs a certificate and a token: set DECAMP_ADMIN_LISTEN = "0.0.0.0:${NOMAD_PORT_admin}",
+    # DECAMP_ADMIN_CERT, DECAMP_ADMIN_KEY and DECAMP_ADMIN_TOKEN_FILE below (with templates like those of the tokens), remove `address` here,
+    # and set protocol = "https" and tls_skip_verify = true in the check. An outage of Nomad or Consul makes no replica unready.
     service {
       name     = "decamp-admin"
       provider = "nomad"
       port     = "admin"
       address  = "127.0.0.1"
-      # What Prometheus' nomad_sd_configs finds in __meta_nomad_service_tags.
+      # Prometheus' nomad_sd_configs has these tags in __meta_nomad_service_tags.
       tags = ["prometheus.io/scrape=true", "prometheus.io/path=/metrics"]
 
       check {
@@ -132,12 +132,12 @@ job "decamp" {
         ports        = ["webhooks", "admin"]
       }
 
-      # What Nomad knows this task by: its token, good for as long as the allocation runs, and with the rights of the job's policy.
+      # The task's token for Nomad. It is valid while the allocation runs, and has the rights of the job's policy.
       identity {
         file = true
       }
 
-      # The token that AWS takes for the role. It is renewed, and decamp reads it again.
+      # The token with which the task assumes the AWS role. Nomad renews it, and decamp reads it again.
       identity {
         name = "aws"
         aud  = ["sts.amazonaws.com"]
@@ -151,7 +151,7 @@ job "decamp" {
         AWS_WEB_IDENTITY_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/nomad_aws.jwt"
         DECAMP_GROUPS               = var.groups
         DECAMP_QUEUES               = var.queue_arn
-        # As many as the memory below is enough for: 43 MiB a thousand.
+        # The memory below is enough for this number: 43 MiB for each thousand.
         DECAMP_MOST_DEPARTURES = "3000"
         DECAMP_WEBHOOKS_LISTEN = "127.0.0.1:${NOMAD_PORT_webhooks}"
         DECAMP_ADMIN_LISTEN    = "127.0.0.1:${NOMAD_PORT_admin}"
@@ -162,8 +162,8 @@ job "decamp" {
         CONSUL_HTTP_TOKEN_FILE = "${NOMAD_SECRETS_DIR}/consul-token"
       }
 
-      # For a cluster with an authority of its own: put its certificate into the variable as ca, and take the marks away here and for
-      # NOMAD_CACERT and CONSUL_CACERT = "${NOMAD_TASK_DIR}/ca.pem" above.
+      # For a cluster with a private CA: store its certificate as ca in the Nomad variable, uncomment this template, and set
+      # NOMAD_CACERT and CONSUL_CACERT to "${NOMAD_TASK_DIR}/ca.pem" above.
       # template {
       #   destination = "local/ca.pem"
       #   data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .ca }}{{ end }}"
@@ -177,8 +177,8 @@ job "decamp" {
         }
       }
 
-      # decamp reads a token again when it is refused: a new one needs no restart. The image runs as this user (distroless' nonroot), and
-      # what Nomad writes for nobody in particular is root's.
+      # decamp reads a token again when it is refused, so a new token needs no restart. The image runs as this user. Without uid and gid
+      # the file would belong to root.
       template {
         destination = "secrets/consul-token"
         change_mode = "noop"
@@ -188,7 +188,7 @@ job "decamp" {
         data        = "{{ with nomadVar \"nomad/jobs/decamp\" }}{{ .consul_token }}{{ end }}"
       }
 
-      # It is gone within 10 s of its signal; the rest is for a machine that is busy.
+      # decamp exits within 10 s of its signal. The rest is for a busy machine.
       kill_timeout = "30s"
 
       resources {

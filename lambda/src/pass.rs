@@ -12,7 +12,7 @@ use decamp_core::metrics;
 use decamp_core::proactive_replacement::{Asked, Due, Window, hidden_for, replace};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::{Time, plain};
-use decamp_events::{Message, Record, Rejection, Told, read};
+use decamp_events::{EventContent, Message, Record, Rejection, read};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -136,35 +136,35 @@ fn task<F: Fleet>(at: &Invocation<'_, F>, record: &Record) -> Option<TaskKind> {
     if record.names_no_region {
         info!(message.id = message, "the event names no Region; Auto Scaling in the function's Region decides");
     }
-    match &record.told {
-        Ok(Told::Departure(departure)) => return Some(TaskKind::Depart(departure.clone())),
-        Ok(Told::Interruption { instance, at: gone }) => {
+    match &record.content {
+        Ok(EventContent::Departure(departure)) => return Some(TaskKind::Depart(departure.clone())),
+        Ok(EventContent::Interruption { instance, at: gone }) => {
             at.count(metrics::WARNINGS, "interruption");
             return Some(TaskKind::Interruption { instance: *instance, at: *gone });
         }
-        Ok(Told::Sweep) => return Some(TaskKind::Sweep),
-        Ok(told @ Told::Rebalance { instance }) => {
-            at.count(metrics::WARNINGS, told.word());
-            warn!(message.id = message, instance.id = %instance, event = told.word(), "EC2 may soon take the instance back");
+        Ok(EventContent::Sweep) => return Some(TaskKind::Sweep),
+        Ok(content @ EventContent::Rebalance { instance }) => {
+            at.count(metrics::WARNINGS, content.word());
+            warn!(message.id = message, instance.id = %instance, event = content.word(), "EC2 may soon take the instance back");
             return at.settings.replace.on_rebalance().then(|| TaskKind::Replace(vec![*instance]));
         }
-        Ok(told @ Told::ScheduledChange { instances, window }) => {
+        Ok(content @ EventContent::ScheduledChange { instances, window }) => {
             // The queue delivers it again and again until its time. It is counted and logged only the first time.
             if record.message.as_ref().is_none_or(|message| message.receives <= 1) {
-                at.count(metrics::WARNINGS, told.word());
+                at.count(metrics::WARNINGS, content.word());
                 let begins = window.begins.map_or_else(|| "at an unknown time".to_owned(), |at| at.to_string());
                 for instance in instances {
-                    warn!(message.id = message, instance.id = %instance, event = told.word(), begins, "AWS has scheduled a change of the instance's host");
+                    warn!(message.id = message, instance.id = %instance, event = content.word(), begins, "AWS has scheduled a change of the instance's host");
                 }
             }
             let task = TaskKind::ReplaceFor { instances: instances.clone(), window: *window };
             return at.settings.replace.on_scheduled_change().then_some(task);
         }
-        Ok(told @ Told::Arrival { instance, asg }) => {
-            info!(message.id = message, instance.id = %instance, asg.name = &**asg, event = told.word(), "an instance is launching; its hook is not decamp's");
+        Ok(content @ EventContent::Arrival { instance, asg }) => {
+            info!(message.id = message, instance.id = %instance, asg.name = &**asg, event = content.word(), "an instance is launching; its hook is not decamp's");
         }
-        Ok(told @ (Told::Test | Told::Informational(_))) => {
-            info!(message.id = message, event = told.word(), "nothing to do");
+        Ok(content @ (EventContent::Test | EventContent::Informational(_))) => {
+            info!(message.id = message, event = content.word(), "nothing to do");
         }
         Err(rejection) => reject(at, message, rejection),
     }

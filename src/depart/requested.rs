@@ -10,7 +10,7 @@ use decamp_core::decide::{Cause, Departure, Outcome, Unseen};
 use decamp_core::ids::InstanceId;
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
-use decamp_events::{MOST_BATCH_BYTES, Told};
+use decamp_events::{EventContent, MOST_BATCH_BYTES};
 use serde_json::json;
 use tracing::info;
 
@@ -121,10 +121,10 @@ async fn of_event(at: &Connected, event: &[u8]) -> Requested {
         if record.names_no_region {
             info!("record {} names no Region; what Auto Scaling shows in {region} decides", place + 1);
         }
-        let departure = match record.told {
-            Ok(Told::Departure(departure)) => Ok(departure),
-            Ok(Told::Interruption { instance, at: gone }) => interruption(at, instance, gone).await,
-            Ok(told) => Err((needs_nothing(&told), 0)),
+        let departure = match record.content {
+            Ok(EventContent::Departure(departure)) => Ok(departure),
+            Ok(EventContent::Interruption { instance, at: gone }) => interruption(at, instance, gone).await,
+            Ok(content) => Err((needs_nothing(&content), 0)),
             Err(rejection) => {
                 let code = if rejection.is_everyday() { 0 } else { exit::ERROR };
                 Err((format!("cannot be used: {rejection}"), code))
@@ -152,16 +152,16 @@ async fn interruption(at: &Connected, instance: InstanceId, gone: Time) -> Resul
 }
 
 /// Why an event that is no departure is skipped.
-fn needs_nothing(told: &Told) -> String {
-    match told {
-        Told::Sweep => {
+fn needs_nothing(content: &EventContent) -> String {
+    match content {
+        EventContent::Sweep => {
             "is a scheduled sweep; `decamp status` lists the waiting instances, `decamp run --instance` drains one".to_owned()
         }
-        Told::Arrival { .. } | Told::Rebalance { .. } | Told::ScheduledChange { .. } => {
-            format!("is of the kind {}, which drains no instance; name one with --instance", told.word())
+        EventContent::Arrival { .. } | EventContent::Rebalance { .. } | EventContent::ScheduledChange { .. } => {
+            format!("is of the kind {}, which drains no instance; name one with --instance", content.word())
         }
-        Told::Departure(_) | Told::Interruption { .. } | Told::Test | Told::Informational(_) => {
-            format!("is of the kind {}, which needs no action", told.word())
+        EventContent::Departure(_) | EventContent::Interruption { .. } | EventContent::Test | EventContent::Informational(_) => {
+            format!("is of the kind {}, which needs no action", content.word())
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use decamp_rehearse::is_decamp;
 use decamp_rehearse::report::grouped;
-use decamp_rehearse::{Kept, Null, Plan, Run};
+use decamp_rehearse::{ControlRun, Kept, Plan, Run};
 
 use crate::out::wrapped;
 use crate::styled::{Style, StyledLine};
@@ -22,15 +22,15 @@ fn of_failed(failed: usize) -> Style {
 }
 
 /// The capacity of the machine, as the first line of the JSON.
-pub(super) fn capacity_json(control: &Null) -> serde_json::Value {
+pub(super) fn capacity_json(control: &ControlRun) -> serde_json::Value {
     serde_json::json!({ "kind": "machine", "requests_asked": control.asked, "requests_sustained": control.sustained,
         "late_p99_ms": control.late_p99, "short_p99_ms": control.short_p99, "is_enough": control.is_enough() })
 }
 
 /// The capacity of the machine, measured with requests sent directly to the services.
-pub(super) fn capacity(null: &Null) -> String {
-    let Null { asked, sustained, late_p99, short_p99 } = null;
-    let enough = if null.is_enough() {
+pub(super) fn capacity(control: &ControlRun) -> String {
+    let ControlRun { asked, sustained, late_p99, short_p99 } = control;
+    let enough = if control.is_enough() {
         "it is fast enough"
     } else {
         "it is busy now; if it stays busy, it may cause failures below, and the result will say so"
@@ -118,7 +118,7 @@ pub(super) fn cells(runs: &[Run]) -> Vec<(String, Vec<String>)> {
 }
 
 /// The table, the explanations of its rows, and the verdict.
-pub(super) fn lines(plan: &Plan, runs: &[Run], null: &Null) -> Vec<StyledLine> {
+pub(super) fn lines(plan: &Plan, runs: &[Run], control: &ControlRun) -> Vec<StyledLine> {
     let rows = rows(runs);
     let first = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let width = |run: &Run| rows.iter().map(|(_, cell)| cell(run).len()).max().unwrap_or(0).max(run.driver.len());
@@ -147,7 +147,10 @@ pub(super) fn lines(plan: &Plan, runs: &[Run], null: &Null) -> Vec<StyledLine> {
         lines.extend(wrapped("", &text, 2).into_iter().map(StyledLine::plain));
     }
     lines.extend(
-        warnings(runs, null).into_iter().flat_map(|line| wrapped("", &line, 2)).map(|line| StyledLine::of(Style::Warning, line)),
+        warnings(runs, control)
+            .into_iter()
+            .flat_map(|line| wrapped("", &line, 2))
+            .map(|line| StyledLine::of(Style::Warning, line)),
     );
     let failed = runs.iter().find(|run| is_decamp(run.driver)).map_or(0, |run| run.account.failed);
     lines.extend(
@@ -176,10 +179,10 @@ const EXPLANATIONS: [(&str, &str); 3] = [
 ];
 
 /// Results that the machine itself may have caused. A machine that was busy only before the drivers ran did not affect them.
-fn warnings(runs: &[Run], null: &Null) -> Vec<String> {
+fn warnings(runs: &[Run], control: &ControlRun) -> Vec<String> {
     let warning = |run: &Run| Some(format!("warning: {}: {}", run.driver, run.bottleneck.as_ref()?));
     let mut lines: Vec<String> = runs.iter().filter_map(warning).collect();
-    if lines.is_empty() && !null.is_enough() {
+    if lines.is_empty() && !control.is_enough() {
         lines.push("This machine was busy only before the first driver ran; it did not affect the results above.".to_owned());
     }
     lines

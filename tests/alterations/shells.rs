@@ -111,7 +111,7 @@ pub(crate) async fn depart(
     let took = began.elapsed();
     // Count the requests that fail when the machine stops too. If it never stops, the outcome says so.
     let _ = timeout(Duration::from_secs(5), sandbox.machine_is_off(instance)).await;
-    let failed = sandbox.shared.look(|stage| stage.more())["requests"]["failed"].as_u64().expect("a number");
+    let failed = sandbox.shared.look(|models| models.more())["requests"]["failed"].as_u64().expect("a number");
     let deregistered = forwarder.deregistered().zip(event_sent.get()).map(|(at, sent)| at.saturating_duration_since(sent));
     Departed { outcome, code, failed, output, rewritten: forwarder.rewritten(), took, deregistered }
 }

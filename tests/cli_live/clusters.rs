@@ -46,7 +46,7 @@ async fn each_command_uses_the_cluster_of_the_group() {
     let departed = run(&two, &document, &["run", "--instance", &green]).await;
     assert_eq!(code(&departed), Some(0), "{}{}", text(&departed.stdout), text(&departed.stderr));
     let nodes = |sandbox: &decamp_sandbox::Sandbox| {
-        let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
+        let nodes = sandbox.shared.look(|models| models.more())["nodes"].clone();
         nodes.as_array().expect("a list").iter().filter(|node| node["eligible"] != true).count()
     };
     assert_eq!((nodes(&two.blue), nodes(&two.green)), (0, 1));

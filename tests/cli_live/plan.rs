@@ -115,7 +115,7 @@ async fn printed(options: &Options, settings: &[(&str, &str)]) -> String {
     let sandbox = serve(options).await.expect("loopback is there");
     if settings.is_empty() {
         let hold = ("decamp:hold".into(), "".into());
-        sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.tags.push(hold)));
+        sandbox.shared.with(|models| models.aws().0.change_group(ASG, |setup| setup.tags.push(hold)));
     }
     let mut command = decamp(&sandbox, &["plan", "--instance", &sandbox.instances[0].to_string(), "--why"]);
     command.envs(settings.iter().copied());

@@ -20,13 +20,13 @@ fn swift() -> Options {
 }
 
 fn release(sandbox: &Sandbox) {
-    sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.version += 1));
+    sandbox.shared.with(|models| models.aws().0.change_group(ASG, |setup| setup.version += 1));
 }
 
 /// The last refresh's status, and the number of refreshes.
 fn last(shared: &Shared) -> (Option<Status>, usize) {
-    shared.look(|stage| {
-        let all = stage.aws().0.refreshes(ASG);
+    shared.look(|models| {
+        let all = models.aws().0.refreshes(ASG);
         (all.first().map(|refresh| refresh.status), all.len())
     })
 }
@@ -44,8 +44,8 @@ fn complete_actions(sandbox: &Sandbox) -> Completer {
     let shared = Arc::clone(&sandbox.shared);
     Completer(tokio::spawn(async move {
         loop {
-            shared.with(|stage| {
-                let asg = stage.aws().0;
+            shared.with(|models| {
+                let asg = models.aws().0;
                 let waits = |i: &&decamp_sim::auto_scaling::Instance| i.state == LifecycleState::TerminatingWait;
                 let waiting: Vec<InstanceId> = asg.instances().filter(waits).map(|i| i.id).collect();
                 for id in waiting {
@@ -156,7 +156,7 @@ async fn only_a_refresh_to_a_given_version_can_be_rolled_back() {
     assert!(code == Some(0) && said.contains("RollbackSuccessful"), "{code:?} {said}");
     assert_eq!(order(&sandbox, "watch", &[]).await.0, Some(32));
     let serves = |i: &&decamp_sim::auto_scaling::Instance| i.state == LifecycleState::InService;
-    let versions = sandbox.shared.look(|stage| stage.aws().0.instances().filter(serves).map(|i| i.version).collect::<Vec<_>>());
+    let versions = sandbox.shared.look(|models| models.aws().0.instances().filter(serves).map(|i| i.version).collect::<Vec<_>>());
     assert!(versions.len() == 3 && !versions.contains(&7), "{versions:?}");
 }
 
@@ -213,7 +213,7 @@ async fn each_error_says_what_to_do_and_has_its_exit_code() {
         assert!(began.elapsed() < Duration::from_secs(20));
         sleep(Duration::from_millis(50)).await;
     }
-    sandbox.shared.with(|stage| stage.aws().0.fail_refresh(ASG, "an alarm went off"));
+    sandbox.shared.with(|models| models.aws().0.fail_refresh(ASG, "an alarm went off"));
     let failed = failing.wait_with_output().await.expect("it ends");
     assert_eq!(failed.status.code(), Some(30));
     assert!(text(&failed.stdout).contains("Failed, it gave up (an alarm went off)"), "{}", text(&failed.stdout));

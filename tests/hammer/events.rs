@@ -2,7 +2,7 @@
 
 use decamp_config::Allowed;
 use decamp_core::decide::{Cause, Departure};
-use decamp_events::{Record, Told, read};
+use decamp_events::{EventContent, Record, read};
 
 use super::{Target, samples};
 
@@ -16,8 +16,8 @@ fn records(input: &[u8]) -> Vec<Record> {
 }
 
 fn parse(input: &[u8]) -> &'static str {
-    match records(input).first().map(|record| &record.told) {
-        Some(Ok(told)) => told.word(),
+    match records(input).first().map(|record| &record.content) {
+        Some(Ok(content)) => content.word(),
         Some(Err(rejection)) => rejection.word(),
         None => panic!("every event has a record"),
     }
@@ -25,8 +25,8 @@ fn parse(input: &[u8]) -> &'static str {
 
 fn check(input: &[u8]) {
     for record in records(input) {
-        match record.told {
-            Ok(Told::Departure(departure)) => check_departure(&departure, input),
+        match record.content {
+            Ok(EventContent::Departure(departure)) => check_departure(&departure, input),
             Ok(_) => {}
             Err(rejection) => assert!(rejection.to_string().len() < 600, "a rejection is one line"),
         }

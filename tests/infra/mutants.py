@@ -79,7 +79,7 @@ MUTANTS = [
     ("a private key is taken for a certificate", "variables.tf", '(can(regex("-----BEGIN CERTIFICATE-----", var.nomad.ca_certificate)) && ', "(", VALIDATION),
     ("an alias for a key", "variables.tf", ":key/[0-9a-z-]+$\", secret.kms_key_arn)) if", ":.+$\", secret.kms_key_arn)) if", VALIDATION),
     ("a Region for some", "main.tf", "resource \"aws_sqs_queue\" \"this\" {\n  count = var.create ? 1 : 0\n\n  region                     = var.region\n", "resource \"aws_sqs_queue\" \"this\" {\n  count = var.create ? 1 : 0\n\n", WIRING),
-    ("the interfaces outlive the right to delete them", "main.tf", "  # Lambda deletes them in the name of the function's role: its rights must outlive them.\n  depends_on = [aws_iam_role_policy.this]\n", "", "order"),
+    ("the interfaces outlive the right to delete them", "main.tf", "  # Lambda deletes them with the function's role, which needs its policy until then.\n  depends_on = [aws_iam_role_policy.this]\n", "", "order"),
     ("the mapping is switched off", "main.tf", "enabled                 = true", "enabled                 = false", WIRING),
     ("an alarm that a scheduled change sets off", "monitoring.tf", 'contains(["scheduled", "both"], var.replace) ? var.message_retention - 21600 : 0', "0", "rendered"),
     ("a rule is switched off", "main.tf", "  event_pattern = each.value.json\n", '  event_pattern = each.value.json\n  state         = "DISABLED"\n', "rendered"),

@@ -48,7 +48,7 @@ def check(at):
     (at.module / "release.json").write_text(json.dumps({"version": None, "url": "https://example.com", "zips": {}}))
     at.init(EXAMPLE)
     refused = at.terraform("plan", "-input=false", "-json", folder=EXAMPLE, codes=(1,))
-    if "is of no release whose zip could be downloaded" not in refused:
+    if "belongs to no release whose zip could be downloaded" not in refused:
         raise Failed("before the first release a call without lambda_package must be refused with an explanation")
 
     folder, known = released(at, "0.1.0", "one")

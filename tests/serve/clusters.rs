@@ -22,7 +22,7 @@ async fn replica(two: &TwoClusters, document: &str, sweep: &str) -> (Replica, Na
 }
 
 fn touched(sandbox: &Sandbox) -> usize {
-    let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
+    let nodes = sandbox.shared.look(|models| models.more())["nodes"].clone();
     nodes.as_array().expect("a list").iter().filter(|node| node["eligible"] != true || node["draining"] != false).count()
 }
 

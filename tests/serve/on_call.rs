@@ -124,7 +124,7 @@ async fn a_held_group_goes_on_when_the_tag_is_deleted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retained_instance_is_terminated_and_its_alarm_ends() {
     let sandbox = serve(&quick()).await.expect("loopback is there");
-    sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.retains = true));
+    sandbox.shared.with(|models| models.aws().0.change_group(ASG, |setup| setup.retains = true));
     let instance = sandbox.instances[0];
     let settings =
         [("DECAMP_ON_TIMEOUT", "abandon"), ("DECAMP_MAX_DEPARTURE", "30s"), ("DECAMP_RESERVE", "6s"), ("DECAMP_SWEEP", "2s")];
@@ -178,7 +178,7 @@ async fn an_instance_without_a_node_is_explained_and_a_group_without_nomad_is_na
     let without: [InstanceId; 2] = ["i-0badc0de000000001", "i-0badc0de000000002"].map(|id| id.parse().expect("an id"));
     for id in without {
         let state = decamp_sim::auto_scaling::LifecycleState::InService;
-        sandbox.shared.with(|stage| stage.aws().0.put_instance(ASG, id, "eu-west-1a".into(), state));
+        sandbox.shared.with(|models| models.aws().0.put_instance(ASG, id, "eu-west-1a".into(), state));
     }
     let settings = [("DECAMP_NO_NODE_WAIT", "3s"), ("DECAMP_MAX_DEPARTURE", "30s"), ("DECAMP_RESERVE", "6s")];
     let mut replica = Replica::start(&sandbox, &settings).await;
@@ -199,8 +199,8 @@ async fn a_departure_continues_when_its_dead_agent_starts_again_and_otherwise_en
     let replica = Replica::start(&sandbox, &[("DECAMP_AGENT_DEAD_WAIT", "40s"), ("DECAMP_STALLED_AFTER", "5s")]).await;
     let prometheus = Prometheus::start(&replica).await;
     let agents = |instance: InstanceId, live: bool| {
-        sandbox.shared.with(|stage| {
-            let cluster = stage.cluster().expect("it has one");
+        sandbox.shared.with(|models| {
+            let cluster = models.cluster().expect("it has one");
             let (node, state) = cluster.nomad.nodes().find(|(_, it)| it.spec.instance == Some(instance)).expect("its node");
             let (agent, _) = state.spec.consul.clone().expect("an agent beside it");
             if live {

@@ -31,7 +31,7 @@ pub(crate) enum Manners {
 
 /// One received notification.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct ReceivedNotification {
     pub(crate) at: Instant,
     pub(crate) id: String,
     pub(crate) body: Value,
@@ -46,7 +46,7 @@ pub(crate) struct Told {
 pub(crate) struct Receiver {
     /// Its URL, with a secret in the path.
     pub(crate) url: String,
-    told: Arc<Mutex<Vec<Told>>>,
+    received: Arc<Mutex<Vec<ReceivedNotification>>>,
     manners: Arc<Mutex<Manners>>,
 }
 
@@ -54,8 +54,8 @@ impl Receiver {
     pub(crate) async fn start(manners: Manners) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback is there");
         let url = format!("http://{}/canary-path-of-a-receiver", listener.local_addr().expect("it is bound"));
-        let (told, manners) = (Arc::<Mutex<Vec<Told>>>::default(), Arc::new(Mutex::new(manners)));
-        let (keeps, behaves) = (Arc::clone(&told), Arc::clone(&manners));
+        let (received, manners) = (Arc::<Mutex<Vec<ReceivedNotification>>>::default(), Arc::new(Mutex::new(manners)));
+        let (keeps, behaves) = (Arc::clone(&received), Arc::clone(&manners));
         let take = move |headers: HeaderMap, body: Bytes| async move {
             let manners = *behaves.lock().expect("nobody panicked");
             let before = keeps.lock().expect("nobody panicked").len();
@@ -72,17 +72,17 @@ impl Receiver {
             status
         };
         tokio::spawn(async move { axum::serve(listener, Router::new().fallback(take)).await });
-        Self { url, told, manners }
+        Self { url, received, manners }
     }
 
     /// Everything received, also the refused tries.
-    pub(crate) fn all(&self) -> Vec<Told> {
-        self.told.lock().expect("nobody panicked").clone()
+    pub(crate) fn all(&self) -> Vec<ReceivedNotification> {
+        self.received.lock().expect("nobody panicked").clone()
     }
 
     /// The received notifications of one kind.
-    pub(crate) fn of(&self, kind: &str) -> Vec<Told> {
-        self.all().into_iter().filter(|told| told.body["type"] == kind).collect()
+    pub(crate) fn of(&self, kind: &str) -> Vec<ReceivedNotification> {
+        self.all().into_iter().filter(|one| one.body["type"] == kind).collect()
     }
 
     pub(crate) fn behave(&self, manners: Manners) {
@@ -90,16 +90,16 @@ impl Receiver {
     }
 
     /// Waits until one of this kind was accepted.
-    pub(crate) async fn accepted(&self, kind: &str) -> Option<Told> {
+    pub(crate) async fn accepted(&self, kind: &str) -> Option<ReceivedNotification> {
         self.accepted_if(kind, |_| true).await
     }
 
     /// The same for one with this content.
-    pub(crate) async fn accepted_if(&self, kind: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<Told> {
+    pub(crate) async fn accepted_if(&self, kind: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<ReceivedNotification> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(30) {
-            if let Some(told) = self.of(kind).into_iter().find(|told| told.accepted && is_wanted(&told.body["data"])) {
-                return Some(told);
+            if let Some(one) = self.of(kind).into_iter().find(|one| one.accepted && is_wanted(&one.body["data"])) {
+                return Some(one);
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -107,13 +107,13 @@ impl Receiver {
     }
 }
 
-fn read(headers: &HeaderMap, body: &Bytes, accepted: bool) -> Told {
+fn read(headers: &HeaderMap, body: &Bytes, accepted: bool) -> ReceivedNotification {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later than 1970");
     let signed = standard(&header, body, &[Secret::new(SECRET)], Time(0) + now).map_err(|doubt| doubt.to_string());
     let whole = format!("{headers:?}\n{}", String::from_utf8_lossy(body));
     let body = serde_json::from_slice(body).expect("it is JSON");
-    Told { at: Instant::now(), id: header("webhook-id").unwrap_or_default(), body, signed, accepted, whole }
+    ReceivedNotification { at: Instant::now(), id: header("webhook-id").unwrap_or_default(), body, signed, accepted, whole }
 }
 
 /// A settings' file with these receivers: name, kind and URL.

@@ -39,7 +39,7 @@ async fn ask(replica: &Replica, name: &str, id: &str) -> Response {
 }
 
 fn newest(sandbox: &Sandbox) -> Status {
-    sandbox.shared.look(|stage| stage.aws().0.refreshes(ASG)[0].status)
+    sandbox.shared.look(|models| models.aws().0.refreshes(ASG)[0].status)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -50,8 +50,8 @@ async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_sta
     let replica = replica(&sandbox, &file).await;
     sandbox
         .shared
-        .with(|stage| {
-            let asg = stage.aws().0;
+        .with(|models| {
+            let asg = models.aws().0;
             asg.change_group(ASG, |setup| setup.version += 1);
             asg.start_refresh(ASG, Preferences::default(), None).map(drop)
         })
@@ -62,7 +62,7 @@ async fn a_refresh_that_is_being_cancelled_is_not_adopted_and_the_repetition_sta
         assert!(began.elapsed() < Duration::from_secs(60), "nothing leaves");
         sleep(Duration::from_millis(100)).await;
     }
-    sandbox.shared.with(|stage| stage.aws().0.cancel_refresh(ASG, true)).expect("it is under way");
+    sandbox.shared.with(|models| models.aws().0.cancel_refresh(ASG, true)).expect("it is under way");
     assert_eq!(newest(&sandbox), Status::Cancelling);
     let refused = ask(&replica, "deploy", "msg-1").await;
     assert_eq!(refused.status(), 503, "{}", replica.printed());
@@ -81,7 +81,7 @@ async fn a_refresh_call_that_hangs_delays_no_other_and_is_answered_before_its_se
     let (_folder, file) = settings();
     let replica = replica(&sandbox, &file).await;
     // There is an instance to replace, so the first refresh does not end at once.
-    sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.version += 1));
+    sandbox.shared.with(|models| models.aws().0.change_group(ASG, |setup| setup.version += 1));
     let hangs = Rule::next(1, "StartInstanceRefresh", WireFault::Late(20_000));
     sandbox.shared.set_faults(FaultPlan::new(vec![hangs], 0));
     let began = Instant::now();
@@ -102,7 +102,7 @@ async fn a_refresh_call_that_hangs_delays_no_other_and_is_answered_before_its_se
     // The call continues meanwhile, and a repetition of the request gets its result.
     let again = ask(&replica, "deploy", "msg-1").await;
     assert_eq!(again.status(), 200, "{}", replica.printed());
-    assert_eq!(sandbox.shared.look(|stage| stage.aws().0.refreshes(ASG).len()), 1);
+    assert_eq!(sandbox.shared.look(|models| models.aws().0.refreshes(ASG).len()), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

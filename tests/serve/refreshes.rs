@@ -85,17 +85,17 @@ pub(crate) async fn hook_of(replica: &Replica, name: &str, id: &str, at: u64, bo
 }
 
 fn release(sandbox: &Sandbox) {
-    sandbox.shared.with(|stage| stage.aws().0.change_group(ASG, |setup| setup.version += 1));
+    sandbox.shared.with(|models| models.aws().0.change_group(ASG, |setup| setup.version += 1));
 }
 
 fn started(sandbox: &Sandbox) -> usize {
-    sandbox.shared.look(|stage| stage.aws().0.refreshes(ASG).len())
+    sandbox.shared.look(|models| models.aws().0.refreshes(ASG).len())
 }
 
 async fn ends(sandbox: &Sandbox, replica: &Replica) -> Status {
     let began = Instant::now();
     loop {
-        let status = sandbox.shared.look(|stage| stage.aws().0.refreshes(ASG)[0].status);
+        let status = sandbox.shared.look(|models| models.aws().0.refreshes(ASG)[0].status);
         if status.is_over() {
             return status;
         }
@@ -117,7 +117,7 @@ async fn an_applied_run_replaces_every_instance_without_a_failed_request() {
     assert_eq!(answer.status(), 200, "{}", replica.printed());
     assert_eq!(started(&sandbox), 1, "it was started before the answer");
     let told: Value = answer.json().await.expect("JSON");
-    let id = sandbox.shared.look(|stage| stage.aws().0.refreshes(ASG)[0].id.to_string());
+    let id = sandbox.shared.look(|models| models.aws().0.refreshes(ASG)[0].id.to_string());
     assert_eq!(told, json!({ "refreshes": [{ "group": ASG, "id": id, "begun": "started" }] }));
     let again: Value = notify(&replica, &run).await.json().await.expect("JSON");
     assert_eq!(again, json!({ "refreshes": [], "repeated": true }));
@@ -149,7 +149,7 @@ async fn an_applied_run_replaces_every_instance_without_a_failed_request() {
     }
     assert!(shares.is_sorted() && shares.first() == Some(&0) && shares.last() == Some(&100) && 2 < shares.len(), "{shares:?}");
     let versions =
-        sandbox.shared.look(|stage| stage.aws().0.instances().filter(|i| i.runs).map(|i| i.version).collect::<Vec<_>>());
+        sandbox.shared.look(|models| models.aws().0.instances().filter(|i| i.runs).map(|i| i.version).collect::<Vec<_>>());
     assert_eq!(versions, [2, 2, 2], "every instance is new");
     let (sent, failures) = requests(&sandbox);
     assert_eq!(failures, Value::Array(vec![]), "{}", replica.printed());
@@ -293,7 +293,7 @@ async fn in_observe_mode_no_refresh_is_started_and_others_are_shown() {
     let answer: Value = notify(&replica, &applied("run-one")).await.json().await.expect("JSON");
     assert_eq!((answer["observed"].as_bool(), started(&sandbox)), (Some(true), 0));
     let wanted = decamp_core::refresh::Preferences::default();
-    let id = sandbox.shared.with(|stage| stage.aws().0.start_refresh(ASG, wanted, None)).expect("it starts");
+    let id = sandbox.shared.with(|models| models.aws().0.start_refresh(ASG, wanted, None)).expect("it starts");
     let began = Instant::now();
     loop {
         let one = replica.json("/v1/refreshes").await["refreshes"][0].clone();

@@ -199,6 +199,6 @@ pub(crate) async fn machine_is_off(sandbox: &Sandbox, instance: InstanceId) -> b
 
 /// How many requests were sent, and the failed ones.
 pub(crate) fn requests(sandbox: &Sandbox) -> (u64, Value) {
-    let more = sandbox.shared.look(|stage| stage.more());
+    let more = sandbox.shared.look(|models| models.more());
     (more["requests"]["sent"].as_u64().expect("a number"), more["requests"]["last_failures"].clone())
 }

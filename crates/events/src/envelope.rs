@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::json::{Fields, Object, string};
 use super::lifecycle::{self, Transition, instance_id};
 use super::rejection::{Ours, Rejection};
-use super::{Informational, Told, health};
+use super::{EventContent, Informational, health};
 use decamp_core::ids::InstanceId;
 
 /// The time from EC2's warning to the end of a spot instance.
@@ -15,7 +15,7 @@ const WARNING: Duration = Duration::from_mins(2);
 const MOST_RESOURCES: usize = 100;
 
 /// Reads an envelope. Only AWS can send as `aws.…`, so the source proves that the event is not forged.
-pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
+pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<EventContent, Rejection>>, Rejection> {
     let (account, region) = (envelope.required("account")?, envelope.required("region")?);
     let (source, kind) = (envelope.required("source")?, envelope.required("detail-type")?);
     if (source.as_ref(), kind.as_ref()) == ("aws.health", "AWS Health Event") {
@@ -28,24 +28,24 @@ pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<T
 }
 
 /// An envelope with one event.
-fn one(envelope: &Object<'_>, source: &str, kind: &str, ours: Ours<'_>) -> Result<Told, Rejection> {
+fn one(envelope: &Object<'_>, source: &str, kind: &str, ours: Ours<'_>) -> Result<EventContent, Rejection> {
     match (source, kind) {
         ("aws.autoscaling", "EC2 Instance-terminate Lifecycle Action") => action(envelope, Transition::Terminating, ours),
         ("aws.autoscaling", "EC2 Instance-launch Lifecycle Action") => action(envelope, Transition::Launching, ours),
         ("aws.autoscaling", kind) if kind.starts_with("EC2 Auto Scaling Instance Refresh") => {
-            Ok(Told::Informational(Informational::InstanceRefresh))
+            Ok(EventContent::Informational(Informational::InstanceRefresh))
         }
-        ("aws.autoscaling", _) => Ok(Told::Informational(Informational::GroupActivity)),
+        ("aws.autoscaling", _) => Ok(EventContent::Informational(Informational::GroupActivity)),
         ("aws.ec2", "EC2 Spot Instance Interruption Warning") => {
             let instance = instance_of(envelope)?;
             let warned = lifecycle::time(envelope, "time")?.ok_or(Rejection::Missing { field: "time" })?;
-            Ok(Told::Interruption { instance, at: warned + WARNING })
+            Ok(EventContent::Interruption { instance, at: warned + WARNING })
         }
-        ("aws.ec2", "EC2 Instance Rebalance Recommendation") => Ok(Told::Rebalance { instance: instance_of(envelope)? }),
-        ("aws.ec2", "EC2 Instance State-change Notification") => Ok(Told::Informational(Informational::StateChange)),
-        ("aws.health", _) => Ok(Told::Informational(Informational::Health)),
-        ("aws.events" | "aws.scheduler", "Scheduled Event") => Ok(Told::Sweep),
-        ("aws.ec2" | "aws.events" | "aws.scheduler", _) => Ok(Told::Informational(Informational::Other)),
+        ("aws.ec2", "EC2 Instance Rebalance Recommendation") => Ok(EventContent::Rebalance { instance: instance_of(envelope)? }),
+        ("aws.ec2", "EC2 Instance State-change Notification") => Ok(EventContent::Informational(Informational::StateChange)),
+        ("aws.health", _) => Ok(EventContent::Informational(Informational::Health)),
+        ("aws.events" | "aws.scheduler", "Scheduled Event") => Ok(EventContent::Sweep),
+        ("aws.ec2" | "aws.events" | "aws.scheduler", _) => Ok(EventContent::Informational(Informational::Other)),
         (_, kind) if kind.contains("Lifecycle Action") => {
             Err(Rejection::Contradiction("a lifecycle action that Auto Scaling did not send"))
         }
@@ -58,7 +58,7 @@ pub(super) fn detail<'a>(envelope: &Object<'a>) -> Result<Object<'a>, Rejection>
 }
 
 /// A lifecycle action. The envelope and its detail must agree.
-fn action(envelope: &Object<'_>, transition: Transition, ours: Ours<'_>) -> Result<Told, Rejection> {
+fn action(envelope: &Object<'_>, transition: Transition, ours: Ours<'_>) -> Result<EventContent, Rejection> {
     let detail = detail(envelope)?;
     let stated = Transition::read(&detail)?;
     if stated.is_some_and(|stated| stated != transition) {

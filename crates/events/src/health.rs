@@ -2,7 +2,7 @@
 
 use super::json::{Fields, Object, string};
 use super::rejection::{Ours, Rejection};
-use super::{Informational, Told};
+use super::{EventContent, Informational};
 use decamp_core::ids::InstanceId;
 use decamp_core::proactive_replacement::Window;
 use decamp_core::time::Time;
@@ -11,10 +11,10 @@ use decamp_core::time::Time;
 const MOST_ENTITIES: usize = 1_000;
 
 /// Reads a health event. A bad entity is rejected without affecting the others.
-pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
+pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<EventContent, Rejection>>, Rejection> {
     let detail = super::envelope::detail(envelope)?;
     about(envelope, &detail, ours)?;
-    let nothing = || Ok(vec![Ok(Told::Informational(Informational::Health))]);
+    let nothing = || Ok(vec![Ok(EventContent::Informational(Informational::Health))]);
     if !is_to_come(&detail)? {
         return nothing();
     }
@@ -30,7 +30,7 @@ pub(super) fn read(envelope: &Object<'_>, ours: Ours<'_>) -> Result<Vec<Result<T
         return if bad.is_empty() { nothing() } else { Ok(bad) };
     }
     let window = Window { begins: time(&detail, "startTime")?, ends: time(&detail, "endTime")? };
-    bad.insert(0, Ok(Told::ScheduledChange { instances, window }));
+    bad.insert(0, Ok(EventContent::ScheduledChange { instances, window }));
     Ok(bad)
 }
 

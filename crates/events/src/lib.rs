@@ -47,7 +47,7 @@ pub struct Record {
     /// The SQS message that carried it. Several records may share one.
     pub message: Option<Arc<Message>>,
     /// The event, or why it was rejected.
-    pub told: Result<Told, Rejection>,
+    pub content: Result<EventContent, Rejection>,
     /// Whether neither the event nor its wrappings name a Region although the settings list Regions. Auto Scaling in our own Region
     /// then decides.
     pub names_no_region: bool,
@@ -56,7 +56,7 @@ pub struct Record {
 /// The content of an event.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Told {
+pub enum EventContent {
     /// An instance waits in a terminating lifecycle hook.
     Departure(Departure),
     /// An instance waits in a launching lifecycle hook.
@@ -111,7 +111,7 @@ pub enum Informational {
     Other,
 }
 
-impl Told {
+impl EventContent {
     /// The word for logs and metrics.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -203,8 +203,8 @@ impl Reader<'_> {
         if object.has("TopicArn") {
             return self.topic(&object, inner);
         }
-        for told in self.parse(&object)? {
-            self.push(told, object.has("region"));
+        for content in self.parse(&object)? {
+            self.push(content, object.has("region"));
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Reader<'_> {
     }
 
     /// Reads one event without wrappings.
-    fn parse(&self, object: &Object<'_>) -> Result<Vec<Result<Told, Rejection>>, Rejection> {
+    fn parse(&self, object: &Object<'_>) -> Result<Vec<Result<EventContent, Rejection>>, Rejection> {
         if object.has("detail-type") {
             if object.has("LifecycleTransition") || object.has("Event") {
                 return Err(Rejection::Contradiction("an EventBridge event and a notification at once"));
@@ -236,7 +236,7 @@ impl Reader<'_> {
             return Ok(vec![notification::read(object, self.ours)]);
         }
         match object.text("decamp")?.as_deref() {
-            Some("sweep") => Ok(vec![Ok(Told::Sweep)]),
+            Some("sweep") => Ok(vec![Ok(EventContent::Sweep)]),
             Some(_) => Err(Rejection::Bad { field: "decamp", expected: "\"sweep\"" }),
             None => Err(Rejection::Unknown { shape: object.shape() }),
         }
@@ -254,8 +254,8 @@ impl Reader<'_> {
         }
         match notification::Lines::read(body) {
             Some(lines) => {
-                let told = notification::read(&lines, self.ours)?;
-                self.push(Ok(told), false);
+                let content = notification::read(&lines, self.ours)?;
+                self.push(Ok(content), false);
                 Ok(())
             }
             None => Err(Rejection::Unknown { shape: shape(body) }),
@@ -269,10 +269,10 @@ impl Reader<'_> {
         }
     }
 
-    fn push(&mut self, told: Result<Told, Rejection>, names_region: bool) {
-        let matters = matches!(told, Ok(Told::Departure(_) | Told::Arrival { .. }));
+    fn push(&mut self, content: Result<EventContent, Rejection>, names_region: bool) {
+        let matters = matches!(content, Ok(EventContent::Departure(_) | EventContent::Arrival { .. }));
         let names_no_region = matters && !self.ours.allowed.regions.is_empty() && !names_region && !self.region_is_named;
-        self.records.push(Record { message: self.message.clone(), told, names_no_region });
+        self.records.push(Record { message: self.message.clone(), content, names_no_region });
     }
 }
 

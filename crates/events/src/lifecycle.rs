@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::json::Fields;
 use super::rejection::{Ours, Rejection};
-use super::{Informational, Told};
+use super::{EventContent, Informational};
 use decamp_core::decide::{Cause, Departure, LifecycleAction};
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
@@ -30,9 +30,14 @@ impl Transition {
 }
 
 /// Reads the action in `fields`. Token, hook and time may be missing. The action is then found by its instance.
-pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<Time>, ours: Ours<'_>) -> Result<Told, Rejection> {
+pub(super) fn read(
+    fields: &impl Fields,
+    transition: Transition,
+    began: Option<Time>,
+    ours: Ours<'_>,
+) -> Result<EventContent, Rejection> {
     if transition == Transition::Other {
-        return Ok(Told::Informational(Informational::OtherTransition));
+        return Ok(EventContent::Informational(Informational::OtherTransition));
     }
     let asg = group_name(fields)?;
     ours.group(&asg)?;
@@ -47,7 +52,7 @@ pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<T
         return if away {
             Err(Rejection::Contradiction("a launch that ends in EC2"))
         } else {
-            Ok(Told::Arrival { instance, asg })
+            Ok(EventContent::Arrival { instance, asg })
         };
     }
     // An instance whose root volume is replaced goes from the group to the group.
@@ -61,7 +66,7 @@ pub(super) fn read(fields: &impl Fields, transition: Transition, began: Option<T
     }
     let to_warm_pool = destination.as_deref() == Some("WarmPool");
     let action = LifecycleAction { hook, token, began, to_warm_pool };
-    Ok(Told::Departure(Departure { instance, asg, cause: Cause::Lifecycle(action) }))
+    Ok(EventContent::Departure(Departure { instance, asg, cause: Cause::Lifecycle(action) }))
 }
 
 /// An instance's id, in a grammar that is safe in URLs and filters.

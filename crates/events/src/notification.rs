@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use super::json::Fields;
 use super::lifecycle::{self, Transition};
 use super::rejection::{Ours, Rejection};
-use super::{Informational, Told};
+use super::{EventContent, Informational};
 
 /// Reads a notification, as JSON or as lines.
-pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejection> {
+pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<EventContent, Rejection> {
     if fields.text("Service")?.is_some_and(|service| service != "AWS Auto Scaling") {
         return Err(Rejection::Contradiction("a notification of Auto Scaling from another service"));
     }
@@ -26,10 +26,10 @@ pub(super) fn read(fields: &impl Fields, ours: Ours<'_>) -> Result<Told, Rejecti
         None => {}
     }
     match (&event, &transition) {
-        (None, Some(_)) if is_test(&transition) => Ok(Told::Test),
-        (Some(_), None) if is_test(&event) => Ok(Told::Test),
+        (None, Some(_)) if is_test(&transition) => Ok(EventContent::Test),
+        (Some(_), None) if is_test(&event) => Ok(EventContent::Test),
         (Some(_), Some(_)) => Err(Rejection::Contradiction("a notification of a group and of a hook at once")),
-        (Some(_), None) => Ok(Told::Informational(Informational::GroupActivity)),
+        (Some(_), None) => Ok(EventContent::Informational(Informational::GroupActivity)),
         (None, None) => Err(Rejection::Missing { field: "LifecycleTransition" }),
         (None, Some(_)) => {
             let transition = Transition::read(fields)?.ok_or(Rejection::Missing { field: "LifecycleTransition" })?;

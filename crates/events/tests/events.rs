@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use decamp_config::Allowed;
-use decamp_events::{Record, Told, read};
+use decamp_events::{EventContent, Record, read};
 
 mod record_lines;
 use record_lines::line;
@@ -124,7 +124,7 @@ fn foreign_malformed_and_contradictory_events_are_rejected_by_name() {
 fn no_rejection_repeats_a_word_of_the_event() {
     for name in ["canary", "short-token", "subscription-confirmation", "bucket-notification", "filter-in-the-instance"] {
         let records = read(&sample(&format!("bad/{name}")), &ours(), &["decamp".into()]);
-        let printed: Vec<_> = records.iter().map(|r| format!("{:?} {}", r.told, line(r))).collect();
+        let printed: Vec<_> = records.iter().map(|r| format!("{:?} {}", r.content, line(r))).collect();
         assert!(!printed.concat().contains("canary") && !printed.concat().contains("Status=="), "{printed:?}");
     }
 }
@@ -137,7 +137,7 @@ fn a_queue_that_would_direct_a_signed_call_elsewhere_is_rejected() {
         ["arn:aws:sqs:evil.example#:1:q", "arn:aws:sqs:eu-west-1:1:../q", "arn:aws:sqs:us-east-1:123456789012:decamp", "q", ""]
     {
         let records = read(batch.replace(good, bad).as_bytes(), &ours(), &[]);
-        assert!(records.iter().all(|record| record.told.is_err() && record.message.is_none()), "{bad}: {records:?}");
+        assert!(records.iter().all(|record| record.content.is_err() && record.message.is_none()), "{bad}: {records:?}");
     }
 }
 
@@ -166,7 +166,10 @@ fn events_that_are_too_large_too_deep_or_too_many_are_rejected() {
 #[test]
 fn without_lists_events_of_every_group_are_accepted() {
     let records = read(&sample("bad/other-group"), &Allowed::default(), &[]);
-    assert!(matches!(&records[..], [Record { told: Ok(Told::Departure(d)), .. }] if &*d.asg == "payroll"), "{records:?}");
+    assert!(
+        matches!(&records[..], [Record { content: Ok(EventContent::Departure(d)), .. }] if &*d.asg == "payroll"),
+        "{records:?}"
+    );
 }
 
 #[test]
@@ -174,6 +177,6 @@ fn a_star_matches_any_rest_at_the_end_of_a_group_and_nowhere_else() {
     for (pattern, accepted) in [("pay*", true), ("payroll*", true), ("*", true), ("p*l", false), ("roll*", false), ("pay", false)]
     {
         let allowed = Allowed { groups: vec![pattern.into()], ..Allowed::default() };
-        assert_eq!(read(&sample("bad/other-group"), &allowed, &[])[0].told.is_ok(), accepted, "{pattern}");
+        assert_eq!(read(&sample("bad/other-group"), &allowed, &[])[0].content.is_ok(), accepted, "{pattern}");
     }
 }

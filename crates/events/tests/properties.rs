@@ -2,7 +2,7 @@
 
 use decamp_config::Allowed;
 use decamp_core::decide::{Cause, Departure};
-use decamp_events::{Rejection, Told, read};
+use decamp_events::{EventContent, Rejection, read};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -114,8 +114,8 @@ fn ours() -> Allowed {
     Allowed { accounts: vec!["123456789012".into()], regions: vec!["eu-west-1".into()], groups: Vec::new() }
 }
 
-fn events_of(event: &Value) -> Vec<Result<Told, Rejection>> {
-    read(event.to_string().as_bytes(), &ours(), &[]).into_iter().map(|record| record.told).collect()
+fn events_of(event: &Value) -> Vec<Result<EventContent, Rejection>> {
+    read(event.to_string().as_bytes(), &ours(), &[]).into_iter().map(|record| record.content).collect()
 }
 
 /// Any JSON, including the names and values that AWS uses.
@@ -179,7 +179,7 @@ proptest! {
             let all = events_of(&shape);
             prop_assert_eq!(all.len(), 1);
             match &all[0] {
-                Ok(Told::Departure(Departure { instance, asg, cause: Cause::Lifecycle(read) })) => {
+                Ok(EventContent::Departure(Departure { instance, asg, cause: Cause::Lifecycle(read) })) => {
                     prop_assert!(action.terminating);
                     prop_assert_eq!(instance.to_string(), action.instance.clone());
                     prop_assert_eq!(&**asg, &*action.group);
@@ -187,7 +187,7 @@ proptest! {
                     prop_assert_eq!(read.token.as_ref().map(|token| token.expose()), action.token.as_deref());
                     prop_assert_eq!(read.to_warm_pool, action.warm);
                 }
-                Ok(Told::Arrival { instance, asg }) => {
+                Ok(EventContent::Arrival { instance, asg }) => {
                     prop_assert!(!action.terminating);
                     prop_assert_eq!(instance.to_string(), action.instance.clone());
                     prop_assert_eq!(&**asg, &*action.group);
@@ -209,7 +209,7 @@ proptest! {
     fn no_json_panics_and_only_a_termination_becomes_a_departure(value in any_json()) {
         let text = value.to_string();
         for event in events_of(&value) {
-            if let Ok(Told::Departure(departure)) = event {
+            if let Ok(EventContent::Departure(departure)) = event {
                 prop_assert!(text.contains("EC2_INSTANCE_TERMINATING") || text.contains("Instance-terminate"));
                 prop_assert!(text.contains(&departure.instance.to_string()));
             }

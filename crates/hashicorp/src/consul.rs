@@ -14,7 +14,7 @@ use decamp_config::Connection;
 use decamp_core::decide::{BRIEF, HandRegistration, Registration, Registrations, Unseen};
 use decamp_core::ids::AllocationId;
 use decamp_net::http;
-use decamp_net::http::{Answer, Failure, may_block};
+use decamp_net::http::{Answer, RequestFailure, may_block};
 use decamp_net::secrets::Fetch;
 use decamp_net::ttl_map::TtlMap;
 
@@ -142,7 +142,7 @@ impl Client {
         let further = try_join_all(namespaces.iter().map(|namespace| self.answers_in(consul_node, namespace)));
         let (services, checks, further) = tokio::join!(services, self.checks(consul_node, None), further);
         let checks = checks?;
-        let mut all = self.read(consul_node, &services.map_err(Failure::unseen)?, &checks).await?;
+        let mut all = self.read(consul_node, &services.map_err(RequestFailure::unseen)?, &checks).await?;
         // The checks of the node itself are in no namespace, and apply to the services of all namespaces.
         let of_node: Vec<Check> = checks.into_iter().filter(|check| check.service_id.is_empty()).collect();
         for (answer, own) in further?.into_iter().flatten() {
@@ -157,7 +157,7 @@ impl Client {
         let path = services_path(consul_node);
         match self.http.get(&path, &[("consistent", ""), ("ns", namespace)]).await {
             Ok(answer) => Ok(Some((answer, self.checks(consul_node, Some(namespace)).await?))),
-            Err(Failure::Status { status: 400, text }) if text.contains(NO_NAMESPACES) => Ok(None),
+            Err(RequestFailure::Status { status: 400, text }) if text.contains(NO_NAMESPACES) => Ok(None),
             Err(failure) => Err(failure.unseen()),
         }
     }
@@ -218,7 +218,7 @@ impl Client {
                 self.http.get(&path, &query).await
             }
         };
-        let answer = answer.map_err(Failure::unseen)?;
+        let answer = answer.map_err(RequestFailure::unseen)?;
         let now = answer.number("x-consul-index").unwrap_or(0);
         // An index goes back when the servers are restored from a snapshot. Waiting for the old index would take long.
         *index = if now < *index { 0 } else { now };
@@ -229,12 +229,12 @@ impl Client {
     async fn checks(&self, consul_node: &str, namespace: Option<&str>) -> Result<Vec<Check>, Unseen> {
         let path = format!("/v1/health/node/{}", path_segment(consul_node));
         let query: Vec<(&str, &str)> = [("consistent", "")].into_iter().chain(namespace.map(|name| ("ns", name))).collect();
-        let answer = self.http.get(&path, &query).await.map_err(Failure::unseen)?;
-        answer.json().map_err(Failure::unseen)
+        let answer = self.http.get(&path, &query).await.map_err(RequestFailure::unseen)?;
+        answer.json().map_err(RequestFailure::unseen)
     }
 
     async fn read(&self, consul_node: &str, answer: &Answer, checks: &[Check]) -> Result<Registrations, Unseen> {
-        let listed: NodeServices = answer.json().map_err(Failure::unseen)?;
+        let listed: NodeServices = answer.json().map_err(RequestFailure::unseen)?;
         let node = listed.node.clone();
         let mut read = registrations(consul_node, listed, checks)?;
         let filtered = answer.header(FILTERED).is_some();
@@ -270,8 +270,8 @@ impl Client {
             return known;
         }
         let off = match self.http.get("/v1/acl/token/self", &[]).await {
-            Err(Failure::Status { text, .. }) if text.contains("ACL support disabled") => true,
-            Ok(_) | Err(Failure::Status { .. }) => false,
+            Err(RequestFailure::Status { text, .. }) if text.contains("ACL support disabled") => true,
+            Ok(_) | Err(RequestFailure::Status { .. }) => false,
             // Without an answer nothing is cached.
             Err(_) => return false,
         };
@@ -302,8 +302,8 @@ impl Client {
 ///
 /// They are not such lists, or they are about another node.
 pub fn read_registrations(consul_node: &str, services: &[u8], checks: &[u8]) -> Result<Registrations, Unseen> {
-    let checks: Vec<Check> = http::read_json(checks).map_err(Failure::unseen)?;
-    registrations(consul_node, http::read_json(services).map_err(Failure::unseen)?, &checks)
+    let checks: Vec<Check> = http::read_json(checks).map_err(RequestFailure::unseen)?;
+    registrations(consul_node, http::read_json(services).map_err(RequestFailure::unseen)?, &checks)
 }
 
 /// The registrations in the lists. `whole` means here that the node is listed, and that the owner of each registration could be read.

@@ -31,7 +31,7 @@ use decamp_core::decide::{DrainMeta, Node, Nomad, NomadSight, Noted, Refusal, Un
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_net::http;
-use decamp_net::http::{Answer, Failure};
+use decamp_net::http::{Answer, RequestFailure};
 use decamp_net::secrets::Fetch;
 use decamp_net::ttl_map::TtlMap;
 
@@ -125,8 +125,8 @@ impl Client {
 
     /// All nodes that the servers list for a filter, each read in full. A cached node that has not changed is not read again.
     async fn candidates(&self, filter: &str) -> Result<Vec<(NodeId, wire::Node)>, Unseen> {
-        let answer = self.http.get("/v1/nodes", &[("filter", filter)]).await.map_err(Failure::unseen)?;
-        let stubs: Vec<wire::Stub> = answer.json().map_err(Failure::unseen)?;
+        let answer = self.http.get("/v1/nodes", &[("filter", filter)]).await.map_err(RequestFailure::unseen)?;
+        let stubs: Vec<wire::Stub> = answer.json().map_err(RequestFailure::unseen)?;
         // No instance has so many nodes, so the servers ignored the filter, and will list all nodes again next time.
         let ignored = CONCURRENT_REQUESTS < stubs.len();
         if ignored {
@@ -156,7 +156,7 @@ impl Client {
             Err(failure) if failure.is_missing() => return Ok(None),
             Err(failure) => return Err(failure.unseen()),
         };
-        let node: wire::Node = answer.json().map_err(Failure::unseen)?;
+        let node: wire::Node = answer.json().map_err(RequestFailure::unseen)?;
         if node.id != id.to_string() {
             return Err(Unseen::Away(format!("asked for node {id}, Nomad answered with another").into()));
         }
@@ -178,7 +178,7 @@ impl Client {
         let Some((node, answer)) = self.node(id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
         let allocations = self.list(id, node.attribute("nomad.version").unwrap_or_default()).await?;
-        translate::node(id, &node, &allocations, ahead).map(Some).map_err(Failure::unseen)
+        translate::node(id, &node, &allocations, ahead).map(Some).map_err(RequestFailure::unseen)
     }
 
     fn ahead(&self, answer: &Answer) -> i64 {
@@ -221,8 +221,8 @@ impl Client {
     pub async fn note(&self, node: NodeId, notes: &[Noted]) -> Result<(), Refusal> {
         let meta: BTreeMap<&str, String> = notes.iter().map(|note| (note.what.key(), note.text())).collect();
         let body = json!({ "NodeID": node.to_string(), "Meta": meta });
-        let answer = self.http.post("/v1/client/metadata", &body).await.map_err(Failure::refusal)?;
-        let kept: wire::Metadata = answer.json().map_err(Failure::refusal)?;
+        let answer = self.http.post("/v1/client/metadata", &body).await.map_err(RequestFailure::refusal)?;
+        let kept: wire::Metadata = answer.json().map_err(RequestFailure::refusal)?;
         match notes.iter().all(|note| kept.meta.get(note.what.key()) == Some(&note.text())) {
             true => Ok(()),
             // Another answer than Nomad's may come from a proxy that did not pass the request on.
@@ -231,9 +231,9 @@ impl Client {
     }
 
     async fn write(&self, node: NodeId, what: &str, body: &serde_json::Value) -> Result<(), Refusal> {
-        let answer = self.http.put(&format!("/v1/node/{node}/{what}"), body).await.map_err(Failure::refusal)?;
+        let answer = self.http.put(&format!("/v1/node/{node}/{what}"), body).await.map_err(RequestFailure::refusal)?;
         // Another answer than Nomad's may come from a proxy that did not pass the request on.
-        let written: wire::Written = answer.json().map_err(Failure::refusal)?;
+        let written: wire::Written = answer.json().map_err(RequestFailure::refusal)?;
         let header = answer.number("x-nomad-index").unwrap_or(0);
         self.freshness.wrote(node, written.index.max(written.node_modify_index).max(header));
         Ok(())
@@ -246,9 +246,9 @@ impl Client {
 ///
 /// They are not a node and a list of allocations.
 pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Unseen> {
-    let node: wire::Node = http::read_json(node).map_err(Failure::unseen)?;
-    let allocations: Vec<wire::Allocation> = http::read_json(allocations).map_err(Failure::unseen)?;
-    translate::node(id, &node, &allocations, 0).map_err(Failure::unseen)
+    let node: wire::Node = http::read_json(node).map_err(RequestFailure::unseen)?;
+    let allocations: Vec<wire::Allocation> = http::read_json(allocations).map_err(RequestFailure::unseen)?;
+    translate::node(id, &node, &allocations, 0).map_err(RequestFailure::unseen)
 }
 
 /// The capabilities of a token with one policy, from the answer to `GET /v1/acl/policy/:name`; `None` if Nomad did not parse the policy.
@@ -257,7 +257,7 @@ pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Un
 ///
 /// The answer is not a policy.
 pub fn read_policy(answer: &[u8]) -> Result<Option<NomadSight>, Unseen> {
-    let policy: wire::Policy = http::read_json(answer).map_err(Failure::unseen)?;
+    let policy: wire::Policy = http::read_json(answer).map_err(RequestFailure::unseen)?;
     Ok(policy.parsed.map(|rules| sight_of(&[("policy".to_owned(), rules.into())])))
 }
 

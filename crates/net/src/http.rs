@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::answer::Answer;
 pub use self::answer::Sink;
 pub use self::answer::read_json;
-pub use self::failure::Failure;
+pub use self::failure::RequestFailure;
 pub use self::failure::plain_text;
 pub use self::rows::Rows;
 use self::transport::Transport;
@@ -97,7 +97,7 @@ impl Client {
     /// # Errors
     ///
     /// Returns why no address answered, or why one refused.
-    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, Failure> {
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Answer, RequestFailure> {
         // All addresses together may take twice as long as one, so that a look does not end too late.
         let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
         let end = Instant::now() + whole;
@@ -110,7 +110,7 @@ impl Client {
     /// # Errors
     ///
     /// As `get`, or the sink's error.
-    pub async fn get_rows(&self, path: &str, query: &[(&str, &str)], sink: &mut dyn Sink) -> Result<Answer, Failure> {
+    pub async fn get_rows(&self, path: &str, query: &[(&str, &str)], sink: &mut dyn Sink) -> Result<Answer, RequestFailure> {
         let whole = if self.addresses.len() == 1 { self.timeout } else { self.timeout * 2 };
         let end = Instant::now() + whole;
         let _turn = self.turn(end).await?;
@@ -130,7 +130,7 @@ impl Client {
         index: u64,
         wait: Duration,
         sink: Option<&mut dyn Sink>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RequestFailure> {
         let (index, millis) = (index.to_string(), format!("{}ms", wait.as_millis()));
         let mut query = query.to_vec();
         query.extend([("index", index.as_str()), ("wait", millis.as_str())]);
@@ -144,7 +144,7 @@ impl Client {
     /// # Errors
     ///
     /// Returns the refusal, or that the result is unknown.
-    pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+    pub async fn put(&self, path: &str, body: &impl Serialize) -> Result<Answer, RequestFailure> {
         self.write(&Method::PUT, path, body).await
     }
 
@@ -153,12 +153,12 @@ impl Client {
     /// # Errors
     ///
     /// As `put`.
-    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, RequestFailure> {
         self.write(&Method::POST, path, body).await
     }
 
-    async fn write(&self, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
-        let body = serde_json::to_vec(body).map_err(|why| Failure::NotSent(why.to_string().into()))?;
+    async fn write(&self, method: &Method, path: &str, body: &impl Serialize) -> Result<Answer, RequestFailure> {
+        let body = serde_json::to_vec(body).map_err(|why| RequestFailure::NotSent(why.to_string().into()))?;
         let _turn = self.turn(Instant::now() + self.timeout).await?;
         let (mut token, mut renewed) = (self.token().await?, false);
         let mut tries = 0;
@@ -186,7 +186,7 @@ impl Client {
             if failure.is_address() {
                 self.good.store(place + 1, Ordering::Relaxed);
             }
-            let not_sent = matches!(failure, Failure::NotSent(_));
+            let not_sent = matches!(failure, RequestFailure::NotSent(_));
             if !not_sent || self.addresses.len() <= tries {
                 return Err(failure);
             }
@@ -201,7 +201,7 @@ impl Client {
         end: Instant,
         most: usize,
         mut sink: Option<&mut dyn Sink>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RequestFailure> {
         let (mut token, mut renewed) = (self.token().await?, false);
         let mut tries = 0;
         loop {
@@ -231,7 +231,7 @@ impl Client {
             }
             self.good.store(place + 1, Ordering::Relaxed);
             // An idle connection that broke must not make a look fail, so a single address is tried twice.
-            let broke = matches!(failure, Failure::NoAnswer(_));
+            let broke = matches!(failure, RequestFailure::NoAnswer(_));
             if most.max(1 + usize::from(broke)) <= tries || end <= Instant::now() {
                 return Err(failure);
             }
@@ -239,15 +239,15 @@ impl Client {
     }
 
     /// Waits until fewer requests are in flight.
-    async fn turn(&self, end: Instant) -> Result<SemaphorePermit<'_>, Failure> {
+    async fn turn(&self, end: Instant) -> Result<SemaphorePermit<'_>, RequestFailure> {
         match timeout_at(end, self.turn.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(Failure::NotSent("too many requests before it were not answered in time".into())),
+            Ok(Err(_)) | Err(_) => Err(RequestFailure::NotSent("too many requests before it were not answered in time".into())),
         }
     }
 
-    async fn token(&self) -> Result<Option<Secret>, Failure> {
-        self.token.get().await.map_err(Failure::NoToken)
+    async fn token(&self) -> Result<Option<Secret>, RequestFailure> {
+        self.token.get().await.map_err(RequestFailure::NoToken)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one request has this many parts, and only two callers put them together")]
@@ -261,16 +261,16 @@ impl Client {
         token: Option<&Secret>,
         time: Duration,
         sink: Option<&mut dyn Sink>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Answer, RequestFailure> {
         let address = &self.addresses[place];
-        let client = self.http.client().await.map_err(Failure::NoToken)?;
+        let client = self.http.client().await.map_err(RequestFailure::NoToken)?;
         let mut request = client.request(method.clone(), format!("{address}{path}")).timeout(time);
         // The parameters of this request override those of the settings.
         let usual = self.query.iter().filter(|(key, _)| !query.iter().any(|(asked, _)| asked == key));
         request = request.query(&usual.collect::<Vec<_>>()).query(query);
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(token.expose())
-                .map_err(|_| Failure::NotSent("the token holds characters that no token has".into()))?;
+                .map_err(|_| RequestFailure::NotSent("the token holds characters that no token has".into()))?;
             value.set_sensitive(true);
             request = request.header(self.token_header.clone(), value);
         }
@@ -278,7 +278,7 @@ impl Client {
             request = request.header("content-type", "application/json").body(body.to_vec());
         }
         let answer = match (request.send().await, sink) {
-            (Err(why), _) => Err(Failure::of(why)),
+            (Err(why), _) => Err(RequestFailure::of(why)),
             (Ok(response), Some(sink)) => Answer::pass_on(response, sink, token).await,
             (Ok(response), None) => Answer::read(response, LARGEST_BODY, token).await,
         };

@@ -20,7 +20,7 @@ pub const LASTS: Duration = Duration::from_secs(4);
 
 /// The load that this machine can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Null {
+pub struct ControlRun {
     /// The requests per second that the clients tried to send: twice the plan's rate.
     pub asked: u32,
     /// The requests per second that were sent and answered.
@@ -31,7 +31,7 @@ pub struct Null {
     pub short_p99: f64,
 }
 
-impl Null {
+impl ControlRun {
     /// Whether this machine can carry the rehearsal.
     #[must_use]
     pub fn is_enough(&self) -> bool {
@@ -43,7 +43,7 @@ impl Null {
 ///
 /// # Errors
 /// No port is free.
-pub async fn null(plan: &Plan) -> Result<Null> {
+pub async fn control_run(plan: &Plan) -> Result<ControlRun> {
     let mut servers = Vec::new();
     for _ in 0..plan.services.max(1) {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -70,5 +70,5 @@ pub async fn null(plan: &Plan) -> Result<Null> {
     // Every request that was sent by then was answered, except those that failed.
     let answered = sent.saturating_sub(sockets + u64::try_from(account.failed).unwrap_or(0));
     let sustained = f64::from(u32::try_from(answered).unwrap_or(u32::MAX)) / seconds;
-    Ok(Null { asked, sustained, late_p99: account.late_p99, short_p99: account.short.p99 })
+    Ok(ControlRun { asked, sustained, late_p99: account.late_p99, short_p99: account.short.p99 })
 }

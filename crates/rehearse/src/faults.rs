@@ -46,8 +46,8 @@ pub(super) async fn inject(shared: Arc<Shared>, consul: Vec<Arc<ProxyLink>>, nom
                     link.set_cut(false);
                     continue;
                 }
-                shared.with(|stage| {
-                    if let Some(cluster) = stage.cluster() {
+                shared.with(|models| {
+                    if let Some(cluster) = models.cluster() {
                         cluster.nomad.lose_leader(span);
                     }
                 });

@@ -75,12 +75,12 @@ use decamp_sandbox::wire;
 use decamp_sandbox::wire::{Clock, Shared, Side, aws};
 use decamp_sim::drivers::Driver;
 
-pub use self::control_run::{LASTS as NULL_LASTS, Null, null};
+pub use self::control_run::{ControlRun, LASTS as CONTROL_RUN_LASTS, control_run};
 pub use self::judge::Judged;
 pub use self::ledger::{Account, Class, FailedRequest, FailureKind, Kept, Latency, Second};
 pub use self::observer::{Phase, Strip};
 pub use self::plan::{Chaos, LoadBalancer, MOST_NODES, Nature, Plan, ServicePlan};
-pub use self::process::{Part, play};
+pub use self::process::{ProcessKind, play};
 pub use self::verdict::Verdict;
 pub use self::worker::Story;
 
@@ -159,7 +159,7 @@ pub fn name_of(driver: Driver) -> &'static str {
 
 /// Which driver runs, and in which program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drives {
+pub struct DriverSetup {
     /// The rules of the driver.
     pub driver: Driver,
     /// The program that decamp runs as.
@@ -179,7 +179,7 @@ pub enum Shell {
     Serve,
 }
 
-impl Drives {
+impl DriverSetup {
     /// The name that a run is reported under.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -203,11 +203,11 @@ pub const SERVE: &str = "serve";
 ///
 /// # Errors
 /// A port is in use, or the rehearsal itself broke. Failed requests are not an error.
-pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress>) -> Result<Run> {
+pub async fn run(plan: &Plan, setup: &DriverSetup, progress: &watch::Sender<Progress>) -> Result<Run> {
     let real = RealPrograms::start(plan).await?;
     let clock = Clock::real();
     let (report_change, changes) = mpsc::unbounded_channel();
-    let world = RehearsalWorld::new(plan, drives.shell == Shell::Serve, clock.now(), report_change);
+    let world = RehearsalWorld::new(plan, setup.shell == Shell::Serve, clock.now(), report_change);
     let account = aws::Account { id: plan::ACCOUNT.to_owned(), region: plan::REGION.to_owned() };
     let shared = Shared::new(Box::new(world), clock, account);
     let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -226,7 +226,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let journal = worker::Journal::default();
     let variables = start::variables(plan, &aws.url(), &nomad_link.url(), &consul_link.url());
     let replicas = Arc::new(Replicas {
-        binary: drives.command.clone(),
+        binary: setup.command.clone(),
         variables: variables.clone(),
         page: plan.page(),
         journal: Arc::clone(&journal),
@@ -240,7 +240,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let processes = match &nomad {
         NomadServer::Real(nomad) => {
             let consul = (plan.chaos == Some(Chaos::ConsulForAll)).then_some(shared_link.address);
-            let tasks = nomad::TaskSetup { command: drives.command.clone(), consul };
+            let tasks = nomad::TaskSetup { command: setup.command.clone(), consul };
             nomad.follow(plan, tasks, &names, changes).boxed()
         }
         NomadServer::Simulated(_) => {
@@ -273,9 +273,9 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
     let _chaos = plan
         .chaos
         .map(|_| spawn(faults::inject(Arc::clone(&shared), cut, nomad.real().map(|_| Arc::clone(&nomad_link)), plan.seed)));
-    let (kills, driver) = (plan.chaos.map(|_| plan.seed), drives.driver);
+    let (kills, driver) = (plan.chaos.map(|_| plan.seed), setup.driver);
     let decamp = driver == Driver::Decamp;
-    let mut worker = match (drives.shell.clone(), kills.filter(|_| decamp)) {
+    let mut worker = match (setup.shell.clone(), kills.filter(|_| decamp)) {
         (Shell::Serve, _) => {
             let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
             tokio::spawn(replica::serve(replicas, shared, queue, kills, plan.calm, worker_stops))
@@ -286,7 +286,7 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
             tokio::spawn(function.serve(worker_stops))
         }
         (Shell::Loop | Shell::Lambda(_), Some(seed)) => {
-            let (binary, queue, journal) = (drives.command.clone(), Arc::clone(&queue), Arc::clone(&journal));
+            let (binary, queue, journal) = (setup.command.clone(), Arc::clone(&queue), Arc::clone(&journal));
             let commands = Commands { binary, variables, queue, journal, began, seed };
             tokio::spawn(commands.serve(worker_stops))
         }
@@ -343,10 +343,10 @@ pub async fn run(plan: &Plan, drives: &Drives, progress: &watch::Sender<Progress
         recorded.stories.into_iter().map(|(id, story)| (node_of.get(&id).cloned().unwrap_or_default(), story)).collect();
     let judged = Judged::of(&account, &recorded.findings, plan.chaos);
     let bottleneck = self_check::bottleneck(&account, &judged);
-    let facts = Facts::of(drives.name(), &account, &judged, refresh_ended, bottleneck.as_deref());
+    let facts = Facts::of(setup.name(), &account, &judged, refresh_ended, bottleneck.as_deref());
     let verdict = Verdict::of(plan, facts);
     Ok(Run {
-        driver: drives.name(),
+        driver: setup.name(),
         seconds,
         refresh_began,
         refresh_ended,

@@ -13,7 +13,7 @@ use super::nomad::NodeStates;
 use decamp_core::decide::JobKind;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
-use decamp_sandbox::wire::{Shared, Stage};
+use decamp_sandbox::wire::{Models, Shared};
 use decamp_sim::auto_scaling::LifecycleState;
 use decamp_sim::nomad::Life;
 
@@ -96,7 +96,7 @@ pub(super) async fn observe(shared: Arc<Shared>, real: Option<watch::Receiver<No
         let mut looks = shared.look(look_at_aws);
         match &real {
             Some(node_states) => look_at_real_nodes(&mut looks, &node_states.borrow()),
-            None => shared.look(|stage| look_at_simulated_nodes(&mut looks, stage)),
+            None => shared.look(|models| look_at_simulated_nodes(&mut looks, models)),
         }
         let now = began.elapsed().as_secs_f64();
         let mut strips = strips.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,9 +121,9 @@ pub(super) async fn observe(shared: Arc<Shared>, real: Option<watch::Receiver<No
 }
 
 /// What Auto Scaling and the load balancers show.
-fn look_at_aws(stage: &mut dyn Stage) -> Vec<InstanceLook> {
+fn look_at_aws(models: &mut dyn Models) -> Vec<InstanceLook> {
     let groups = cluster::target_groups();
-    let (asg, elb) = stage.aws();
+    let (asg, elb) = models.aws();
     asg.instances()
         .map(|instance| {
             let mut phases = Vec::new();
@@ -168,8 +168,8 @@ fn look_at_real_nodes(all: &mut [InstanceLook], node_states: &NodeStates) {
 }
 
 /// What the models of Nomad and Consul show.
-fn look_at_simulated_nodes(all: &mut [InstanceLook], stage: &mut dyn Stage) {
-    let Some(cluster) = stage.cluster() else { return };
+fn look_at_simulated_nodes(all: &mut [InstanceLook], models: &mut dyn Models) {
+    let Some(cluster) = models.cluster() else { return };
     for look in all {
         let Some((_, node)) = cluster.nomad.nodes().find(|(_, node)| node.spec.instance == Some(look.instance)) else { continue };
         look.node = node.spec.name.to_string();

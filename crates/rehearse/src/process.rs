@@ -12,7 +12,7 @@ use super::task;
 
 /// The role of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum ProcessKind {
     /// A copy of a service.
     Service(Nature),
     /// The ingress of a node.
@@ -30,15 +30,15 @@ pub enum Part {
 ///
 /// # Errors
 /// It cannot listen on this address.
-pub async fn play(part: &Part, listen: SocketAddr, stop_requested: impl Future<Output = ()>) -> Result<()> {
+pub async fn play(kind: &ProcessKind, listen: SocketAddr, stop_requested: impl Future<Output = ()>) -> Result<()> {
     let cannot = || format!("listen on {listen}");
-    let (mut server, _ingress, exits_in) = match part {
-        Part::Service(nature) => (
+    let (mut server, _ingress, exits_in) = match kind {
+        ProcessKind::Service(nature) => (
             task::start(listen, *nature).await.with_context(cannot)?,
             None,
             Some(task::exits_in(*nature)).filter(|_| *nature != Nature::Deaf),
         ),
-        Part::Ingress { node, consul, poll } => {
+        ProcessKind::Ingress { node, consul, poll } => {
             let ingress = Ingress::follow(&Discovery::new(&format!("http://{consul}"), *poll));
             (ingress.start(node, listen, &Names::default()).await.with_context(cannot)?, Some(ingress), Some(Duration::ZERO))
         }

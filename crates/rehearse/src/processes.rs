@@ -107,8 +107,8 @@ impl Running {
                 return;
             }
             tokio::time::sleep(exits_in).await;
-            shared.with(|stage| {
-                if let Some(cluster) = stage.cluster() {
+            shared.with(|models| {
+                if let Some(cluster) = models.cluster() {
                     cluster.nomad.process_ended(number);
                 }
             });

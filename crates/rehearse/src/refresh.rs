@@ -23,12 +23,12 @@ pub(super) async fn refresh(shared: &Shared, queue: &EventQueue) {
         skip_matching: false,
         ..Preferences::default()
     };
-    let started = shared.with(|stage| stage.aws().0.start_refresh(ASG, preferences, None));
+    let started = shared.with(|models| models.aws().0.start_refresh(ASG, preferences, None));
     started.expect("nothing throttles this call, and no other refresh is in progress");
     let mut sent: HashSet<String> = HashSet::new();
     loop {
-        let over = shared.look(|stage| {
-            let asg = stage.aws().0;
+        let over = shared.look(|models| {
+            let asg = models.aws().0;
             asg.refreshes(ASG).first().is_none_or(|refresh| refresh.status.is_over())
         });
         for event in shared.events() {

@@ -22,7 +22,7 @@ use decamp_core::decide::{
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{Observer, RunOptions, RunResult, run_by};
 use decamp_core::time::Time;
-use decamp_events::{Told, read};
+use decamp_events::{EventContent, read};
 use decamp_live::Live;
 use decamp_sim::drivers::Driver;
 
@@ -150,8 +150,8 @@ impl Worker {
     ) {
         let event = received.batch().to_string();
         let records = read(event.as_bytes(), &settings.allowed, &settings.policy.hooks);
-        let departures = records.into_iter().filter_map(|record| match record.told {
-            Ok(Told::Departure(departure)) => Some(departure),
+        let departures = records.into_iter().filter_map(|record| match record.content {
+            Ok(EventContent::Departure(departure)) => Some(departure),
             Ok(_) | Err(_) => None,
         });
         for departure in departures {

@@ -10,7 +10,7 @@ use super::cluster;
 use super::plan::{ASG, Nature, Plan};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
-use decamp_sandbox::wire::{Cluster, Stage};
+use decamp_sandbox::wire::{Cluster, Models};
 use decamp_sim::auto_scaling::{AutoScaling, Happening, LifecycleState};
 use decamp_sim::bucket::Limit;
 use decamp_sim::consul;
@@ -203,7 +203,7 @@ impl RehearsalWorld {
     }
 }
 
-impl Stage for RehearsalWorld {
+impl Models for RehearsalWorld {
     fn next_event(&self) -> Time {
         let cluster = self.nomad.next_event().min(self.consul.next_event());
         cluster.min(self.auto_scaling.next_event()).min(self.balancers.next_event())

@@ -263,8 +263,8 @@ impl Sandbox {
     pub async fn terminate_these(&self, leave: &[InstanceId]) -> Result<Vec<Value>, ApiError> {
         let leave: HashSet<InstanceId> = leave.iter().copied().collect();
         let mut changes = self.shared.watch();
-        self.shared.with(|stage| {
-            let (auto_scaling, balancers) = stage.aws();
+        self.shared.with(|models| {
+            let (auto_scaling, balancers) = models.aws();
             leave.iter().try_for_each(|id| auto_scaling.terminate(*id, balancers))
         })?;
         loop {
@@ -281,7 +281,7 @@ impl Sandbox {
     /// Waits until the machine of this instance is stopped.
     pub async fn machine_is_off(&self, instance: InstanceId) {
         let mut changes = self.shared.watch();
-        while self.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
+        while self.shared.look(|models| models.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
             changes.changed().await.ok();
         }
     }

@@ -1,6 +1,6 @@
 //! The simulated systems behind HTTP on loopback, in real time, for decamp's adapters, the vendors' clients and people.
 //!
-//! A [`Stage`] holds the models. [`Shared`] puts a stage behind a lock and a clock, and advances it before each request and whenever an
+//! [`Models`] holds the models. [`Shared`] puts them behind a lock and a clock, and advances them before each request and whenever an
 //! event of the models is due. [`serve`] serves a router on a port and applies the faults of a [`FaultPlan`] to its requests. The
 //! routers are [`aws::router`] (every AWS API on one port), [`nomad::router`], [`consul::router`] and [`sandbox::router`] (what a person
 //! or a test does to the world: terminate an instance, read the state, set faults).
@@ -43,14 +43,14 @@ use decamp_sim::nomad::Nomad;
 const EVENTS_KEPT: usize = 1_000;
 
 /// The models behind the HTTP servers.
-pub trait Stage: Send {
+pub trait Models: Send {
     /// The time of the next event that needs no request.
     fn next_event(&self) -> Time;
     /// Handles all events that are due until `to`.
     fn advance(&mut self, to: Time);
     /// The models of AWS.
     fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers);
-    /// The models of Nomad and Consul, if the stage has them.
+    /// The models of Nomad and Consul, if there are any.
     fn cluster(&mut self) -> Option<Cluster<'_>> {
         None
     }
@@ -60,7 +60,7 @@ pub trait Stage: Send {
     }
 }
 
-/// The models of Nomad and Consul on a stage.
+/// The models of Nomad and Consul.
 pub struct Cluster<'a> {
     /// The model of Nomad.
     pub nomad: &'a mut Nomad,
@@ -70,7 +70,7 @@ pub struct Cluster<'a> {
     pub log: &'a mut Vec<Event>,
 }
 
-/// A stage that has only AWS.
+/// The models of AWS alone.
 #[derive(Debug)]
 pub struct AwsOnly {
     /// The model of Auto Scaling.
@@ -79,7 +79,7 @@ pub struct AwsOnly {
     pub load_balancers: LoadBalancers,
 }
 
-impl Stage for AwsOnly {
+impl Models for AwsOnly {
     fn next_event(&self) -> Time {
         self.auto_scaling.next_event().min(self.load_balancers.next_event())
     }
@@ -101,7 +101,7 @@ pub struct Shared {
     /// The names of its account and Region.
     pub account: aws::Account,
     began: Time,
-    stage: Mutex<Box<dyn Stage>>,
+    models: Mutex<Box<dyn Models>>,
     faults: Mutex<FaultPlan>,
     stores: Mutex<aws::Stores>,
     tokens: Mutex<Tokens>,
@@ -110,14 +110,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Puts a stage behind a lock. The clock must show the time at which the models were built, or later.
+    /// Puts models behind a lock. The clock must show the time at which the models were built, or later.
     #[must_use]
-    pub fn new(stage: Box<dyn Stage>, clock: Clock, account: aws::Account) -> Arc<Self> {
+    pub fn new(models: Box<dyn Models>, clock: Clock, account: aws::Account) -> Arc<Self> {
         Arc::new(Self {
             began: clock.now(),
             clock,
             account,
-            stage: Mutex::new(stage),
+            models: Mutex::new(models),
             faults: Mutex::default(),
             stores: Mutex::default(),
             tokens: Mutex::default(),
@@ -132,28 +132,28 @@ impl Shared {
     }
 
     /// Advances the world to now and changes it. Watchers are woken.
-    pub fn with<T>(&self, act: impl FnOnce(&mut dyn Stage) -> T) -> T {
-        let mut stage = lock(&self.stage);
-        stage.advance(self.clock.now());
-        let done = act(&mut **stage);
-        self.record_events(stage.aws().0.take_events());
-        drop(stage);
+    pub fn with<T>(&self, act: impl FnOnce(&mut dyn Models) -> T) -> T {
+        let mut models = lock(&self.models);
+        models.advance(self.clock.now());
+        let done = act(&mut **models);
+        self.record_events(models.aws().0.take_events());
+        drop(models);
         self.version.send_modify(|version| *version += 1);
         done
     }
 
     /// Advances the world to now and reads it. No watcher is woken.
-    pub fn look<T>(&self, look: impl FnOnce(&mut dyn Stage) -> T) -> T {
-        let mut stage = lock(&self.stage);
-        stage.advance(self.clock.now());
-        let seen = look(&mut **stage);
-        self.record_events(stage.aws().0.take_events());
+    pub fn look<T>(&self, look: impl FnOnce(&mut dyn Models) -> T) -> T {
+        let mut models = lock(&self.models);
+        models.advance(self.clock.now());
+        let seen = look(&mut **models);
+        self.record_events(models.aws().0.take_events());
         seen
     }
 
-    /// Replaces the stage and forgets the events of the old one. The new one must have been built with the time of the same clock.
-    pub fn replace(&self, stage: Box<dyn Stage>) {
-        *lock(&self.stage) = stage;
+    /// Replaces the models and forgets the events of the old ones. The new ones must have been built with the time of the same clock.
+    pub fn replace(&self, models: Box<dyn Models>) {
+        *lock(&self.models) = models;
         lock(&self.events).clear();
         self.version.send_modify(|version| *version += 1);
     }
@@ -199,7 +199,7 @@ impl Shared {
     async fn tick(self: Arc<Self>) {
         let mut writes = self.watch();
         loop {
-            let next = lock(&self.stage).next_event();
+            let next = lock(&self.models).next_event();
             // Rounded up, so that the event is due when this wakes.
             let pause = self.clock.until(next).saturating_add(Duration::from_millis(1)).min(Duration::from_secs(3600));
             tokio::select! {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::requests::Requests;
 use super::{HOOK, Options, cluster, state};
-use crate::wire::{Cluster, Stage};
+use crate::wire::{Cluster, Models};
 use decamp_core::decide::TaskRole;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -228,7 +228,7 @@ fn zone(number: u32) -> Arc<str> {
     ["eu-west-1a", "eu-west-1b", "eu-west-1c"][usize::try_from(number % 3).unwrap_or(0)].into()
 }
 
-impl Stage for World {
+impl Models for World {
     fn next_event(&self) -> Time {
         let cluster = self.nomad.next_event().min(self.consul.next_event());
         cluster.min(self.auto_scaling.next_event()).min(self.balancers.next_event())

@@ -15,7 +15,7 @@ use decamp_core::ids::InstanceId;
 use decamp_core::proactive_replacement::{Due, Window, hidden_for};
 use decamp_core::time::plain;
 use decamp_core::world::World;
-use decamp_events::{Message, Record, Rejection, Told, read};
+use decamp_events::{EventContent, Message, Record, Rejection, read};
 
 /// The shortest time that the message of a scheduled change stays hidden.
 const SOON: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ pub(super) enum RetryReason {
     Full,
     /// This replica is at its limit of pending lookups.
     TooManyWarnings,
-    /// This replica was told to stop.
+    /// This replica received a stop signal.
     Stopping,
 }
 
@@ -55,15 +55,15 @@ pub(super) enum RetryReason {
 pub(super) fn accept(service: &Service, event: &[u8], told_by: &'static str) -> Intake {
     let settings = &service.settings;
     let mut intake = Intake::default();
-    for Record { message, told, names_no_region } in read(event, &settings.allowed, &settings.policy.hooks) {
+    for Record { message, content, names_no_region } in read(event, &settings.allowed, &settings.policy.hooks) {
         let message = message.as_deref();
         if names_no_region {
             info!(message.id = id(message), "the event names no Region; what Auto Scaling shows in ours decides");
         }
-        match told {
-            Ok(told) => {
-                service.metrics.event_received(told_by, told.word());
-                accept_one(service, told, told_by, message, &mut intake);
+        match content {
+            Ok(content) => {
+                service.metrics.event_received(told_by, content.word());
+                accept_one(service, content, told_by, message, &mut intake);
             }
             Err(rejection) => {
                 reject(service, id(message), &rejection);
@@ -78,9 +78,9 @@ fn id(message: Option<&Message>) -> Option<&str> {
     message.map(|message| &*message.id)
 }
 
-fn accept_one(service: &Service, told: Told, told_by: &'static str, message: Option<&Message>, intake: &mut Intake) {
-    match told {
-        Told::Departure(departure) => match admit(service, departure, told_by) {
+fn accept_one(service: &Service, content: EventContent, told_by: &'static str, message: Option<&Message>, intake: &mut Intake) {
+    match content {
+        EventContent::Departure(departure) => match admit(service, departure, told_by) {
             Admission::InProgress(entry) => {
                 intake.accepted += 1;
                 intake.entries.push(entry);
@@ -92,12 +92,12 @@ fn accept_one(service: &Service, told: Told, told_by: &'static str, message: Opt
             Admission::Full => intake.retry = Some(RetryReason::Full),
             Admission::Stopping => intake.retry = Some(RetryReason::Stopping),
         },
-        Told::Interruption { instance, at } => send(service, Lookup::Interrupted { instance, at }, intake),
-        Told::Sweep => {
+        EventContent::Interruption { instance, at } => send(service, Lookup::Interrupted { instance, at }, intake),
+        EventContent::Sweep => {
             service.sweep_now.notify_one();
             intake.accepted += 1;
         }
-        Told::Rebalance { instance } => {
+        EventContent::Rebalance { instance } => {
             warn!(message.id = id(message), instance.id = %instance, event = "rebalance", "EC2 may soon take the instance back");
             if service.settings.replace.on_rebalance() {
                 send(service, Lookup::Replace { instance, due: None }, intake);
@@ -105,10 +105,10 @@ fn accept_one(service: &Service, told: Told, told_by: &'static str, message: Opt
                 intake.ignored += 1;
             }
         }
-        Told::ScheduledChange { instances, window } => scheduled(service, &instances, window, message, intake),
-        told @ (Told::Arrival { .. } | Told::Test | Told::Informational(_)) => {
+        EventContent::ScheduledChange { instances, window } => scheduled(service, &instances, window, message, intake),
+        content @ (EventContent::Arrival { .. } | EventContent::Test | EventContent::Informational(_)) => {
             intake.ignored += 1;
-            info!(message.id = id(message), event = told.word(), "nothing to do");
+            info!(message.id = id(message), event = content.word(), "nothing to do");
         }
     }
 }

@@ -5,7 +5,7 @@ provider "aws" {
 }
 
 module "decamp" {
-  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
+  # In your own configuration: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   name = "decamp"
@@ -16,10 +16,10 @@ module "decamp" {
       # ABANDON, so that an instance whose hook ran out is kept (see instance_lifecycle_policy below).
       default_result    = "ABANDON"
       heartbeat_timeout = 900
-      # The first is attached to the group, the second is not: decamp deregisters from it.
+      # The first is attached to the group. decamp deregisters from the second, which is not.
       target_group_arns = [aws_lb_target_group.attached.arn, aws_lb_target_group.named.arn]
-      # The group brings the hook itself: it is there before the first instance and until the last one. The target groups are then in the
-      # function's settings, where a change of them changes nothing of the group.
+      # The group brings the hook itself, so that the hook exists before the first instance and until the last one. The target groups are then
+      # in the function's settings, where a change of them does not change the group.
       create_hook = false
     }
   }
@@ -37,10 +37,10 @@ module "decamp" {
     scheduled_change  = true
   }
 
-  # One of an older day may still be attached to the group.
+  # An older load balancer that may still be attached to the group.
   classic_load_balancers = ["old-web"]
 
-  # What AWS means to take away leaves while it still runs.
+  # Instances that AWS plans to retire or interrupt are replaced while they still run.
   replace = "both"
 
   lambda_package = {
@@ -50,7 +50,7 @@ module "decamp" {
   }
 
   nomad = {
-    # This name resolves in the VPC where a resolver rule forwards .consul: see the module's README.
+    # This name resolves in the VPC only if a resolver rule forwards .consul: see the module's README.
     addresses      = ["https://nomad.service.consul:4646"]
     token_secret   = { arn = aws_secretsmanager_secret.nomad_token.arn, kms_key_arn = var.kms_key_arn }
     ca_certificate = var.ca_certificate
@@ -109,12 +109,12 @@ resource "aws_autoscaling_group" "this" {
   desired_capacity    = 3
   vpc_zone_identifier = var.subnet_ids
   health_check_type   = "ELB"
-  # New nodes take work, and are healthy in their target groups, before this is over.
+  # New nodes accept work and are healthy in their target groups within this time.
   default_instance_warmup   = 120
   health_check_grace_period = 120
   target_group_arns         = [aws_lb_target_group.attached.arn]
 
-  # The number, and not $Latest: a refresh towards $Latest cannot be rolled back, and starts for no change of Terraform's.
+  # Use the version's number, not $Latest. A refresh to $Latest cannot be rolled back, and Terraform does not start one for a new version.
   launch_template {
     id      = aws_launch_template.this.id
     version = aws_launch_template.this.latest_version
@@ -128,14 +128,14 @@ resource "aws_autoscaling_group" "this" {
     notification_metadata = module.decamp.initial_lifecycle_hooks["web"].notification_metadata
   }
 
-  # An instance that could not be emptied in time is kept, and billed, until somebody has looked at it.
+  # An instance that could not be drained in time is kept, and billed, until somebody terminates it.
   instance_lifecycle_policy {
     retention_triggers {
       terminate_hook_abandon = "retain"
     }
   }
 
-  # For every replacement, whatever its cause: a new instance first, then the old one goes.
+  # Every replacement, whatever its cause, launches the new instance before the old one leaves.
   instance_maintenance_policy {
     min_healthy_percentage = 100
     max_healthy_percentage = 134
@@ -153,8 +153,8 @@ resource "aws_autoscaling_group" "this" {
     }
   }
 
-  # To Auto Scaling's API the hook can be changed; to Terraform a change of it replaces the group, and all of its instances. The command to change
-  # it is in the output `put_lifecycle_hook_commands` of the module.
+  # Auto Scaling's API can change the hook, but in Terraform a change of it replaces the group, with all of its instances. The module's output
+  # `put_lifecycle_hook_commands` has the command that changes it.
   lifecycle {
     ignore_changes = [initial_lifecycle_hook]
   }
@@ -221,7 +221,7 @@ resource "aws_vpc_security_group_egress_rule" "balancer" {
 
 resource "aws_lb" "this" {
   # checkov:skip=CKV_AWS_91:An example has no bucket for access logs.
-  # checkov:skip=CKV2_AWS_28:What a firewall lets through is not this example's to say.
+  # checkov:skip=CKV2_AWS_28:A web application firewall is out of this example's scope.
   name                       = var.name
   load_balancer_type         = "application"
   subnets                    = var.public_subnet_ids
@@ -243,7 +243,7 @@ resource "aws_lb_listener" "this" {
   }
 }
 
-# Longer than the longest request, or the load balancer cuts it; shorter than departure.deregistration_delay says, or equal.
+# The delay must be longer than the longest request, or the load balancer cuts it, and at most departure.deregistration_delay above.
 resource "aws_lb_target_group" "attached" {
   name                 = "attached-1"
   vpc_id               = var.vpc_id
@@ -251,7 +251,7 @@ resource "aws_lb_target_group" "attached" {
   protocol             = "HTTP"
   deregistration_delay = 30
 
-  # Twice 5 s: a new node serves soon, and a dead one is left soon.
+  # Two checks, 5 s apart: a new node serves soon, and a dead one soon gets no requests.
   health_check {
     path                = "/ping"
     interval            = 5
@@ -277,10 +277,10 @@ resource "aws_lb_target_group" "named" {
   }
 }
 
-# The tokens: Terraform knows where they are, and never what they are.
+# The tokens. Terraform knows their locations, not their values.
 
 resource "aws_secretsmanager_secret" "nomad_token" {
-  # checkov:skip=CKV2_AWS_57:Nomad's tokens are made by Nomad. Whoever rotates them writes the new one here; decamp reads it again when it is refused.
+  # checkov:skip=CKV2_AWS_57:Nomad creates its tokens. To rotate one, write the new token here. decamp reads it again when the old one is refused.
   name       = "${var.name}/decamp/nomad-token"
   kms_key_id = var.kms_key_arn
 }
@@ -289,7 +289,7 @@ resource "aws_ssm_parameter" "consul_token" {
   name   = "/${var.name}/decamp/consul-token"
   type   = "SecureString"
   key_id = var.kms_key_arn
-  # Written once and never stored; the token is put there by hand, or by whoever rotates it.
+  # Terraform writes this value once and does not store it. Put the token there by hand, or by the tool that rotates it.
   value_wo         = "to be set"
   value_wo_version = 1
 

@@ -1,4 +1,4 @@
 output "decamp" {
-  description = "Everything that the module tells."
+  description = "All outputs of the module."
   value       = module.decamp
 }

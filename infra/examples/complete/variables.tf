@@ -1,11 +1,11 @@
 variable "name" {
-  description = "The name of the cluster and of its group."
+  description = "The name of the cluster and of its Auto Scaling group."
   type        = string
   default     = "web"
 }
 
 variable "vpc_id" {
-  description = "The VPC."
+  description = "The ID of the VPC."
   type        = string
   default     = "vpc-0123456789abcdef0"
 }
@@ -23,7 +23,7 @@ variable "public_subnet_ids" {
 }
 
 variable "vpc_cidr" {
-  description = "The addresses of the VPC."
+  description = "The CIDR block of the VPC."
   type        = string
   default     = "10.0.0.0/16"
 }
@@ -35,19 +35,19 @@ variable "certificate_arn" {
 }
 
 variable "kms_key_arn" {
-  description = "The key of the tokens and of the topic. Its policy lets cloudwatch.amazonaws.com use it."
+  description = "The KMS key of the tokens and of the topic. Its policy must allow cloudwatch.amazonaws.com to use it."
   type        = string
   default     = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
 }
 
 variable "ami_id" {
-  description = "The image of the Nomad clients. A new one starts an instance refresh."
+  description = "The AMI of the Nomad clients. A new one starts an instance refresh."
   type        = string
   default     = "ami-0123456789abcdef0"
 }
 
 variable "package" {
-  description = "Where the zip is."
+  description = "The location of the Lambda's zip in S3."
   type = object({
     bucket  = string
     key     = string
@@ -61,7 +61,7 @@ variable "package" {
 }
 
 variable "ca_certificate" {
-  description = "The certificate of the authority that signs Nomad's and Consul's certificates, as PEM text: file(\"ca.pem\")."
+  description = "The certificate of the CA that signs Nomad's and Consul's certificates, as PEM text: file(\"ca.pem\")."
   type        = string
   default     = "-----BEGIN CERTIFICATE-----\nAN+EXAMPLE\n-----END CERTIFICATE-----"
 }

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # 6.66 is known to have instance_lifecycle_policy, which keeps an abandoned instance; 6.25 is known not to.
+      # 6.66 has instance_lifecycle_policy, which keeps an abandoned instance; 6.25 does not. The versions between were not looked at.
       version = ">= 6.66"
     }
   }

@@ -1,7 +1,7 @@
-# The least there is to say: one group that exists already, where Nomad is, and the zip.
+# The smallest call of the module: one existing group, the address of Nomad, and the zip.
 
 variable "package" {
-  description = "Where the zip is."
+  description = "The location of the Lambda's zip in S3."
   type = object({
     bucket  = string
     key     = string
@@ -19,7 +19,7 @@ provider "aws" {
 }
 
 module "decamp" {
-  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
+  # In your own configuration: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   autoscaling_groups = {

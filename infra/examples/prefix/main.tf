@@ -1,5 +1,5 @@
-# A group from a module that names it by a prefix and replaces it by a new one before the old one goes, as terraform-aws-modules/autoscaling/aws
-# does unless it is told otherwise. decamp knows it by the prefix, so that the old group's last instances are still drained.
+# A group whose module names it by a prefix and creates a new group before it destroys the old one, as terraform-aws-modules/autoscaling/aws
+# does by default. decamp matches groups by the prefix, so that it still drains the old group's last instances.
 
 provider "aws" {
   region = "eu-west-1"
@@ -11,11 +11,11 @@ locals {
 }
 
 module "decamp" {
-  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
+  # In your own configuration: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   autoscaling_groups = {
-    # Not `name = module.autoscaling.autoscaling_group_name`: the group takes its hook from here, and Terraform refuses the circle.
+    # Do not write `name = module.autoscaling.autoscaling_group_name`: the group takes its hook from this module, and Terraform refuses cycles.
     web = {
       name_prefix       = "${local.name}-"
       target_group_arns = [aws_lb_target_group.this.arn]
@@ -38,7 +38,7 @@ module "decamp" {
 }
 
 module "autoscaling" {
-  # In earnest: source = "terraform-aws-modules/autoscaling/aws", version = "~> 9.0". The folder has the same inputs, as far as they are used here.
+  # In your own configuration: source = "terraform-aws-modules/autoscaling/aws", version = "~> 9.0". The folder has those of its inputs that this example uses.
   source = "./autoscaling"
 
   name            = local.name
@@ -53,7 +53,7 @@ module "autoscaling" {
   image_id      = var.ami_id
   instance_type = "m7g.large"
 
-  # What the module gives here never changes: a change would replace the group.
+  # The module never changes these values, because a change would replace the group.
   initial_lifecycle_hooks = [for hook in [module.decamp.initial_lifecycle_hooks["web"]] : {
     name                 = hook.name
     default_result       = hook.default_result
@@ -73,9 +73,9 @@ module "autoscaling" {
   delete_timeout = "3h"
 }
 
-# In front of the nodes' ingress. The group does not know it; decamp does.
+# The target group of the nodes' ingress. It is not attached to the group; decamp deregisters from it.
 resource "aws_lb_target_group" "this" {
-  # checkov:skip=CKV_AWS_378:What speaks TLS behind the load balancer is not this example's to say.
+  # checkov:skip=CKV_AWS_378:TLS behind the load balancer is out of this example's scope.
   name                 = "web-1"
   vpc_id               = var.vpc_id
   port                 = 8080

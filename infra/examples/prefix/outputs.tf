@@ -1,9 +1,9 @@
 output "decamp" {
-  description = "Everything that the module tells."
+  description = "All outputs of the module."
   value       = module.decamp
 }
 
 output "autoscaling_group_name" {
-  description = "The present group."
+  description = "The name of the current group."
   value       = module.autoscaling.autoscaling_group_name
 }

@@ -1,5 +1,5 @@
 variable "vpc_id" {
-  description = "The VPC."
+  description = "The ID of the VPC."
   type        = string
   default     = "vpc-0123456789abcdef0"
 }
@@ -11,13 +11,13 @@ variable "subnet_ids" {
 }
 
 variable "ami_id" {
-  description = "The image of the Nomad clients. A new one starts an instance refresh."
+  description = "The AMI of the Nomad clients. A new one starts an instance refresh."
   type        = string
   default     = "ami-0123456789abcdef0"
 }
 
 variable "package" {
-  description = "Where the zip is."
+  description = "The location of the Lambda's zip in S3."
   type = object({
     bucket  = string
     key     = string

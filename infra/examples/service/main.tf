@@ -1,14 +1,14 @@
-# decamp as a service on the cluster that it looks after, without Lambda: the module leaves it the queue, the rules, the hooks and the alarms of
-# these. Its role is for one task of one Nomad job, which shows Nomad's own token for it; the nodes' instance profile has no part in it.
+# `decamp serve` on the cluster that it looks after, without Lambda. The module creates the queue, the rules, the hooks and their alarms. One task
+# of one Nomad job assumes the role with its workload identity. The nodes' instance profile needs no rights for it.
 
 variable "name" {
-  description = "What everything is named."
+  description = "The name of the resources."
   type        = string
   default     = "decamp"
 }
 
 variable "oidc" {
-  description = "Nomad as AWS knows it: its provider in IAM, made once for each cluster from the servers' oidc_issuer, and that issuer without https://."
+  description = "The OIDC provider in IAM for Nomad, created once for each cluster from the servers' oidc_issuer, and that issuer without https://."
   type = object({
     provider_arn = string
     issuer       = string
@@ -20,7 +20,7 @@ variable "oidc" {
 }
 
 variable "task" {
-  description = "The task that may take the role, as Nomad's token names it, and the audience and name of its identity."
+  description = "The task that may assume the role, as its workload identity names it, and the audience and name of that identity."
   type = object({
     region    = optional(string, "global")
     namespace = optional(string, "default")
@@ -52,13 +52,13 @@ variable "nomad_token_arn" {
 }
 
 variable "webhook_secret_arn" {
-  description = "The secret that webhooks are signed with."
+  description = "The secret with which webhooks are signed."
   type        = string
   default     = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf"
 }
 
 variable "kms_key_arn" {
-  description = "The key of that secret, where it is not AWS's own."
+  description = "The KMS key of that secret, if it is not AWS's own."
   type        = string
   default     = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
 }
@@ -68,7 +68,7 @@ provider "aws" {
 }
 
 module "decamp" {
-  # Elsewhere: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
+  # In your own configuration: source = "github.com/decamp/decamp//infra?ref=v0.1.0"
   source = "../.."
 
   name            = var.name
@@ -79,17 +79,17 @@ module "decamp" {
   }
   classic_load_balancers = ["web"]
 
-  # What AWS means to take away leaves while it still runs.
+  # Instances that AWS plans to retire or interrupt are replaced while they still run.
   replace = "both"
 
-  # Only for the role: the service's own settings name them too.
+  # The module needs these only for the role's policy. The service's own settings name them too.
   nomad   = { addresses = ["https://nomad.service.consul:4646"], token_secret = { arn = var.nomad_token_arn } }
   service = { topic_arns = var.topic_arns, refresh = true, secrets = [{ arn = var.webhook_secret_arn, kms_key_arn = var.kms_key_arn }] }
 }
 
 resource "aws_iam_role" "service" {
   name        = "${var.name}-service"
-  description = "What decamp may do as a job of Nomad."
+  description = "The permissions of decamp as a Nomad job."
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -101,7 +101,7 @@ resource "aws_iam_role" "service" {
       Condition = {
         StringEquals = {
           "${var.oidc.issuer}:aud" = var.task.audience
-          # Without it every job of the cluster could take the role.
+          # Without this condition every job of the cluster could assume the role.
           "${var.oidc.issuer}:sub" = join(":", [var.task.region, var.task.namespace, var.task.job, var.task.group, var.task.task, var.task.identity])
         }
       }

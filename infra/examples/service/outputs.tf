@@ -1,9 +1,9 @@
 output "role_arn" {
-  description = "The job's AWS_ROLE_ARN. Its AWS_WEB_IDENTITY_TOKEN_FILE is the file of the task's identity."
+  description = "The value for the job's AWS_ROLE_ARN. Its AWS_WEB_IDENTITY_TOKEN_FILE is the file of the task's identity."
   value       = aws_iam_role.service.arn
 }
 
 output "queue_url" {
-  description = "The queue that the service takes events from."
+  description = "The queue from which the service receives events."
   value       = module.decamp.queue_url
 }

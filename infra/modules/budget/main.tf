@@ -1,25 +1,25 @@
-# The numbers around a departure that must fit one another. The program has the same arithmetic (crates/core/src/lambda_budget.rs); both are tested with
-# the cases of tests/budget.json. Pure: it creates nothing.
+# The numbers of a departure that must fit one another. The program has the same arithmetic (crates/core/src/lambda_budget.rs). The cases of
+# tests/budget.json test both. This module creates nothing.
 
 locals {
-  # What a pass of the function keeps of its time to hand a message back.
+  # The time that a pass of the function reserves to hand its message back.
   kept_for_handing_back = 5
-  # A pass looks before it waits a guard, and begins what comes after it.
+  # A pass looks before it waits for a guard, and takes the next step after it.
   looks_around_a_guard = 10
-  # SQS takes no more.
+  # The limit of SQS.
   most_receives = 1000
   # With a shorter heartbeat time-out a pass would be shorter than a look may take.
   shortest_heartbeat = 180
-  # The looks and the completion after the last stop, and twice the slack of Nomad's deadlines.
+  # The looks and the completion after the last stop, and twice the delay with which Nomad fires deadlines.
   confirmations = 10 + 2 * 7
 
   half_heartbeat = var.heartbeat_timeout / 2
-  # A pass is as long as it may look and act. A hand back of some seconds comes on top, and is not counted.
+  # The time in which a pass may look and act. The seconds for handing back come on top, and do not count.
   pass = var.function_timeout - local.kept_for_handing_back
-  # Auto Scaling ends a lifecycle action after 100 heartbeats, or after two days.
+  # Auto Scaling ends a lifecycle action after 100 heartbeat time-outs, or after two days.
   hook_ends = min(172800, 100 * var.heartbeat_timeout)
   needed    = var.deregistration_delay + var.longest_stop + local.confirmations + var.reserve
-  # The function's time-out that outlasts the guard.
+  # The least function time-out that is longer than the guard.
   outlasts = var.guard + local.looks_around_a_guard + local.kept_for_handing_back
   receives = ceil(var.max_departure / max(1, local.pass))
 
@@ -30,11 +30,11 @@ locals {
     }
     function_too_short = {
       holds    = local.kept_for_handing_back < var.function_timeout
-      sentence = "function_timeout, ${var.function_timeout} s, leaves no time beside the ${local.kept_for_handing_back} s that handing a message back takes: set it to 60."
+      sentence = "function_timeout, ${var.function_timeout} s, leaves no time besides the ${local.kept_for_handing_back} s for handing a message back: set it to 60."
     }
     pass_below_guard = {
       holds    = var.guard == 0 || var.guard + local.looks_around_a_guard <= local.pass
-      sentence = "function_timeout, ${var.function_timeout} s, does not outlast the guard of ${var.group}, ${var.guard} s, which each pass begins anew because Nomad before 1.5 keeps no note of it, so that no departure would get past its load balancers: set function_timeout to ${local.outlasts}, visibility_timeout to ${6 * local.outlasts}, heartbeat_timeout to ${12 * local.outlasts} and message_retention to ${6 * local.outlasts * var.max_receive_count}; or run Nomad 1.5 and set departure.guard to 0."
+      sentence = "function_timeout, ${var.function_timeout} s, does not outlast the guard of ${var.group}, ${var.guard} s. Nomad before 1.5 cannot store when the guard began, so each pass waits for it anew, and no departure would get past its load balancers. Set function_timeout to ${local.outlasts}, visibility_timeout to ${6 * local.outlasts}, heartbeat_timeout to ${12 * local.outlasts} and message_retention to ${6 * local.outlasts * var.max_receive_count}. Or run Nomad 1.5 and set departure.guard to 0."
     }
     visibility_below_function = {
       holds    = 6 * var.function_timeout <= var.visibility_timeout
@@ -42,19 +42,19 @@ locals {
     }
     visibility_above_heartbeat = {
       holds    = var.visibility_timeout <= local.half_heartbeat
-      sentence = "visibility_timeout, ${var.visibility_timeout} s, is above half of heartbeat_timeout of ${var.group} (${var.heartbeat_timeout} s), so that a pass that crashed comes back after the hook: set heartbeat_timeout to ${2 * var.visibility_timeout}, or visibility_timeout to ${floor(local.half_heartbeat)}."
+      sentence = "visibility_timeout, ${var.visibility_timeout} s, is above half of heartbeat_timeout of ${var.group} (${var.heartbeat_timeout} s), so that the message of a crashed pass would come back after the hook has ended: set heartbeat_timeout to ${2 * var.visibility_timeout}, or visibility_timeout to ${floor(local.half_heartbeat)}."
     }
     sweep_above_heartbeat = {
       holds    = var.sweep_period + var.function_timeout <= local.half_heartbeat
-      sentence = "sweep_period (${var.sweep_period} s) and function_timeout (${var.function_timeout} s) are together above half of heartbeat_timeout of ${var.group} (${var.heartbeat_timeout} s), so that a lost event is found too late: set heartbeat_timeout to ${2 * (var.sweep_period + var.function_timeout)}, or sweep more often."
+      sentence = "sweep_period (${var.sweep_period} s) and function_timeout (${var.function_timeout} s) together are above half of heartbeat_timeout of ${var.group} (${var.heartbeat_timeout} s), so that a sweep would find a lost event too late: set heartbeat_timeout to ${2 * (var.sweep_period + var.function_timeout)}, or sweep more often."
     }
     receives_above_limit = {
       holds    = var.max_receive_count <= local.most_receives
-      sentence = "max_receive_count, ${var.max_receive_count}, is above ${local.most_receives}, the most that SQS takes: set it to ${local.most_receives} or less, and max_departure (${var.max_departure} s) to what that allows."
+      sentence = "max_receive_count, ${var.max_receive_count}, is above ${local.most_receives}, the limit of SQS: set it to ${local.most_receives} or less, and max_departure (${var.max_departure} s) to a time that this allows."
     }
     receives_too_few = {
       holds    = var.max_departure <= var.max_receive_count * local.pass
-      sentence = "max_receive_count, ${var.max_receive_count}, times a pass of ${local.pass} s is below max_departure, ${var.max_departure} s, so that a long departure ends as a dead letter: ${local.receives <= local.most_receives ? "set max_receive_count to ${local.receives}" : "set max_departure to ${local.most_receives * max(1, local.pass)} or function_timeout higher"}."
+      sentence = "max_receive_count, ${var.max_receive_count}, times a pass of ${local.pass} s is below max_departure, ${var.max_departure} s, so that a long departure would become a dead letter: ${local.receives <= local.most_receives ? "set max_receive_count to ${local.receives}" : "set max_departure to ${local.most_receives * max(1, local.pass)} or function_timeout higher"}."
     }
     retention_too_short = {
       holds    = max(var.max_departure, var.max_receive_count * var.visibility_timeout) <= var.message_retention

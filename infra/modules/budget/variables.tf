@@ -1,5 +1,5 @@
 variable "group" {
-  description = "Whose hook this is, for the sentences."
+  description = "The label of the group, for the messages."
   type        = string
   nullable    = false
 }
@@ -53,7 +53,7 @@ variable "max_departure" {
 }
 
 variable "reserve" {
-  description = "Seconds before the end that are kept for the last call."
+  description = "Seconds before the end that are reserved for the last call."
   type        = number
   nullable    = false
 }
@@ -71,7 +71,7 @@ variable "longest_stop" {
 }
 
 variable "guard" {
-  description = "Seconds of the longest guard that each pass waits by itself, because nothing keeps its beginning for the next one. 0: none."
+  description = "Seconds of the longest guard that each pass waits for by itself, because nothing stores its beginning for the next pass. 0: none."
   type        = number
   nullable    = false
 }

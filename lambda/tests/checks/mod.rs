@@ -35,7 +35,7 @@ fn about<'a>(report: &'a Value, system: &str) -> Vec<(bool, &'a str)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_reports_what_it_reaches_and_writes_nothing() {
     let sandbox = sandbox().await;
-    let before = sandbox.shared.look(|stage| stage.more());
+    let before = sandbox.shared.look(|models| models.more());
     let (report, printed) = checked(&sandbox, &[]).await;
     assert_eq!((&report["decamp"], &report["ready"]), (&"check".into(), &true.into()), "{report:#}");
     assert_eq!(about(&report, "Auto Scaling"), [(true, "3 instances, hook decamp with 5m")], "{report:#}");
@@ -43,7 +43,7 @@ async fn a_check_reports_what_it_reaches_and_writes_nothing() {
     assert_eq!(balancers, [(true, "3 targets, deregistration delay 5s"); 2], "the attached one and the hook's");
     assert_eq!(about(&report, "Nomad"), [(true, "it can read everything that is needed"), (true, "3 of 3 instances are nodes")]);
     assert_eq!(about(&report, "Consul"), [(true, "it can read nodes and their services")]);
-    let after = sandbox.shared.look(|stage| stage.more());
+    let after = sandbox.shared.look(|models| models.more());
     assert_eq!(before["nodes"], after["nodes"], "no node is drained, and none is ineligible");
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {
         assert!(!printed.contains(secret) && !report.to_string().contains(secret), "a secret was printed:\n{printed}");
@@ -77,8 +77,8 @@ async fn a_check_names_each_wrong_setting() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_names_metadata_that_cannot_be_read() {
     let sandbox = sandbox().await;
-    sandbox.shared.with(|stage| {
-        stage.aws().0.change_group(ASG, |setup| {
+    sandbox.shared.with(|models| {
+        models.aws().0.change_group(ASG, |setup| {
             let metadata = setup.hooks[0].metadata.as_deref().expect("it names one");
             setup.hooks[0].metadata = Some(metadata.replace("target_groups", "target_group").into());
         });

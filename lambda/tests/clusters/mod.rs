@@ -32,13 +32,13 @@ async fn terminate(two: &TwoClusters) -> [String; 2] {
 
 /// How many nodes of a sandbox are ineligible or draining.
 fn touched(sandbox: &Sandbox) -> usize {
-    let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
+    let nodes = sandbox.shared.look(|models| models.more())["nodes"].clone();
     let nodes = nodes.as_array().expect("a list").clone();
     nodes.iter().filter(|node| node["eligible"] != true || node["draining"] != false).count()
 }
 
 fn failed(sandbox: &Sandbox) -> Value {
-    sandbox.shared.look(|stage| stage.more())["requests"]["failed"].clone()
+    sandbox.shared.look(|models| models.more())["requests"]["failed"].clone()
 }
 
 /// Delivers these events until none is handed back, at most `most` times. Returns those that are left.
@@ -98,7 +98,7 @@ async fn an_unreachable_cluster_does_not_delay_another() {
     assert_eq!((failed(&two.blue), touched(&two.blue)), (0.into(), 1), "{printed}");
     assert_eq!((failed(&two.green), touched(&two.green)), (0.into(), 0), "{printed}");
     let runs =
-        two.green.shared.look(|stage| stage.aws().0.instance(two.green.instances[0]).is_some_and(|instance| instance.runs));
+        two.green.shared.look(|models| models.aws().0.instance(two.green.instances[0]).is_some_and(|instance| instance.runs));
     assert!(runs, "its hook is kept alive");
 }
 

@@ -98,8 +98,8 @@ pub(crate) async fn depart_with(
     let instance = sandbox.instances[0];
     sandbox
         .shared
-        .with(|stage| {
-            let (asg, elb) = stage.aws();
+        .with(|models| {
+            let (asg, elb) = models.aws();
             asg.terminate(instance, elb)
         })
         .expect("it is in service");
@@ -122,7 +122,7 @@ pub(crate) async fn depart_with(
     }
     let took = began.elapsed();
     let terminated = async {
-        while sandbox.shared.look(|stage| stage.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
+        while sandbox.shared.look(|models| models.aws().0.instance(instance).is_some_and(|instance| instance.runs)) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

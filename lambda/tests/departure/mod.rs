@@ -65,7 +65,7 @@ async fn the_arm64_package_handles_a_departure_without_a_failed_request() {
 
 async fn assert_departs(command: Command) {
     let Departed { sandbox, passes, took, resident, printed } = depart::depart(command).await;
-    let more = sandbox.shared.look(|stage| stage.more());
+    let more = sandbox.shared.look(|models| models.more());
     println!("{passes} passes in {took:?}, {resident:?} KiB resident at most, requests {}", more["requests"]);
     assert_eq!(more["requests"]["failed"], Value::from(0), "{}\n{printed}", more["requests"]);
     assert!(200 <= more["requests"]["sent"].as_u64().unwrap_or(0), "too few requests for the test to mean anything");
@@ -101,7 +101,7 @@ async fn without_groups_the_function_observes_and_logs_an_error() {
     };
     assert!(logged("ERROR", "DECAMP_GROUPS is not set: nothing is written"), "{printed}");
     assert!(logged("INFO", "observed: this write was next and was not made"), "{printed}");
-    let nodes = sandbox.shared.look(|stage| stage.more())["nodes"].clone();
+    let nodes = sandbox.shared.look(|models| models.more())["nodes"].clone();
     let touched = |node: &Value| node["eligible"] != true || node["draining"] != false;
     assert!(nodes.as_array().is_some_and(|nodes| !nodes.is_empty() && !nodes.iter().any(touched)), "{nodes:#}");
     assert!(sandbox.shared.stores().visibilities.is_empty(), "an observing function hid the message");
@@ -121,7 +121,7 @@ async fn cold_passes_wait_once_for_a_guard_that_is_longer_than_a_pass() {
     // The function works until 5 s before its time-out, so every pass is shorter than half of the guard.
     let departed = depart::depart_with(sandbox, first, Duration::from_secs(12), restart).await;
     let printed = earlier + &departed.printed;
-    let requests = departed.sandbox.shared.look(|stage| stage.more())["requests"].clone();
+    let requests = departed.sandbox.shared.look(|models| models.more())["requests"].clone();
     assert_eq!(requests["failed"], Value::from(0), "{requests}\n{printed}");
     assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
     // The departure would never end if each pass started the guard again.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use decamp_core::decide::Lifecycle;
 use decamp_core::ids::InstanceId;
 use decamp_core::lambda_budget::KEPT_FOR_HANDING_BACK;
-use decamp_sandbox::wire::{Clock, FaultPlan, Rule, Server, Shared, Side, Stage as _, WireFault, aws, nomad, serve};
+use decamp_sandbox::wire::{Clock, FaultPlan, Models as _, Rule, Server, Shared, Side, WireFault, aws, nomad, serve};
 use decamp_sandbox::{ACCOUNT, ASG, Options, REGION, World};
 
 use self::counter::{Calls, Counter};
@@ -97,8 +97,8 @@ struct Waiting {
 impl Waiting {
     /// How many instances still wait in their hook.
     fn count(&self) -> u32 {
-        self.shared.look(|stage| {
-            let auto_scaling = stage.aws().0;
+        self.shared.look(|models| {
+            let auto_scaling = models.aws().0;
             let waits = self.instances.iter().filter(|id| auto_scaling.lifecycle(**id) == Lifecycle::Waiting);
             u32::try_from(waits.count()).expect("few")
         })

@@ -41,7 +41,7 @@ async fn sandbox() -> Sandbox {
 
 async fn departs(sandbox: Sandbox, command: Command, more: &[(&'static str, String)]) -> String {
     let Departed { sandbox, printed, .. } = depart_from(sandbox, command, more).await;
-    let more = sandbox.shared.look(|stage| stage.more());
+    let more = sandbox.shared.look(|models| models.more());
     assert_eq!(more["requests"]["failed"], 0, "{}\n{printed}", more["requests"]);
     assert!(printed.contains("\"outcome\":\"departed\""), "{printed}");
     printed

@@ -183,8 +183,8 @@ async fn the_applied_example_handles_a_departure_without_a_failed_request() {
     let settings: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let mut function = Function::start(Path::new(env!("CARGO_BIN_EXE_bootstrap")), &settings).await;
     let instance = sandbox.instances[0];
-    let terminated = sandbox.shared.with(|stage| {
-        let (asg, elb) = stage.aws();
+    let terminated = sandbox.shared.with(|models| {
+        let (asg, elb) = models.aws();
         asg.terminate(instance, elb)
     });
     terminated.expect("it is in service");
@@ -205,7 +205,7 @@ async fn the_applied_example_handles_a_departure_without_a_failed_request() {
     assert_eq!(swept, Answer::Response(r#"{"batchItemFailures":[]}"#.to_owned()));
 
     let printed = function.end().await;
-    let more = sandbox.shared.look(|stage| stage.more());
+    let more = sandbox.shared.look(|models| models.more());
     let mut requested = role.requested.lock().expect("no holder of the lock panics").clone();
     requested.sort();
     requested.dedup();

@@ -1,21 +1,21 @@
 //! Describes records, one line each.
 
 use decamp_core::decide::{Cause, Departure};
-use decamp_events::{Record, Told};
+use decamp_events::{EventContent, Record};
 
 /// One record as a line of text.
 pub(crate) fn line(record: &Record) -> String {
     let message = record.message.as_ref().map(|m| format!("[{} x{}] ", m.id, m.receives)).unwrap_or_default();
-    let text = match &record.told {
-        Ok(Told::Departure(departure)) => format!("departure: {}", departure_line(departure)),
-        Ok(Told::Arrival { instance, asg }) => format!("arrival: {instance} of {asg}"),
-        Ok(Told::Interruption { instance, at }) => format!("interruption: {instance} at {at}"),
-        Ok(Told::Rebalance { instance }) => format!("rebalance: {instance}"),
-        Ok(Told::ScheduledChange { instances, window }) => {
+    let text = match &record.content {
+        Ok(EventContent::Departure(departure)) => format!("departure: {}", departure_line(departure)),
+        Ok(EventContent::Arrival { instance, asg }) => format!("arrival: {instance} of {asg}"),
+        Ok(EventContent::Interruption { instance, at }) => format!("interruption: {instance} at {at}"),
+        Ok(EventContent::Rebalance { instance }) => format!("rebalance: {instance}"),
+        Ok(EventContent::ScheduledChange { instances, window }) => {
             let known = |time: Option<_>| time.map_or("unknown".to_owned(), |time: decamp_core::time::Time| time.to_string());
             format!("scheduled change: {instances:?} from {} to {}", known(window.begins), known(window.ends))
         }
-        Ok(event @ (Told::Sweep | Told::Test | Told::Informational(_))) => event.word().to_owned(),
+        Ok(event @ (EventContent::Sweep | EventContent::Test | EventContent::Informational(_))) => event.word().to_owned(),
         Err(rejection) => format!("{}: {rejection}", rejection.word()),
     };
     message + &text

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{CONCURRENT_REQUESTS, Client, wire};
 use decamp_core::decide::{AclNamespace, AclRules, NomadSight, Unseen, sight_of};
-use decamp_net::http::Failure;
+use decamp_net::http::RequestFailure;
 
 impl Client {
     /// Whether the token can read every allocation and may drain.
@@ -15,19 +15,19 @@ impl Client {
     pub async fn sight(&self) -> Result<NomadSight, Unseen> {
         match self.http.get("/v1/acl/token/self", &[]).await {
             Ok(answer) => {
-                let token: wire::OwnToken = answer.json().map_err(Failure::unseen)?;
+                let token: wire::OwnToken = answer.json().map_err(RequestFailure::unseen)?;
                 if token.kind == "management" {
                     return Ok(NomadSight::Full);
                 }
             }
             Err(failure) if acls_are_off(&failure) => return Ok(NomadSight::Full),
             // A workload identity cannot be looked up as a token, but its policies are listed.
-            Err(Failure::Status { status: 404, .. }) => {}
+            Err(RequestFailure::Status { status: 404, .. }) => {}
             Err(failure) => return Err(failure.unseen()),
         }
         let names: Vec<wire::PolicyStub> = match self.http.get("/v1/acl/policies", &[]).await {
             // For a token without policies Nomad answers `null`.
-            Ok(answer) => answer.json::<Option<_>>().map_err(Failure::unseen)?.unwrap_or_default(),
+            Ok(answer) => answer.json::<Option<_>>().map_err(RequestFailure::unseen)?.unwrap_or_default(),
             Err(failure) if acls_are_off(&failure) => return Ok(NomadSight::Full),
             Err(failure) => return Err(failure.unseen()),
         };
@@ -47,7 +47,7 @@ impl Client {
             return Ok(Err("the name of a policy is invalid".to_owned()));
         }
         let policy: wire::Policy = match self.http.get(&format!("/v1/acl/policy/{name}"), &[]).await {
-            Ok(answer) => answer.json().map_err(Failure::unseen)?,
+            Ok(answer) => answer.json().map_err(RequestFailure::unseen)?,
             Err(failure) if failure.is_denial() => {
                 return Ok(Err(format!("the token may not read its policy {name}, so it proves nothing")));
             }
@@ -68,6 +68,6 @@ impl From<wire::Rules> for AclRules {
     }
 }
 
-fn acls_are_off(failure: &Failure) -> bool {
-    matches!(failure, Failure::Status { status: 400, text } if text.contains("ACL support disabled"))
+fn acls_are_off(failure: &RequestFailure) -> bool {
+    matches!(failure, RequestFailure::Status { status: 400, text } if text.contains("ACL support disabled"))
 }

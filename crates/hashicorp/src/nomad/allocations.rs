@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{CONCURRENT_REQUESTS, Client, translate, wire};
 use decamp_core::decide::Unseen;
 use decamp_core::ids::NodeId;
-use decamp_net::http::{Answer, Failure, Rows};
+use decamp_net::http::{Answer, RequestFailure, Rows};
 use decamp_net::ttl_map::TtlMap;
 
 /// A longer list of a node is read as stubs. This is the size of some 400 allocations with their jobs.
@@ -78,7 +78,7 @@ impl Client {
             return self.stubs(id).await;
         }
         match self.whole(id, if stubs { LONG } else { LONGEST }, None).await {
-            Err(Failure::TooLarge(_)) if stubs => self.stubs(id).await,
+            Err(RequestFailure::TooLarge(_)) if stubs => self.stubs(id).await,
             Err(failure) => {
                 // The list may be too long for the servers to write in time.
                 if stubs && failure.is_late() {
@@ -108,7 +108,7 @@ impl Client {
                 Ok(allocations)
             }
             Err(failure) => {
-                if stubs && matches!(failure, Failure::TooLarge(_)) {
+                if stubs && matches!(failure, RequestFailure::TooLarge(_)) {
                     self.lists.long.put(id, Arc::default());
                 }
                 Err(failure.unseen())
@@ -122,7 +122,7 @@ impl Client {
         id: NodeId,
         largest: usize,
         newer: Option<(u64, Duration)>,
-    ) -> Result<(Vec<wire::Allocation>, Answer), Failure> {
+    ) -> Result<(Vec<wire::Allocation>, Answer), RequestFailure> {
         let path = format!("/v1/node/{id}/allocations");
         let (mut all, mut jobs) = (Vec::new(), Jobs::default());
         let mut rows = Rows::new(largest, |row: Option<wire::Allocation>| {
@@ -150,13 +150,15 @@ impl Client {
             match row {
                 None => stubs.clear(),
                 Some(stub) if stub.node == text => stubs.push(stub),
-                Some(_) => return Err(Failure::Nonsense("listed another node's allocation in spite of the filter".into())),
+                Some(_) => {
+                    return Err(RequestFailure::Nonsense("listed another node's allocation in spite of the filter".into()));
+                }
             }
             Ok(())
         });
         // Without the states of tasks a stub is much smaller.
         let query = [("namespace", "*"), ("task_states", "false"), ("filter", filter.as_str())];
-        let answer = self.http.get_rows("/v1/allocations", &query, &mut rows).await.map_err(Failure::unseen)?;
+        let answer = self.http.get_rows("/v1/allocations", &query, &mut rows).await.map_err(RequestFailure::unseen)?;
         drop(rows);
         if answer.header("x-nomad-knownleader") == Some("false") {
             return Err(Unseen::Stale);
@@ -192,10 +194,10 @@ impl Client {
     async fn one(&self, stub: &wire::AllocationStub) -> Result<Option<wire::Allocation>, Unseen> {
         let answer = match self.http.get(&format!("/v1/allocation/{}", stub.id), &[]).await {
             Ok(answer) => answer,
-            Err(Failure::Status { status: 404, text }) if text.contains("not found") => return Ok(None),
+            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(None),
             Err(failure) => return Err(failure.unseen()),
         };
-        let allocation: wire::Allocation = answer.json().map_err(Failure::unseen)?;
+        let allocation: wire::Allocation = answer.json().map_err(RequestFailure::unseen)?;
         if allocation.id != stub.id {
             return Err(Unseen::Away(format!("asked for allocation {}, Nomad answered with another", stub.id).into()));
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{CONCURRENT_REQUESTS, Client, find, translate, wire};
 use decamp_core::decide::{NodeStatus, Unseen};
 use decamp_core::ids::{InstanceId, NodeId};
-use decamp_net::http::Failure;
+use decamp_net::http::RequestFailure;
 
 /// The most instances in one filter, because the length of a URL is limited.
 const INSTANCES_PER_FILTER: usize = 25;
@@ -73,8 +73,8 @@ impl Client {
     ///
     /// The servers cannot be read.
     pub async fn servers(&self) -> Result<Vec<Server>, Unseen> {
-        let answer = self.http.get("/v1/agent/members", &[]).await.map_err(Failure::unseen)?;
-        let members: wire::Members = answer.json().map_err(Failure::unseen)?;
+        let answer = self.http.get("/v1/agent/members", &[]).await.map_err(RequestFailure::unseen)?;
+        let members: wire::Members = answer.json().map_err(RequestFailure::unseen)?;
         let servers = members.members.into_iter().filter(|m| m.tags.get("role").is_none_or(|role| role == "nomad"));
         let server = |m: wire::Member| Server {
             version: m.tags.get("build").map(String::as_str).unwrap_or_default().into(),

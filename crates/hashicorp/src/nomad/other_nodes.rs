@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{CONCURRENT_REQUESTS, Client, find, translate, wire};
 use decamp_core::decide::{Elsewhere, Node, NodeStatus, Nomad, Unseen};
 use decamp_core::ids::{InstanceId, NodeId};
-use decamp_net::http::Failure;
+use decamp_net::http::RequestFailure;
 
 /// The most nodes that are read in full for the addresses of their allocations, because no list of allocations has addresses. In a larger
 /// cluster an address that is not found by then stays unknown, and the departure waits for it.
@@ -33,8 +33,8 @@ impl Client {
 
     /// Searches for addresses: first in the list of nodes, then on one node after the other until all are found.
     async fn search(&self, instance: InstanceId, ours: &[NodeId], mut missing: Vec<IpAddr>) -> Result<Vec<IpAddr>, Unseen> {
-        let answer = self.http.get("/v1/nodes", &[]).await.map_err(Failure::unseen)?;
-        let stubs: Vec<wire::Stub> = answer.json().map_err(Failure::unseen)?;
+        let answer = self.http.get("/v1/nodes", &[]).await.map_err(RequestFailure::unseen)?;
+        let stubs: Vec<wire::Stub> = answer.json().map_err(RequestFailure::unseen)?;
         let listed = |stub: &wire::Stub| {
             let id: NodeId = stub.id.parse().ok()?;
             let ready = translate::status(&stub.status) == NodeStatus::Ready;
@@ -77,9 +77,9 @@ impl Client {
     async fn read_another(&self, id: NodeId) -> Result<Option<(Node, Option<InstanceId>)>, Unseen> {
         let Some((node, _)) = self.node(id).await? else { return Ok(None) };
         let is_of = node.attribute(find::INSTANCE_ID).and_then(|text| text.parse().ok());
-        let answer = self.http.get(&format!("/v1/node/{id}/allocations"), &[]).await.map_err(Failure::unseen)?;
-        let allocations: Vec<wire::Allocation> = answer.json().map_err(Failure::unseen)?;
-        translate::node(id, &node, &allocations, 0).map(|node| Some((node, is_of))).map_err(Failure::unseen)
+        let answer = self.http.get(&format!("/v1/node/{id}/allocations"), &[]).await.map_err(RequestFailure::unseen)?;
+        let allocations: Vec<wire::Allocation> = answer.json().map_err(RequestFailure::unseen)?;
+        translate::node(id, &node, &allocations, 0).map(|node| Some((node, is_of))).map_err(RequestFailure::unseen)
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{CONCURRENT_REQUESTS, Client, wire};
 use decamp_core::decide::{Allocation, Nomad, Provider, Registration, Registrations, Unseen};
 use decamp_core::ids::NodeId;
-use decamp_net::http::Failure;
+use decamp_net::http::RequestFailure;
 
 /// The most ended allocations that are queried one by one. If more have ended, their services are queried by name.
 const ENDED_ONE_BY_ONE: usize = 32;
@@ -42,9 +42,9 @@ impl Client {
     async fn services_of(&self, allocation: &Allocation) -> Result<Vec<Registration>, Unseen> {
         let path = format!("/v1/allocation/{}/services", allocation.id);
         let listed: Vec<wire::Registration> = match self.http.get(&path, &[("namespace", &allocation.group.namespace)]).await {
-            Ok(answer) => answer.json().map_err(Failure::unseen)?,
+            Ok(answer) => answer.json().map_err(RequestFailure::unseen)?,
             // Nomad has garbage-collected the allocation, so it has no registrations.
-            Err(Failure::Status { status: 404, text }) if text.contains("not found") => Vec::new(),
+            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => Vec::new(),
             Err(failure) => return Err(failure.unseen()),
         };
         let registration =
@@ -56,8 +56,8 @@ impl Client {
     async fn services_named(&self, node: NodeId, namespace: &str, name: &str) -> Result<Vec<Registration>, Unseen> {
         let filter = format!("NodeID == \"{node}\"");
         let query = [("namespace", namespace), ("filter", filter.as_str())];
-        let answer = self.http.get(&format!("/v1/service/{name}"), &query).await.map_err(Failure::unseen)?;
-        let listed: Vec<wire::Registration> = answer.json().map_err(Failure::unseen)?;
+        let answer = self.http.get(&format!("/v1/service/{name}"), &query).await.map_err(RequestFailure::unseen)?;
+        let listed: Vec<wire::Registration> = answer.json().map_err(RequestFailure::unseen)?;
         let registration = |r: wire::Registration| {
             Some(Registration { allocation: r.allocation.parse().ok()?, service: r.service.into(), critical: false })
         };

@@ -10,7 +10,7 @@ use super::{drain_meta, wire};
 use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
-use decamp_net::http::Failure;
+use decamp_net::http::RequestFailure;
 
 /// The least difference of clocks, in milliseconds, for which times are corrected. The server's `Date` header has whole seconds only.
 const CLOCKS_AGREE: u64 = 2_000;
@@ -33,7 +33,7 @@ pub(super) fn ahead(date: Option<Time>, now: Time, last: i64) -> i64 {
 /// # Errors
 ///
 /// An allocation has no id, so the answer is not a list of allocations.
-pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocation], ahead: i64) -> Result<Node, Failure> {
+pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocation], ahead: i64) -> Result<Node, RequestFailure> {
     let mut groups = Groups::default();
     let by_our_clock = |time: Time| Time(time.0.saturating_add_signed(ahead));
     let ours = |text: &str| Time::read(text).map(by_our_clock);
@@ -130,8 +130,8 @@ pub(super) fn addresses(node: &wire::Node) -> Vec<IpAddr> {
     found
 }
 
-fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation, Failure> {
-    let id = from.id.parse().map_err(|why| Failure::Nonsense(format!("listed an allocation whose id is {why}").into()))?;
+fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation, RequestFailure> {
+    let id = from.id.parse().map_err(|why| RequestFailure::Nonsense(format!("listed an allocation whose id is {why}").into()))?;
     Ok(Allocation {
         id,
         group: groups.of(from),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Client, translate, wire};
 use decamp_core::decide::{Node, Nomad, Unseen};
 use decamp_core::ids::NodeId;
-use decamp_net::http::{Failure, may_block};
+use decamp_net::http::{RequestFailure, may_block};
 
 /// The longest blocking query. It is short, because Nomad continues to block after the client has disconnected. A change of the node itself
 /// (a cancelled drain) does not wake it, so this is also the longest time until such a change is noticed.
@@ -59,7 +59,7 @@ impl Client {
         let allocations = self.newer_allocations(known).await?;
         let Some((node, answer)) = self.node(known.id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
-        translate::node(known.id, &node, &allocations, ahead).map(Some).map_err(Failure::unseen)
+        translate::node(known.id, &node, &allocations, ahead).map(Some).map_err(RequestFailure::unseen)
     }
 
     async fn newer_allocations(&self, known: &Node) -> Result<Vec<wire::Allocation>, Unseen> {

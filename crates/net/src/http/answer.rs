@@ -4,7 +4,7 @@
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use serde::de::DeserializeOwned;
 
-use super::failure::{Failure, plain_text};
+use super::failure::{RequestFailure, plain_text};
 use decamp_config::Secret;
 use decamp_core::time::Time;
 
@@ -24,7 +24,7 @@ impl Answer {
     /// # Errors
     ///
     /// Returns why it is not a valid answer.
-    pub async fn read(response: reqwest::Response, largest: usize, token: Option<&Secret>) -> Result<Self, Failure> {
+    pub async fn read(response: reqwest::Response, largest: usize, token: Option<&Secret>) -> Result<Self, RequestFailure> {
         let mut body = Whole { largest, body: Vec::new() };
         let headers = stream_body(response, &mut body, token).await?;
         Ok(Self { headers, body: body.body })
@@ -39,7 +39,7 @@ impl Answer {
         response: reqwest::Response,
         sink: &mut dyn Sink,
         token: Option<&Secret>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, RequestFailure> {
         let headers = stream_body(response, sink, token).await?;
         Ok(Self { headers, body: Vec::new() })
     }
@@ -49,7 +49,7 @@ impl Answer {
     /// # Errors
     ///
     /// Returns an error if the body is not a `T`. `null` is accepted only if `T` allows it.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, RequestFailure> {
         read_json(&self.body)
     }
 
@@ -84,14 +84,14 @@ pub trait Sink: Send {
     /// # Errors
     ///
     /// Returns an error if the rest is not needed.
-    fn take(&mut self, piece: &[u8]) -> Result<(), Failure>;
+    fn take(&mut self, piece: &[u8]) -> Result<(), RequestFailure>;
 
     /// The body has ended.
     ///
     /// # Errors
     ///
     /// Returns an error if the body is incomplete.
-    fn end(&mut self) -> Result<(), Failure>;
+    fn end(&mut self) -> Result<(), RequestFailure>;
 }
 
 /// Keeps a whole body, up to a limit.
@@ -105,21 +105,25 @@ impl Sink for Whole {
         self.body.clear();
     }
 
-    fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
+    fn take(&mut self, piece: &[u8]) -> Result<(), RequestFailure> {
         if self.largest < self.body.len() + piece.len() {
-            return Err(Failure::too_large(self.largest));
+            return Err(RequestFailure::too_large(self.largest));
         }
         self.body.extend_from_slice(piece);
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Failure> {
+    fn end(&mut self) -> Result<(), RequestFailure> {
         Ok(())
     }
 }
 
 /// Passes a successful answer's body on, and reads the text of any other answer.
-async fn stream_body(mut response: reqwest::Response, sink: &mut dyn Sink, token: Option<&Secret>) -> Result<HeaderMap, Failure> {
+async fn stream_body(
+    mut response: reqwest::Response,
+    sink: &mut dyn Sink,
+    token: Option<&Secret>,
+) -> Result<HeaderMap, RequestFailure> {
     let status = response.status();
     if !status.is_success() {
         let mut text = Vec::new();
@@ -130,15 +134,15 @@ async fn stream_body(mut response: reqwest::Response, sink: &mut dyn Sink, token
                 break;
             }
         }
-        return Err(Failure::Status { status: status.as_u16(), text: plain_text(&text, token.map(Secret::expose)) });
+        return Err(RequestFailure::Status { status: status.as_u16(), text: plain_text(&text, token.map(Secret::expose)) });
     }
     let headers = std::mem::take(response.headers_mut());
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing in particular");
     if !kind.to_ascii_lowercase().starts_with("application/json") {
-        return Err(Failure::Nonsense(format!("answered {status} with {kind}, not JSON").into()));
+        return Err(RequestFailure::Nonsense(format!("answered {status} with {kind}, not JSON").into()));
     }
     sink.begin();
-    while let Some(chunk) = response.chunk().await.map_err(Failure::of)? {
+    while let Some(chunk) = response.chunk().await.map_err(RequestFailure::of)? {
         sink.take(&chunk)?;
     }
     sink.end()?;
@@ -150,9 +154,9 @@ async fn stream_body(mut response: reqwest::Response, sink: &mut dyn Sink, token
 /// # Errors
 ///
 /// Returns an error if it is not a `T`.
-pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+pub fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, RequestFailure> {
     serde_json::from_slice(body).map_err(|why| {
         let (what, line, column) = (why.classify(), why.line(), why.column());
-        Failure::Nonsense(format!("answered something else ({what:?} at line {line}, column {column})").into())
+        RequestFailure::Nonsense(format!("answered something else ({what:?} at line {line}, column {column})").into())
     })
 }

@@ -15,7 +15,7 @@ const SHORTEST_TOKEN: usize = 8;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum RequestFailure {
     /// There is no token, or no certificate, to send it with.
     NoToken(Unseen),
     /// No connection was made. The server certainly did not receive the request.
@@ -38,7 +38,7 @@ pub enum Failure {
 /// The text for a request that was not answered in time.
 const LATE: &str = "no answer in time";
 
-impl Failure {
+impl RequestFailure {
     /// An answer of more than this many bytes.
     #[must_use]
     pub fn too_large(largest: usize) -> Self {
@@ -170,8 +170,8 @@ pub fn plain_text<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -
 mod tests {
     use super::*;
 
-    fn status(status: u16, text: &str) -> Failure {
-        Failure::Status { status, text: text.into() }
+    fn status(status: u16, text: &str) -> RequestFailure {
+        RequestFailure::Status { status, text: text.into() }
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
             (status(500, "rpc error: EOF"), Refusal::Away("answered 500: rpc error: EOF".into())),
             (status(400, "Request body is empty"), Refusal::Rejected("answered 400: Request body is empty".into())),
             (status(429, ""), Refusal::Throttled),
-            (Failure::NoAnswer(LATE.into()), Refusal::Away(LATE.into())),
+            (RequestFailure::NoAnswer(LATE.into()), Refusal::Away(LATE.into())),
         ];
         for (failure, refusal) in cases {
             assert_eq!(failure.clone().refusal(), refusal, "{failure:?}");

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use super::answer::{Sink, read_json};
-use super::failure::Failure;
+use super::failure::RequestFailure;
 
 /// The longest row. Nomad itself refuses jobs of more than a few megabytes.
 const LONGEST_ROW: usize = 8 * 1024 * 1024;
@@ -40,14 +40,14 @@ pub struct Rows<T, F> {
     of: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Rows<T, F> {
+impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), RequestFailure> + Send> Rows<T, F> {
     /// Passes each row of a list of at most `largest` bytes to `each`. `None` says that a list begins, or begins again.
     pub fn new(largest: usize, each: F) -> Self {
         Self { at: Position::Start, text: false, escaped: false, row: Vec::new(), bytes: 0, largest, each, of: PhantomData }
     }
 
-    fn malformed(&self) -> Failure {
-        Failure::Nonsense(format!("answered something that is no list of objects, after {} bytes", self.bytes).into())
+    fn malformed(&self) -> RequestFailure {
+        RequestFailure::Nonsense(format!("answered something that is no list of objects, after {} bytes", self.bytes).into())
     }
 
     /// How many of these bytes belong to the current row, and whether the row ends with them.
@@ -77,7 +77,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Row
     }
 }
 
-impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sink for Rows<T, F> {
+impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), RequestFailure> + Send> Sink for Rows<T, F> {
     fn begin(&mut self) {
         (self.at, self.text, self.escaped, self.bytes) = (Position::Start, false, false, 0);
         self.row.clear();
@@ -85,16 +85,16 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
         let _ = (self.each)(None);
     }
 
-    fn take(&mut self, mut piece: &[u8]) -> Result<(), Failure> {
+    fn take(&mut self, mut piece: &[u8]) -> Result<(), RequestFailure> {
         self.bytes += piece.len();
         if self.largest < self.bytes {
-            return Err(Failure::too_large(self.largest));
+            return Err(RequestFailure::too_large(self.largest));
         }
         while let Some(&byte) = piece.first() {
             if let Position::In(depth) = self.at {
                 let (length, ends) = self.rest_of_row(piece, depth);
                 if LONGEST_ROW < self.row.len() + length {
-                    return Err(Failure::Nonsense(format!("listed a row of more than {LONGEST_ROW} bytes").into()));
+                    return Err(RequestFailure::Nonsense(format!("listed a row of more than {LONGEST_ROW} bytes").into()));
                 }
                 self.row.extend_from_slice(&piece[..length]);
                 piece = &piece[length..];
@@ -123,7 +123,7 @@ impl<T: DeserializeOwned, F: FnMut(Option<T>) -> Result<(), Failure> + Send> Sin
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Failure> {
+    fn end(&mut self) -> Result<(), RequestFailure> {
         if self.at == Position::End { Ok(()) } else { Err(self.malformed()) }
     }
 }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     /// The rows of a text that arrives in pieces of `size` bytes.
-    fn rows(text: &[u8], size: usize, largest: usize) -> Result<Vec<Value>, Failure> {
+    fn rows(text: &[u8], size: usize, largest: usize) -> Result<Vec<Value>, RequestFailure> {
         let mut all = Vec::new();
         let mut reader = Rows::new(largest, |row: Option<Value>| {
             match row {
@@ -171,14 +171,14 @@ mod tests {
     #[test]
     fn an_incomplete_or_malformed_list_is_refused() {
         for text in ["", "null", "{}", "[", "[{}", "[{},", "[{},]", "[1]", "[{}]]", "[{}] {}", "[{\"a\"}]", "[{]}", "[,{}]"] {
-            assert!(matches!(rows(text.as_bytes(), 3, 1_000), Err(Failure::Nonsense(_))), "{text}");
+            assert!(matches!(rows(text.as_bytes(), 3, 1_000), Err(RequestFailure::Nonsense(_))), "{text}");
         }
     }
 
     #[test]
     fn a_list_that_is_too_long_is_refused() {
         let list = Value::from(vec![json!({ "a": 1 }); 100]).to_string();
-        assert!(matches!(rows(list.as_bytes(), 16, list.len() - 1), Err(Failure::TooLarge(_))));
+        assert!(matches!(rows(list.as_bytes(), 16, list.len() - 1), Err(RequestFailure::TooLarge(_))));
         assert_eq!(rows(list.as_bytes(), 16, list.len()).map(|rows| rows.len()), Ok(100));
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn check(shared: Arc<Shared>, arn: TargetGroupArn, port: u16) {
         let answers = join_all(targets.iter().map(|(_, address)| passes(&pool, SocketAddr::new(*address, port)))).await;
         for ((instance, _), passes) in targets.iter().zip(answers) {
             if reported.insert(*instance, passes) != Some(passes) {
-                shared.with(|stage| stage.aws().1.set_answers(&arn, &TargetId::Instance(*instance), port, passes));
+                shared.with(|models| models.aws().1.set_answers(&arn, &TargetId::Instance(*instance), port, passes));
             }
         }
     }
@@ -36,13 +36,13 @@ pub(super) async fn check(shared: Arc<Shared>, arn: TargetGroupArn, port: u16) {
 /// The instances that are registered in the group and not draining, with the addresses of their nodes. Instances whose nodes have not
 /// joined yet are left out.
 fn registered(shared: &Shared, arn: &TargetGroupArn) -> Vec<(InstanceId, IpAddr)> {
-    shared.look(|stage| {
+    shared.look(|models| {
         let instances: Vec<InstanceId> = {
-            let (asg, elb) = stage.aws();
+            let (asg, elb) = models.aws();
             let stays = |id: &InstanceId| elb.listed_until(arn, *id) == Some(decamp_core::time::Time::NEVER);
             asg.instances().map(|instance| instance.id).filter(stays).collect()
         };
-        let Some(cluster) = stage.cluster() else { return Vec::new() };
+        let Some(cluster) = models.cluster() else { return Vec::new() };
         let address = |id: InstanceId| {
             let (_, node) = cluster.nomad.nodes().find(|(_, node)| node.spec.instance == Some(id))?;
             Some((id, *node.spec.addresses.first()?))

@@ -57,8 +57,8 @@ impl Targets {
 
     /// Reads the model's current state.
     pub(super) fn look(&self, shared: &Shared) {
-        let (routes, registered) = shared.look(|stage| {
-            let (_, elb) = stage.aws();
+        let (routes, registered) = shared.look(|models| {
+            let (_, elb) = models.aws();
             let instance = |id: &TargetId| match id {
                 TargetId::Instance(instance) => Some(*instance),
                 TargetId::Ip(_) | TargetId::Other(_) => None,

@@ -14,7 +14,7 @@ use super::Inner;
 use super::agent::{Agent, AgentService};
 use crate::ingress::PING;
 use crate::plan::INGRESS;
-use decamp_sandbox::wire::{Shared, Stage, consul};
+use decamp_sandbox::wire::{Models, Shared, consul};
 
 /// The pause after a call that failed, as in Nomad's clients.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -63,8 +63,8 @@ pub(super) async fn follow(inner: Arc<Inner>, shared: Arc<Shared>) -> Result<()>
     }
 }
 
-fn look(stage: &mut dyn Stage) -> Vec<Node> {
-    let Some(cluster) = stage.cluster() else { return Vec::new() };
+fn look(models: &mut dyn Models) -> Vec<Node> {
+    let Some(cluster) = models.cluster() else { return Vec::new() };
     let node = |node: &decamp_sim::nomad::NodeSpec| {
         let (number, name) = node.consul.as_ref()?;
         let address = *node.addresses.first()?;

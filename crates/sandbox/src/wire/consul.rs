@@ -53,7 +53,7 @@ struct Request {
 
 impl Request {
     fn of(shared: &Shared, options: QueryOptions) -> Result<Self, HttpError> {
-        let has_namespaces = shared.look(|stage| stage.cluster().is_some_and(|cluster| cluster.consul.has_namespaces()));
+        let has_namespaces = shared.look(|models| models.cluster().is_some_and(|cluster| cluster.consul.has_namespaces()));
         // Only Enterprise has namespaces and partitions. The model has no partitions.
         let missing = if has_namespaces { &["partition"][..] } else { &["ns", "partition"] };
         for &enterprise in missing {
@@ -120,7 +120,7 @@ async fn read(
 }
 
 fn version(shared: &Shared) -> Version {
-    shared.look(|stage| stage.cluster().map_or(Version::V1_19_2, |cluster| cluster.consul.version()))
+    shared.look(|models| models.cluster().map_or(Version::V1_19_2, |cluster| cluster.consul.version()))
 }
 
 /// The version as the agent and its nodes show it.

@@ -157,7 +157,7 @@ fn write(
     body: impl FnOnce(u64) -> Value,
 ) -> Result<Response, HttpError> {
     let request = Request::of(shared, options);
-    let written = shared.with(|stage| match stage.cluster() {
+    let written = shared.with(|models| match models.cluster() {
         Some(mut cluster) => act(&mut cluster, &request.token),
         None => Err(HttpError::new(404, "")),
     })?;

@@ -121,7 +121,7 @@ impl QueryOptions {
             changes.mark_unchanged();
             let is_last = until <= Instant::now();
             let since = if is_last { 0 } else { self.index };
-            let seen = shared.look(|stage| match stage.cluster() {
+            let seen = shared.look(|models| match models.cluster() {
                 Some(mut cluster) => look(&mut cluster, since),
                 None => Err(HttpError::new(404, "")),
             })?;

@@ -48,8 +48,8 @@ async fn terminate(State(shared): State<Arc<Shared>>, Query(parameters): Query<T
         return (StatusCode::BAD_REQUEST, "not an EC2 instance id such as i-0123456789abcdef0\n").into_response();
     };
     let mut changes = shared.watch();
-    let begun = shared.with(|stage| {
-        let (asg, elb) = stage.aws();
+    let begun = shared.with(|models| {
+        let (asg, elb) = models.aws();
         let began = asg.now();
         if parameters.scale_in { asg.scale_in(id, elb) } else { asg.terminate(id, elb) }.map(|()| began)
     });
@@ -83,8 +83,8 @@ struct Release {
 }
 
 async fn release(State(shared): State<Arc<Shared>>, Query(parameters): Query<Release>) -> Response {
-    let released = shared.with(|stage| {
-        let asg = stage.aws().0;
+    let released = shared.with(|models| {
+        let asg = models.aws().0;
         let name = parameters.group.or_else(|| asg.groups().next().map(|setup| setup.name.to_string()))?;
         asg.change_group(&name, |setup| setup.version += 1);
         asg.group(&name).map(|setup| setup.version)
@@ -109,9 +109,9 @@ async fn faults(State(shared): State<Arc<Shared>>, Json(rules): Json<Vec<Rule>>)
 }
 
 async fn state(State(shared): State<Arc<Shared>>) -> Json<Value> {
-    let (groups, [targets, classic], more) = shared.look(|stage| {
-        let (asg, elb) = stage.aws();
-        (groups(asg), [false, true].map(|classic| target_groups(elb, classic)), stage.more())
+    let (groups, [targets, classic], more) = shared.look(|models| {
+        let (asg, elb) = models.aws();
+        (groups(asg), [false, true].map(|classic| target_groups(elb, classic)), models.more())
     });
     let mut state = json!({ "now": shared.clock.now(), "account": shared.account.id, "region": shared.account.region, "auto_scaling_groups": groups, "target_groups": targets, "classic_load_balancers": classic });
     if let Value::Object(fields) = &mut state {

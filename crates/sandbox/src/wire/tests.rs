@@ -63,8 +63,8 @@ impl Sandbox {
             asg.put_instance("asg", InstanceId::from_number(number), "eu-west-1a".into(), LifecycleState::InService);
         }
         let account = Account { id: "123456789012".to_owned(), region: "eu-west-1".to_owned() };
-        let stage = AwsOnly { auto_scaling: asg, load_balancers: elb };
-        let shared = Shared::new(Box::new(stage), clock, account);
+        let models = AwsOnly { auto_scaling: asg, load_balancers: elb };
+        let shared = Shared::new(Box::new(models), clock, account);
         let router = super::aws::router(&shared).merge(sandbox::router(&shared));
         let server = serve(&shared, Side::Aws, router, ([127, 0, 0, 1], 0).into()).await.expect("loopback is there");
         // With decamp's adapters compiled in, reqwest has TLS without a provider, and needs one even for plain HTTP.

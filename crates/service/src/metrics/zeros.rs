@@ -10,7 +10,7 @@ use decamp_aws::{Caller, OPERATIONS};
 use decamp_config::{Serve, Settings, TokenSource};
 use decamp_core::decide::{Outcome, Reason, System};
 use decamp_core::denials::Denial;
-use decamp_events::{Rejection, Told};
+use decamp_events::{EventContent, Rejection};
 
 impl Metrics {
     /// Creates the rows that the settings make likely.
@@ -53,7 +53,7 @@ impl Metrics {
             ("topic", !serve.topics.is_empty()),
         ];
         for (way, _) in ways.iter().filter(|(_, is_open)| *is_open) {
-            Told::words().for_each(|kind| drop(self.events.with_label_values(&[way, kind])));
+            EventContent::words().for_each(|kind| drop(self.events.with_label_values(&[way, kind])));
         }
         let hooks = if serve.signed.is_empty() { &[][..] } else { &["look", "refresh"] };
         for kind in hooks {

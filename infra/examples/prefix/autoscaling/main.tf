@@ -1,4 +1,4 @@
-# Stands for terraform-aws-modules/autoscaling/aws where no registry is at hand: its inputs, its prefix, and its order of replacement.
+# A stand-in for terraform-aws-modules/autoscaling/aws that needs no registry. It has the same inputs, prefix and order of replacement.
 
 resource "aws_launch_template" "this" {
   name_prefix            = "${var.name}-"

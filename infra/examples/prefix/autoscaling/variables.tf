@@ -1,25 +1,25 @@
 variable "name" {
-  description = "The name, or what it begins with."
+  description = "The name of the group, or its prefix."
   type        = string
 }
 
 variable "use_name_prefix" {
-  description = "Whether the group's name is made from a prefix."
+  description = "Whether the name is a prefix."
   type        = bool
 }
 
 variable "min_size" {
-  description = "The least instances."
+  description = "The minimum number of instances."
   type        = number
 }
 
 variable "max_size" {
-  description = "The most instances."
+  description = "The maximum number of instances."
   type        = number
 }
 
 variable "desired_capacity" {
-  description = "The instances at first."
+  description = "The initial number of instances."
   type        = number
 }
 
@@ -34,22 +34,22 @@ variable "health_check_type" {
 }
 
 variable "image_id" {
-  description = "The image."
+  description = "The ID of the AMI."
   type        = string
 }
 
 variable "instance_type" {
-  description = "The type."
+  description = "The instance type."
   type        = string
 }
 
 variable "delete_timeout" {
-  description = "How long Terraform waits for the last instances."
+  description = "How long Terraform waits for the last instances when it deletes the group."
   type        = string
 }
 
 variable "initial_lifecycle_hooks" {
-  description = "The hooks that the group is made with."
+  description = "The hooks that the group is created with."
   type = list(object({
     name                 = string
     default_result       = optional(string)

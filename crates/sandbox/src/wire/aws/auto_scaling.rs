@@ -16,41 +16,41 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
     let account = &shared.account;
     let now = shared.clock.now();
     match action {
-        "DescribeAutoScalingInstances" => shared.look(|stage| instances(stage.aws().0, params)),
-        "DescribeAutoScalingGroups" => shared.look(|stage| groups::groups(stage.aws().0, params, account)),
-        "DescribeTrafficSources" => shared.look(|stage| groups::traffic_sources(stage.aws().0, params)),
-        "DescribeLoadBalancerTargetGroups" => shared.look(|stage| groups::target_groups(stage.aws().0, params)),
-        "DescribeLifecycleHooks" => shared.look(|stage| hooks(stage.aws().0, params)),
-        "DescribeScalingActivities" => shared.look(|stage| activities(stage.aws().0, params, now)),
-        "DescribeInstanceRefreshes" => shared.look(|stage| refreshes::describe(stage.aws().0, params)),
-        "StartInstanceRefresh" => shared.with(|stage| refreshes::start(stage.aws().0, params)),
-        "CancelInstanceRefresh" => shared.with(|stage| refreshes::cancel(stage.aws().0, params)),
-        "RollbackInstanceRefresh" => shared.with(|stage| refreshes::roll_back(stage.aws().0, params)),
-        "UpdateAutoScalingGroup" => shared.with(|stage| refreshes::update_group(stage.aws().0, params)),
-        "CreateOrUpdateTags" => shared.with(|stage| groups::tag(stage.aws().0, params, true)),
-        "DeleteTags" => shared.with(|stage| groups::tag(stage.aws().0, params, false)),
-        "PutLifecycleHook" => shared.with(|stage| put_hook(stage.aws().0, params)),
-        "DeleteLifecycleHook" => shared.with(|stage| {
-            let asg = stage.aws().0;
+        "DescribeAutoScalingInstances" => shared.look(|models| instances(models.aws().0, params)),
+        "DescribeAutoScalingGroups" => shared.look(|models| groups::groups(models.aws().0, params, account)),
+        "DescribeTrafficSources" => shared.look(|models| groups::traffic_sources(models.aws().0, params)),
+        "DescribeLoadBalancerTargetGroups" => shared.look(|models| groups::target_groups(models.aws().0, params)),
+        "DescribeLifecycleHooks" => shared.look(|models| hooks(models.aws().0, params)),
+        "DescribeScalingActivities" => shared.look(|models| activities(models.aws().0, params, now)),
+        "DescribeInstanceRefreshes" => shared.look(|models| refreshes::describe(models.aws().0, params)),
+        "StartInstanceRefresh" => shared.with(|models| refreshes::start(models.aws().0, params)),
+        "CancelInstanceRefresh" => shared.with(|models| refreshes::cancel(models.aws().0, params)),
+        "RollbackInstanceRefresh" => shared.with(|models| refreshes::roll_back(models.aws().0, params)),
+        "UpdateAutoScalingGroup" => shared.with(|models| refreshes::update_group(models.aws().0, params)),
+        "CreateOrUpdateTags" => shared.with(|models| groups::tag(models.aws().0, params, true)),
+        "DeleteTags" => shared.with(|models| groups::tag(models.aws().0, params, false)),
+        "PutLifecycleHook" => shared.with(|models| put_hook(models.aws().0, params)),
+        "DeleteLifecycleHook" => shared.with(|models| {
+            let asg = models.aws().0;
             asg.call()?;
             asg.delete_hook(params.needed("AutoScalingGroupName")?, params.needed("LifecycleHookName")?);
             Ok(Xml::default())
         }),
-        "RecordLifecycleActionHeartbeat" => shared.with(|stage| {
+        "RecordLifecycleActionHeartbeat" => shared.with(|models| {
             let (asg, hook, token, instance) = names(params)?;
-            stage.aws().0.heartbeat(asg, hook, token.as_ref(), instance)?;
+            models.aws().0.heartbeat(asg, hook, token.as_ref(), instance)?;
             Ok(Xml::default())
         }),
-        "CompleteLifecycleAction" => shared.with(|stage| {
+        "CompleteLifecycleAction" => shared.with(|models| {
             let (asg, hook, token, instance) = names(params)?;
             let result = result(params.needed("LifecycleActionResult")?)?;
-            stage.aws().0.complete(asg, hook, token.as_ref(), instance, result)?;
+            models.aws().0.complete(asg, hook, token.as_ref(), instance, result)?;
             Ok(Xml::default())
         }),
-        "TerminateInstanceInAutoScalingGroup" => shared.with(|stage| {
+        "TerminateInstanceInAutoScalingGroup" => shared.with(|models| {
             let id = instance_id(params.needed("InstanceId")?)?;
             params.needed("ShouldDecrementDesiredCapacity")?;
-            let (asg, elb) = stage.aws();
+            let (asg, elb) = models.aws();
             asg.terminate_by_api(id, elb)?;
             let mut xml = Xml::default();
             if let Some((instance, activity)) = asg.instance(id).and_then(|i| Some((i, i.activity?))) {
@@ -59,14 +59,14 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
             }
             Ok(xml)
         }),
-        "SetInstanceHealth" => shared.with(|stage| {
+        "SetInstanceHealth" => shared.with(|models| {
             let id = instance_id(params.needed("InstanceId")?)?;
             let healthy = match params.needed("HealthStatus")? {
                 "Healthy" => true,
                 "Unhealthy" => false,
                 other => return Err(QueryError::invalid(format!("Invalid health status: {other}"))),
             };
-            let (asg, elb) = stage.aws();
+            let (asg, elb) = models.aws();
             asg.set_health(id, healthy, elb)?;
             Ok(Xml::default())
         }),

@@ -10,13 +10,13 @@ use decamp_sim::load_balancers::{GroupSetup, Kind, LoadBalancers};
 /// Answers one call.
 pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     match action {
-        "DescribeLoadBalancers" => shared.look(|stage| balancers(stage.aws().1, params)),
-        "DescribeLoadBalancerAttributes" => shared.look(|stage| {
-            let elb = stage.aws().1;
+        "DescribeLoadBalancers" => shared.look(|models| balancers(models.aws().1, params)),
+        "DescribeLoadBalancerAttributes" => shared.look(|models| {
+            let elb = models.aws().1;
             elb.read()?;
             Ok(attributes(&of(elb, params)?))
         }),
-        "ModifyLoadBalancerAttributes" => shared.with(|stage| modify(stage.aws().1, params)),
+        "ModifyLoadBalancerAttributes" => shared.with(|models| modify(models.aws().1, params)),
         _ => Err(unknown(action)),
     }
 }

@@ -14,23 +14,23 @@ use decamp_sim::load_balancers::{AwsState, LoadBalancers, Named, TargetView};
 /// Answers one call.
 pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     match action {
-        "DescribeLoadBalancers" => shared.look(|stage| balancers(stage.aws().1, params)),
-        "DescribeLoadBalancerAttributes" => shared.look(|stage| attributes(stage.aws().1, params)),
-        "DescribeInstanceHealth" => shared.look(|stage| health(stage.aws().1, params)),
-        "DeregisterInstancesFromLoadBalancer" => shared.with(|stage| {
-            let elb = stage.aws().1;
+        "DescribeLoadBalancers" => shared.look(|models| balancers(models.aws().1, params)),
+        "DescribeLoadBalancerAttributes" => shared.look(|models| attributes(models.aws().1, params)),
+        "DescribeInstanceHealth" => shared.look(|models| health(models.aws().1, params)),
+        "DeregisterInstancesFromLoadBalancer" => shared.with(|models| {
+            let elb = models.aws().1;
             let arn = named(elb, params)?;
             elb.deregister(&arn, &instances(params))?;
             Ok(remaining(elb, &arn))
         }),
-        "RegisterInstancesWithLoadBalancer" => shared.with(|stage| {
-            let elb = stage.aws().1;
+        "RegisterInstancesWithLoadBalancer" => shared.with(|models| {
+            let elb = models.aws().1;
             let arn = named(elb, params)?;
             elb.register(&arn, &instances(params))?;
             Ok(remaining(elb, &arn))
         }),
-        "ModifyLoadBalancerAttributes" => shared.with(|stage| {
-            let elb = stage.aws().1;
+        "ModifyLoadBalancerAttributes" => shared.with(|models| {
+            let elb = models.aws().1;
             let arn = named(elb, params)?;
             let crosses = params.parsed("LoadBalancerAttributes.CrossZoneLoadBalancing.Enabled")?;
             crosses.into_iter().for_each(|on| elb.set_balancer_cross_zone(&arn, on));

@@ -48,8 +48,8 @@ async fn answer_jointly(State(worlds): State<Arc<[Arc<Shared>]>>, headers: Heade
 
 /// Whether a value names an object of a world.
 fn has(world: &Shared, value: &str) -> bool {
-    world.look(|stage| {
-        let (auto_scaling, balancers) = stage.aws();
+    world.look(|models| {
+        let (auto_scaling, balancers) = models.aws();
         let instance = value.parse::<InstanceId>().is_ok_and(|id| auto_scaling.instance(id).is_some());
         let arn = value.parse::<TargetGroupArn>().is_ok_and(|arn| balancers.setup(&arn).is_some());
         instance || arn || auto_scaling.group(value).is_some()

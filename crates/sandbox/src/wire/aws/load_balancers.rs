@@ -22,16 +22,16 @@ const PAGE: usize = 400;
 /// Answers one call.
 pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<Xml, QueryError> {
     match action {
-        "DescribeTargetGroups" => shared.look(|stage| groups(stage.aws().1, params)),
-        "DescribeTargetGroupAttributes" => shared.look(|stage| attributes(stage.aws().1, params)),
-        "DescribeTargetHealth" => shared.look(|stage| health(stage.aws().1, params)),
-        "DescribeTags" => shared.look(|stage| tags(stage.aws().1, params)),
-        "DeregisterTargets" => shared.with(|stage| {
-            stage.aws().1.deregister(&arn(params)?, &targets(params)?)?;
+        "DescribeTargetGroups" => shared.look(|models| groups(models.aws().1, params)),
+        "DescribeTargetGroupAttributes" => shared.look(|models| attributes(models.aws().1, params)),
+        "DescribeTargetHealth" => shared.look(|models| health(models.aws().1, params)),
+        "DescribeTags" => shared.look(|models| tags(models.aws().1, params)),
+        "DeregisterTargets" => shared.with(|models| {
+            models.aws().1.deregister(&arn(params)?, &targets(params)?)?;
             Ok(Xml::default())
         }),
-        "RegisterTargets" => shared.with(|stage| {
-            let (auto_scaling, elb) = stage.aws();
+        "RegisterTargets" => shared.with(|models| {
+            let (auto_scaling, elb) = models.aws();
             // Elastic Load Balancing knows the zone of an instance.
             let with_zone = |named: Named| match &named.id {
                 TargetId::Instance(id) => Named { zone: auto_scaling.instance(*id).map(|i| Arc::clone(&i.zone)), ..named },
@@ -41,7 +41,7 @@ pub(super) fn answer(shared: &Shared, action: &str, params: &Params) -> Result<X
             elb.register(&arn(params)?, &targets)?;
             Ok(Xml::default())
         }),
-        "ModifyTargetGroupAttributes" => shared.with(|stage| modify(stage.aws().1, params)),
+        "ModifyTargetGroupAttributes" => shared.with(|models| modify(models.aws().1, params)),
         _ => balancers::answer(shared, action, params),
     }
 }

@@ -45,8 +45,8 @@ pub(super) async fn members(State(shared): AppState, options: QueryOptions) -> A
         json!({ "Name": name, "Addr": address, "Port": 8301, "Tags": tags, "Status": if alive { 1 } else { 4 },
             "ProtocolMin": 1, "ProtocolMax": 5, "ProtocolCur": 2, "DelegateMin": 2, "DelegateMax": 5, "DelegateCur": 4 })
     };
-    let rows: Vec<Value> = shared.look(|stage| {
-        let Some(cluster) = stage.cluster().filter(|_| reads) else { return Vec::new() };
+    let rows: Vec<Value> = shared.look(|models| {
+        let Some(cluster) = models.cluster().filter(|_| reads) else { return Vec::new() };
         let nodes = cluster.consul.nodes().iter().filter(|node| node.registered);
         let agents = nodes.map(|node| member(&node.name, &shapes::address(&cluster, node), !node.serf_critical, "node"));
         [member("consul1", "127.0.0.1", true, "consul")].into_iter().chain(agents).collect()
@@ -70,7 +70,7 @@ pub(super) async fn token_self(State(shared): AppState, options: QueryOptions) -
 }
 
 pub(super) async fn leader(State(shared): AppState) -> Answer {
-    let has_leader = shared.look(|stage| stage.cluster().is_some_and(|cluster| cluster.consul.has_leader()));
+    let has_leader = shared.look(|models| models.cluster().is_some_and(|cluster| cluster.consul.has_leader()));
     Ok(Json(if has_leader { "127.0.0.1:8300" } else { "" }).into_response())
 }
 

@@ -197,8 +197,8 @@ pub(super) async fn deregister(State(shared): AppState, options: QueryOptions, b
     let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let Some(name) = text("Node") else { return Err(HttpError::new(500, "Must provide node")) };
     let (service, check) = (text("ServiceID"), text("CheckID"));
-    shared.with(|stage| {
-        let Some(cluster) = stage.cluster() else { return Err(HttpError::new(404, "")) };
+    shared.with(|models| {
+        let Some(cluster) = models.cluster() else { return Err(HttpError::new(404, "")) };
         cluster.consul.may_deregister(&request.token)?;
         let Some(number) = cluster.consul.node_number(&name) else { return Ok(()) };
         match (service, check) {

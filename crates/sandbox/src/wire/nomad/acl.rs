@@ -32,7 +32,7 @@ pub(super) async fn token_self(State(shared): AppState, options: QueryOptions) -
     let request = Request::of(&shared, options);
     acls_are_on(&request.token)?;
     let identity = request.options.secret.as_deref().is_some_and(is_identity);
-    shared.look(|stage| match stage.cluster() {
+    shared.look(|models| match models.cluster() {
         Some(cluster) => Ok(cluster.nomad.token_self(&request.token)?),
         None => Err(HttpError::new(404, "")),
     })?;

@@ -22,7 +22,7 @@ fn ask<T>(
         return Err(ApiError::PermissionDenied.into());
     }
     let mut look = Some(look);
-    let seen = shared.look(|stage| stage.cluster().and_then(|cluster| look.take().map(|look| look(cluster.nomad))));
+    let seen = shared.look(|models| models.cluster().and_then(|cluster| look.take().map(|look| look(cluster.nomad))));
     seen.ok_or_else(|| HttpError::new(404, ""))
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn health(State(shared): AppState, options: QueryOptions) -> An
 }
 
 pub(super) async fn leader(State(shared): AppState, _: QueryOptions) -> Answer {
-    let has_leader = shared.look(|stage| stage.cluster().is_some_and(|cluster| cluster.nomad.has_leader()));
+    let has_leader = shared.look(|models| models.cluster().is_some_and(|cluster| cluster.nomad.has_leader()));
     if has_leader { Ok(open(Value::from("127.0.0.1:4647"))) } else { Err(HttpError::new(500, "No cluster leader")) }
 }
 

@@ -28,8 +28,8 @@ fn answer(metadata: &Metadata) -> Answer {
 
 pub(super) async fn read(State(shared): AppState, options: QueryOptions) -> Answer {
     let request = Request::of(&shared, options);
-    let metadata = shared.with(|stage| {
-        let cluster = stage.cluster().ok_or_else(|| HttpError::new(404, ""))?;
+    let metadata = shared.with(|models| {
+        let cluster = models.cluster().ok_or_else(|| HttpError::new(404, ""))?;
         if !cluster.nomad.version().has_dynamic_metadata() {
             return Err(HttpError::from(ApiError::NoSuchRoute));
         }
@@ -53,8 +53,8 @@ pub(super) async fn apply(State(shared): AppState, options: QueryOptions, body: 
     if let Some((key, _)) = keys.iter().find(|(key, _)| !is_key(key)) {
         return Err(HttpError::new(400, format!("{key:?} is invalid")));
     }
-    let metadata = shared.with(|stage| {
-        let cluster = stage.cluster().ok_or_else(|| HttpError::new(404, ""))?;
+    let metadata = shared.with(|models| {
+        let cluster = models.cluster().ok_or_else(|| HttpError::new(404, ""))?;
         Ok::<_, HttpError>(cluster.nomad.apply_metadata(&request.token, id, &keys)?)
     })?;
     answer(&metadata)
