@@ -235,7 +235,7 @@ fn no_text_contains_a_path_of_one_machine() {
     none(found, "paths that exist on one machine only");
 }
 
-/// The variant of a word: `must-look` is `MustLook`.
+/// The variant of a word: `not-known-yet` is `NotKnownYet`.
 fn variant(word: &str) -> String {
     word.split('-').map(|part| part[..1].to_uppercase() + &part[1..]).collect()
 }

@@ -63,7 +63,7 @@ fn paragraph(doc: &[&str]) -> String {
     doc.iter().take_while(|line| !line.is_empty()).copied().collect::<Vec<_>>().join(" ")
 }
 
-/// `MustLook` as `must-look`.
+/// `NotKnownYet` as `not-known-yet`.
 pub(super) fn kebab(variant: &str) -> String {
     let mut word = String::new();
     for letter in variant.chars() {

@@ -66,7 +66,8 @@ async fn a_departure_is_one_trace_with_a_span_for_each_step() {
     let steps: Vec<&Value> = spans.iter().filter(|span| !span["parentSpanId"].is_null()).collect();
     assert!(steps.iter().all(|step| step["parentSpanId"] == whole["spanId"]), "{steps:#?}");
     let reasons: BTreeSet<&str> = steps.iter().filter_map(|step| attribute(step, "decamp.reason")).collect();
-    for reason in ["must-look", "still-in-service", "load-balancer-delay", "allocations-left", "nothing-left"] {
+    for reason in ["not-known-yet", "takes-new-work", "takes-requests", "load-balancer-delay", "allocations-left", "nothing-left"]
+    {
         assert!(reasons.contains(reason), "{reason} is not in {reasons:?}");
     }
     let delay =

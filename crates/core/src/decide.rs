@@ -141,7 +141,7 @@ fn nomad_at_first(case: &Case<'_>) -> Proposal {
     if nomad.at().is_some() || nomad.blind().is_some() {
         return Proposal::DoesNotApply;
     }
-    Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::MustLook)
+    Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::NotKnownYet)
 }
 
 /// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.
@@ -210,7 +210,7 @@ fn control_look(case: &Case<'_>) -> [Proposal; 2] {
     // at Consul shows that.
     let tried = case.seen.consul.blind().is_some() || case.declares(Provider::Consul);
     let once = case.policy.consul && !tried && case.was_drained_before_us();
-    [discovery, if once { Proposal::look(vec![Part::Consul], Reason::MustLook) } else { Proposal::DoesNotApply }]
+    [discovery, if once { Proposal::look(vec![Part::Consul], Reason::NotKnownYet) } else { Proposal::DoesNotApply }]
 }
 
 /// Watches Nomad during every wait, so that another worker's drain is seen as soon as it begins.

@@ -201,7 +201,7 @@ impl View {
             stages: Stages::default(),
             action: ActionKind::Look,
             title: "look".to_owned(),
-            reason: ReasonKind::MustLook,
+            reason: ReasonKind::NotKnownYet,
             because: "it is not known yet".to_owned(),
             since: now,
             budget: None,

@@ -181,3 +181,8 @@ fn a_sweep_does_not_visit_an_instance_that_waits_no_more() {
 fn a_retained_instance_was_cut_at_its_deadline() {
     is_clean("all", 7_253_848, 1);
 }
+
+#[test]
+fn a_wait_for_a_dead_agent_ends_although_it_never_reports_the_end_of_a_stop() {
+    is_clean("claims-hours,machine-dies", 16_458, 1);
+}

@@ -7,7 +7,7 @@ use super::last_target::{self, Emptied};
 use super::observed::Blind;
 use super::overlap::hides_its_targets;
 use super::ownership::Ownership;
-use super::proposal::{Order, Proposal, look_again, merge, retry_at, write};
+use super::proposal::{Order, Proposal, look_again, merge, must_be_read, retry_at, write};
 use super::snapshot::{Balancer, Draining, Target, TargetGroup, TargetHealth};
 use super::uncertain_targets::{
     Absent, absent, gone_before_the_scan, left_before_the_scan, taken_out_unseen, unknown, waiting_for_unknown,
@@ -117,17 +117,17 @@ pub(super) fn read_all_once(case: &Case<'_>) -> Proposal {
     let scan = &case.seen.scan;
     let waits = |blind: &Blind| case.now < blind.tried + ASK_AGAIN;
     if case.policy.scan && scan.at().is_none() && !scan.blind().is_some_and(waits) {
-        return look_again(case, scan, Part::Scan, Reason::MustLook);
+        return look_again(case, scan, Part::Scan, Reason::NotKnownYet);
     }
     let asked = |b: &Balancer| b.sight.at().is_some() || b.sight.blind().is_some_and(waits);
     let groups = groups_that(case, |known| !known.is_some_and(asked));
-    look_at(groups, Reason::MustLook)
+    look_at(groups, Reason::NotKnownYet)
 }
 
 /// What to do next about the load balancers.
 pub(super) fn balancing(case: &Case<'_>) -> Balancing {
     if case.policy.scan && case.seen.scan.at().is_none() {
-        return Balancing::not_yet(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
+        return Balancing::not_yet(look_again(case, &case.seen.scan, Part::Scan, Reason::NotKnownYet));
     }
     let groups = groups(case);
     let mut proposals = Vec::with_capacity(groups.len() + 1);
@@ -136,7 +136,7 @@ pub(super) fn balancing(case: &Case<'_>) -> Balancing {
     let addresses_since = case.seen.history.addresses_since;
     if case.policy.scan && addresses_since.is_some() && case.seen.scan.at() <= addresses_since {
         // The scan was made before a node reported its addresses, so it missed groups that list only those.
-        proposals.push(look_again(case, &case.seen.scan, Part::Scan, Reason::MustLook));
+        proposals.push(look_again(case, &case.seen.scan, Part::Scan, Reason::MayHaveChanged));
         (deregistered, released, release, since) = (false, false, Time::NEVER, Time::NEVER);
     } else if let Some(until) = gone_before_the_scan(case).filter(|until| case.now < *until) {
         proposals.push(Proposal::wait(until, Reason::NowhereListed { until }));
@@ -164,7 +164,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
         let reason = match entry.and_then(|b| b.deregistered) {
             Some(_) => Reason::MustConfirm,
-            None => Reason::MustLook,
+            None => entry.map_or(Reason::NotKnownYet, |entry| must_be_read(&entry.sight)),
         };
         let sight = entry.map(|b| b.sight.clone()).unwrap_or_default();
         let certain = entry.and_then(|b| b.deregistered);
@@ -208,7 +208,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     if !registered.is_empty() {
         if balancer.sight.at().is_some_and(|at| at + RECENT < case.now) {
             // The list may have changed during a hold or another wait.
-            return Balancing::not_yet(look_again(case, &balancer.sight, look(false), Reason::MustLook));
+            return Balancing::not_yet(look_again(case, &balancer.sight, look(false), Reason::MayHaveChanged));
         }
         return Balancing::not_yet(deregister(case, balancer, group, registered));
     }
@@ -226,7 +226,7 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     let absent = absent(case, balancer, group);
     if absent == Absent::Unasked {
         let part = Part::Group { with_activity: true };
-        return Balancing::not_yet(look_again(case, &case.seen.group, part, Reason::MustLook));
+        return Balancing::not_yet(look_again(case, &case.seen.group, part, Reason::NotKnownYet));
     }
     if absent == Absent::SeenOnce {
         return Balancing::not_yet(Proposal::look(vec![look(false)], Reason::MustConfirm));
@@ -342,7 +342,7 @@ fn deregister(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup, registe
     }
     let reason = match balancer.deregistered {
         Some(_) => Reason::RegisteredAgain(balancer.arn.clone()),
-        None => Reason::StillInService,
+        None => Reason::TakesRequests,
     };
     let effect = Effect::Deregister { group: balancer.arn.clone(), targets: registered };
     write(case, EffectKind::Deregister, vec![effect], reason)

@@ -90,11 +90,13 @@ impl Blocker {
             | Reason::DrainCancelled
             | Reason::DrainHangs => node(),
             Reason::WriteFailed(_)
-            | Reason::MustLook
+            | Reason::NotKnownYet
+            | Reason::MayHaveChanged
             | Reason::NextMustKnow
             | Reason::MustConfirm
             | Reason::HeartbeatDue
-            | Reason::StillInService
+            | Reason::TakesNewWork
+            | Reason::TakesRequests
             | Reason::SafeBesideTheDelay
             | Reason::WorkLeft
             | Reason::LandedAfterDrain

@@ -33,7 +33,7 @@ pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
             (blind.tried + LOOK_AGAIN, Reason::StopsUnseen { count, title: first.group.title().into() })
         }
         (None, Some(at)) => (at + LOOK_EVERY, Reason::MustConfirm),
-        (None, None) => (case.now, Reason::MustLook),
+        (None, None) => (case.now, Reason::NotKnownYet),
     };
     if next <= case.now {
         return Proposal::look(vec![Part::Consul], reason);

@@ -91,7 +91,7 @@ pub(super) fn make_ineligible(case: &Case<'_>, may_write: bool) -> Proposal {
         if let Some(until) = seen.history.made_ineligible.map(|at| at + JUST_NOW).filter(|until| case.now < *until) {
             return Proposal::wait(until, Reason::MustConfirm);
         }
-        return write(case, EffectKind::MakeIneligible, eligible, Reason::StillInService);
+        return write(case, EffectKind::MakeIneligible, eligible, Reason::TakesNewWork);
     }
     if looked + LOOK_EVERY <= case.now {
         return look_again(case, &seen.nomad, Part::Nomad, Reason::MustConfirm);
@@ -342,7 +342,7 @@ pub(super) fn read_discovery(case: &Case<'_>, again: bool) -> Proposal {
         return Proposal::DoesNotApply;
     }
     if again || !is_recent(case, &seen.consul) {
-        let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::MustLook };
+        let reason = if seen.consul.at().is_some() { Reason::MustConfirm } else { Reason::NotKnownYet };
         return look_again(case, &seen.consul, Part::Consul, reason);
     }
     Proposal::Done

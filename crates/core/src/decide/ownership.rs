@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use super::case::Case;
-use super::proposal::{Proposal, look_again};
+use super::proposal::{Proposal, look_again, must_be_read};
 use super::snapshot::{Allocation, Balancer, Draining, Snapshot, Target, TargetGroup};
-use super::{Departure, Part, Policy, Reason};
+use super::{Departure, Part, Policy};
 use crate::ids::TargetId;
 use crate::time::Time;
 
@@ -156,7 +156,7 @@ impl Case<'_> {
         if !is_new {
             return Proposal::Done;
         }
-        look_again(self, &self.seen.elsewhere, Part::Addresses(asked), Reason::MustLook)
+        look_again(self, &self.seen.elsewhere, Part::Addresses(asked), must_be_read(&self.seen.elsewhere))
     }
 
     fn is_of_the_node(&self, address: IpAddr) -> bool {

@@ -189,7 +189,12 @@ pub(super) fn must_see<T>(case: &Case<'_>, sight: &Observed<T>, part: Part) -> P
     if sight.now().is_some() {
         return Proposal::Done;
     }
-    look_again(case, sight, part, Reason::MustLook)
+    look_again(case, sight, part, must_be_read(sight))
+}
+
+/// Why a part is read that is not known.
+pub(super) fn must_be_read<T>(sight: &Observed<T>) -> Reason {
+    if sight.at().is_some() { Reason::MayHaveChanged } else { Reason::NotKnownYet }
 }
 
 /// Looks at a part, even if it is known. If it cannot be read, waits before the next try.
@@ -237,7 +242,7 @@ pub(super) fn decide_among(case: &Case<'_>, proposals: impl IntoIterator<Item = 
         Proposal::Look(parts, reasons) => (Action::Look(each_once(parts)), reasons),
         Proposal::Wait { until, watch, reasons } => (Action::Wait { until, watch: each_once(watch) }, reasons),
         Proposal::Done | Proposal::NotYet | Proposal::DoesNotApply => {
-            (Action::Wait { until: case.now + NOTHING_PROPOSED, watch: Vec::new() }, Reason::MustLook.into())
+            (Action::Wait { until: case.now + NOTHING_PROPOSED, watch: Vec::new() }, Reason::NotKnownYet.into())
         }
     };
     Merged { decision: Decision { action, reason: reasons.first }, others: reasons.others }
@@ -293,11 +298,11 @@ mod tests {
     }
 
     fn ineligible() -> Proposal {
-        Proposal::write(vec![Effect::MakeIneligible(NodeId(1))], Reason::StillInService)
+        Proposal::write(vec![Effect::MakeIneligible(NodeId(1))], Reason::TakesNewWork)
     }
 
     fn look(part: Part) -> Proposal {
-        Proposal::look(vec![part], Reason::MustLook)
+        Proposal::look(vec![part], Reason::NotKnownYet)
     }
 
     fn wait(until: u64) -> Proposal {
@@ -367,7 +372,7 @@ mod tests {
         let Merged { decision, others } = decided(&[], &[wait(9), watch_consul(5), wait(7), NotYet]);
         assert_eq!((decision.reason, others), (Reason::DrainHangs, vec![Reason::TimeIsUp]));
         let Merged { decision, others } = decided(&[], &[Done]);
-        assert_eq!((decision.reason, others), (Reason::MustLook, vec![]));
+        assert_eq!((decision.reason, others), (Reason::NotKnownYet, vec![]));
     }
 
     #[test]

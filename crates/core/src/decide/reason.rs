@@ -22,8 +22,10 @@ use crate::time::Time;
 )]
 pub enum Reason {
     // Looking.
-    /// Nothing is known yet, or what was known may have changed.
-    MustLook,
+    /// This run has not read it yet.
+    NotKnownYet,
+    /// decamp or somebody else may have changed it since it was last read.
+    MayHaveChanged,
     /// What is about to be concluded is looked at once more.
     MustConfirm,
     /// A system cannot be seen. It is waited for, never concluded from.
@@ -32,8 +34,10 @@ pub enum Reason {
     // Writing.
     /// A third of the heartbeat time-out has passed.
     HeartbeatDue,
-    /// New work may still land on the node, or a load balancer still sends to it.
-    StillInService,
+    /// Nomad may still place new work on the node.
+    TakesNewWork,
+    /// A load balancer may still send new requests to the instance.
+    TakesRequests,
     /// Targets are registered although they were deregistered: somebody put them back.
     RegisteredAgain(TargetGroupArn),
     /// Nothing that a load balancer may still send to is stopped by draining the services now.
@@ -246,10 +250,12 @@ impl ReasonKind {
             | Self::AgentLost
             | Self::DrainCancelled => ReasonClass::Blocked,
             Self::RootVolume | Self::NodeMissing | Self::WhichHook => ReasonClass::NeedsAPerson,
-            Self::MustLook
+            Self::NotKnownYet
+            | Self::MayHaveChanged
             | Self::MustConfirm
             | Self::HeartbeatDue
-            | Self::StillInService
+            | Self::TakesNewWork
+            | Self::TakesRequests
             | Self::RegisteredAgain
             | Self::SafeBesideTheDelay
             | Self::WorkLeft
@@ -289,11 +295,13 @@ impl ReasonClass {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MustLook => f.write_str("it is not known yet, or may have changed"),
+            Self::NotKnownYet => f.write_str("it is not known yet"),
+            Self::MayHaveChanged => f.write_str("it may have changed since it was last read"),
             Self::MustConfirm => f.write_str("it is confirmed before anything is concluded"),
             Self::CannotSee(system) => write!(f, "{system} cannot be seen"),
             Self::HeartbeatDue => f.write_str("a third of the heartbeat time-out has passed"),
-            Self::StillInService => f.write_str("new work or new requests may still come to the instance"),
+            Self::TakesNewWork => f.write_str("Nomad may still place new work on it"),
+            Self::TakesRequests => f.write_str("a load balancer may still send new requests to it"),
             Self::RegisteredAgain(group) => write!(f, "somebody registered it again in {}", group.name()),
             Self::SafeBesideTheDelay => f.write_str("nothing that a load balancer still sends to is stopped by it"),
             Self::WorkLeft => f.write_str("no load balancer sends to it any more, and work is left on it"),

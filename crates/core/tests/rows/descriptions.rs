@@ -52,7 +52,7 @@ fn every_class_has_a_reason_and_only_those_that_do_not_end_by_themselves_are_blo
         assert!(ReasonKind::iter().any(|kind| kind.class() == class), "{class:?}");
     }
     assert!(ReasonKind::AgentDead.class().is_blocked() && ReasonKind::NodeMissing.class().is_blocked());
-    assert!(!ReasonKind::LoadBalancerDelay.class().is_blocked() && !ReasonKind::MustLook.class().is_blocked());
+    assert!(!ReasonKind::LoadBalancerDelay.class().is_blocked() && !ReasonKind::NotKnownYet.class().is_blocked());
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn the_node_is_made_ineligible_before_anything_else() {
     let mut scene = calm();
     let decision = scene.next();
     assert_eq!(effects(&decision), [Effect::MakeIneligible(node_id())], "{decision:?}");
-    assert_eq!(decision.reason, Reason::StillInService);
+    assert_eq!(decision.reason, Reason::TakesNewWork);
 }
 
 #[test]

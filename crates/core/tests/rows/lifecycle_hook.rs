@@ -379,7 +379,7 @@ fn a_drain_after_the_delay_needs_the_live_look_of_this_run() {
     scene.look_in_vain(&Part::Lifecycle);
     let decision = scene.decide();
     assert!(!writes(&decision, EffectKind::Drain) && ended(&decision).is_none(), "{decision:?}");
-    assert!(matches!(decision.reason, Reason::CannotSee(System::AutoScaling) | Reason::MustLook), "{decision:?}");
+    assert!(matches!(decision.reason, Reason::CannotSee(System::AutoScaling) | Reason::NotKnownYet), "{decision:?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use decamp_core::decide::{Action, EffectKind, Node, NodeStatus, Outcome, Part, R
 use decamp_core::ids::{NodeId, TargetId};
 
 use crate::decisions::{completion, only_waits, writes};
-use crate::facts::{ENTRY, named, secs, target};
-use crate::scene::{Scene, deregistered, released};
+use crate::facts::{API, ENTRY, named, secs, target};
+use crate::scene::{Scene, deregistered, draining, released};
 
 /// It has left its load balancers, and its agent has been lost for longer than the wait.
 fn lost(consul: impl FnOnce(&mut Registrations)) -> Scene {
@@ -185,6 +185,21 @@ fn a_lost_node_that_lists_nothing_does_not_show_that_nothing_runs() {
         scene.group.hooks[0].heartbeat_timeout = secs(3600);
     });
     only_waits(&scene.until_no_heartbeat(), "agent-dead");
+    scene.pass(301);
+    assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::AgentDead);
+}
+
+#[test]
+fn a_stop_that_a_lost_agent_does_not_report_makes_the_wait_for_it_no_longer() {
+    let mut scene = draining(|scene| {
+        scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(7200));
+        scene.group.hooks[0].heartbeat_timeout = secs(3600);
+    });
+    scene.pass(10);
+    scene.news_from_nomad();
+    scene.node().status = NodeStatus::Down;
+    scene.news_from_nomad();
+    nothing_listed(&mut scene.consul);
     scene.pass(301);
     assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::AgentDead);
 }

@@ -21,5 +21,5 @@ fn a_wait_has_the_reasons_of_all_that_wait() {
 #[test]
 fn a_write_has_the_reasons_of_writes_alone() {
     let scene = calm_and_seen();
-    assert_eq!(kinds(&scene), [ReasonKind::StillInService]);
+    assert_eq!(kinds(&scene), [ReasonKind::TakesRequests]);
 }

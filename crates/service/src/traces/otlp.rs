@@ -106,7 +106,7 @@ mod tests {
             name: "departure",
             from: Time(5),
             to: Time(5),
-            attributes: vec![("decamp.reason", "must-look".to_owned())],
+            attributes: vec![("decamp.reason", "not-known-yet".to_owned())],
             events: Vec::new(),
             dropped_events: 0,
             failed: None,

@@ -213,7 +213,7 @@ mod tests {
 
         fn decides(&mut self, action: Action) -> &mut Self {
             self.now = self.now + Duration::from_secs(1);
-            self.trace.decided(&departure(), &Decision { action, reason: Reason::MustLook }, &self.seen, self.now);
+            self.trace.decided(&departure(), &Decision { action, reason: Reason::NotKnownYet }, &self.seen, self.now);
             self
         }
 

@@ -87,7 +87,7 @@ mod tests {
         let departure = Departure { instance, asg: "web".into(), cause: Cause::Lifecycle(LifecycleAction::default()) };
         let mut seen = Snapshot::begin(instance, Time(0));
         change(&mut seen);
-        Stages::of(&departure, &seen, &Policy::default(), &Reason::MustLook, Time(1_000)).0
+        Stages::of(&departure, &seen, &Policy::default(), &Reason::NotKnownYet, Time(1_000)).0
     }
 
     #[test]

@@ -105,23 +105,23 @@ mod tests {
     fn a_wait_continues_across_looks_and_heartbeats_and_each_step_begins_where_the_last_one_ended() {
         let mut steps = Steps::default();
         for (action, reason, now) in [
-            (LOOK, ReasonKind::MustLook, 0),
+            (LOOK, ReasonKind::NotKnownYet, 0),
             (LOOK, ReasonKind::MustConfirm, 5),
-            (DEREGISTER, ReasonKind::StillInService, 10),
+            (DEREGISTER, ReasonKind::TakesRequests, 10),
             (WAIT, ReasonKind::LoadBalancerDelay, 20),
-            (LOOK, ReasonKind::MustLook, 30),
+            (LOOK, ReasonKind::NotKnownYet, 30),
             (HEARTBEAT, ReasonKind::HeartbeatDue, 31),
             (WAIT, ReasonKind::LoadBalancerDelay, 32),
-            (LOOK, ReasonKind::MustLook, 40),
+            (LOOK, ReasonKind::NotKnownYet, 40),
             (WAIT, ReasonKind::AllocationsLeft, 41),
         ] {
             steps.next(action, reason, Time(now));
         }
         let begun = [
-            step(LOOK, ReasonKind::MustLook, 0, Some(10)),
-            step(DEREGISTER, ReasonKind::StillInService, 10, Some(20)),
+            step(LOOK, ReasonKind::NotKnownYet, 0, Some(10)),
+            step(DEREGISTER, ReasonKind::TakesRequests, 10, Some(20)),
             step(WAIT, ReasonKind::LoadBalancerDelay, 20, Some(40)),
-            step(LOOK, ReasonKind::MustLook, 40, Some(41)),
+            step(LOOK, ReasonKind::NotKnownYet, 40, Some(41)),
         ];
         assert_eq!(steps.all(), [&begun[..], &[step(WAIT, ReasonKind::AllocationsLeft, 41, None)]].concat());
         steps.end(Time(50));

@@ -26,7 +26,7 @@ fn writes_of_a_sweeps_pass_are_shown_and_do_not_count_as_ours() {
     let departure = Departure { instance: InstanceId::from_number(1), asg: "web".into(), cause };
     let mut pass = View::begin(&departure, "sweep", Time(1_000));
     let deregister = ActionKind::Write(EffectKind::Deregister);
-    pass.steps.next(deregister, ReasonKind::StillInService, Time(1_100));
+    pass.steps.next(deregister, ReasonKind::TakesRequests, Time(1_100));
     let moment = |at, what: &str| Moment { at: Time(at), what: what.to_owned(), heartbeat: what == "heartbeat", refused: None };
     pass.timeline = vec![moment(1_200, "heartbeat"), moment(1_300, "deregister 1 of web")];
     let view = View::begin(&departure, "sweep", Time(2_000)).continue_from(pass, Time(2_000));

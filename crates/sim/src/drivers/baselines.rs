@@ -19,7 +19,7 @@ fn decision(action: Action, reason: Reason) -> Decision {
 }
 
 fn look(parts: Vec<Part>) -> Decision {
-    decision(Action::Look(parts), Reason::MustLook)
+    decision(Action::Look(parts), Reason::NotKnownYet)
 }
 
 fn wait(now: Time) -> Decision {
@@ -120,7 +120,7 @@ fn until_deregistered(departure: &Departure, seen: &Snapshot, policy: &Policy, n
         }
     }
     if !effects.is_empty() {
-        return Some(decision(Action::Do(effects), Reason::StillInService));
+        return Some(decision(Action::Do(effects), Reason::TakesRequests));
     }
     let looked = seen.balancers.iter().filter_map(|b| b.sight.at()).min().unwrap_or(now);
     listed.then(|| if now < looked + POLL { wait(now) } else { look_at_all() })

@@ -145,7 +145,7 @@ impl Mutant {
 
 /// A decision to wait for a while without watching.
 fn wait(now: Time, span: Duration) -> Decision {
-    Decision { action: Action::Wait { until: now + span, watch: Vec::new() }, reason: Reason::MustLook }
+    Decision { action: Action::Wait { until: now + span, watch: Vec::new() }, reason: Reason::NotKnownYet }
 }
 
 impl Context<'_> {

@@ -6,7 +6,7 @@ use super::promises::longest_stop;
 use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle};
 use crate::auto_scaling::AutoScaling;
 use crate::load_balancers::LoadBalancers;
-use crate::nomad::Nomad;
+use crate::nomad::{AllocationState, Nomad};
 use crate::scenario::BEGIN;
 use crate::world::Subject;
 use decamp_core::decide::{Cause, Departure, Effect, Phase};
@@ -51,7 +51,7 @@ impl Oracle {
         // that long, in spite of the cap (ADR 0001).
         let stops = nomad.allocations().iter().any(|a| nomad.node(a.node).spec.id == *node && !a.wanted);
         let seen_stopping = if stops { at.since(BEGIN) } else { Duration::ZERO };
-        let needs = longest_stop(nomad, *node).max(seen_stopping) + SPARE;
+        let needs = claimed_stop(nomad, subject).max(longest_stop(nomad, *node)).max(seen_stopping) + SPARE;
         if !forces && IN_ORDER < deadline.span() && force + needs < end && !self.drained_before(meta.phase) {
             self.broke(at, "L2", format!("its deadline comes {} before the end", plain(end.since(force))));
         }
@@ -81,4 +81,11 @@ impl Oracle {
     fn drained_before(&self, phase: Phase) -> bool {
         phase != Phase::Services && self.deadline.is_some() || self.operator_drained.is_some()
     }
+}
+
+/// The longest stop of what Nomad lists as not over on any node with the instance's id. That a process is gone may be known to nobody.
+fn claimed_stop(nomad: &Nomad, subject: &Subject) -> Duration {
+    let of_it = |a: &&AllocationState| nomad.node(a.node).spec.instance == Some(subject.instance) && !a.client.is_over();
+    let groups = nomad.allocations().iter().filter(of_it).map(|a| &nomad.groups()[a.group.index()].spec.group);
+    groups.map(|group| group.longest_stop(Duration::ZERO, nomad.max_kill_timeout())).max().unwrap_or_default()
 }

@@ -105,9 +105,8 @@ pub(super) fn apply_fault(
         }
         // A policy that lacks one permission.
         Fault::DeniedForGood => {
-            let kinds =
-                [EffectKind::MakeIneligible, EffectKind::Drain, EffectKind::Note, EffectKind::Heartbeat, EffectKind::Complete];
-            let place = usize::try_from(rng.below(5)).unwrap_or(0);
+            let kinds = [EffectKind::Drain, EffectKind::Deregister, EffectKind::Heartbeat, EffectKind::Complete];
+            let place = usize::try_from(rng.below(4)).unwrap_or(0);
             world.api_faults.denied_writes.push(kinds[place]);
         }
         Fault::AgentBackLate => {

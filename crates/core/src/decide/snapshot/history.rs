@@ -112,6 +112,8 @@ pub struct Known {
     pub group: Arc<TaskGroup>,
     /// The last look that showed it.
     pub shown: Time,
+    /// The last look that showed it on a node whose agent was not lost. A lost agent does not report what has ended.
+    pub alive: Time,
     /// Whether the last look still showed it.
     pub listed: bool,
     /// The first look that did not show it any more.
@@ -145,7 +147,7 @@ impl Known {
     /// How long it was seen to be stopping.
     #[must_use]
     pub fn stopped_for(&self) -> std::time::Duration {
-        self.told.map(|told| self.shown.since(told)).unwrap_or_default()
+        self.told.map(|told| self.alive.since(told)).unwrap_or_default()
     }
 }
 
@@ -224,7 +226,7 @@ impl History {
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
                 self.declared_in_consul |= shown.group.services.iter().any(|service| service.provider == Provider::Consul);
-                changed |= self.see_allocation(when, shown, first && !node.status.is_lost(), deadline_passed);
+                changed |= self.see_allocation(when, shown, (first, node.status.is_lost()), deadline_passed);
             }
             if let Some(meta) = node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()) {
                 self.drain_metas.retain(|(id, _)| *id != node.id);
@@ -249,8 +251,14 @@ impl History {
         keep_since(&mut self.landed_since, at, nomad.nodes.iter().any(Node::has_work_after_its_drain));
     }
 
-    /// Records one allocation. Returns whether it is new, or newly over.
-    fn see_allocation(&mut self, when: AnswerTimes, shown: &Allocation, may_be_lost_before: bool, deadline_passed: bool) -> bool {
+    /// Records one allocation, by the first look or a later one, on a node that is lost or not. Returns whether it is new, or newly over.
+    fn see_allocation(
+        &mut self,
+        when: AnswerTimes,
+        shown: &Allocation,
+        (first, lost): (bool, bool),
+        deadline_passed: bool,
+    ) -> bool {
         let at = when.asked;
         let over = shown.client.is_over();
         let running = shown.client == ClientStatus::Running;
@@ -261,6 +269,7 @@ impl History {
                 let news = over && !known.over;
                 // An allocation that is over stays on the list, but is no longer stopping.
                 known.shown = if known.over { known.shown } else { at };
+                known.alive = if known.over || lost { known.alive } else { at };
                 known.wanted_at = if shown.wanted { Some(at) } else { known.wanted_at };
                 known.told = if shown.wanted { None } else { known.told.or(Some(at)) };
                 known.listed = true;
@@ -282,10 +291,11 @@ impl History {
                     id: shown.id,
                     group: Arc::clone(&shown.group),
                     shown: at,
+                    alive: at,
                     listed: true,
                     vanished: None,
                     over: false,
-                    lost_before: may_be_lost_before && shown.client == ClientStatus::Lost,
+                    lost_before: first && !lost && shown.client == ClientStatus::Lost,
                     wanted: shown.wanted,
                     own: shown.own.clone(),
                     told: (!shown.wanted).then_some(at),

@@ -228,8 +228,8 @@ mod tests {
     fn past() -> View {
         let mut view = evil();
         for (action, reason, second) in [
-            (ActionKind::Look, ReasonKind::MustLook, 0),
-            (ActionKind::Write(EffectKind::Deregister), ReasonKind::StillInService, 2),
+            (ActionKind::Look, ReasonKind::NotKnownYet, 0),
+            (ActionKind::Write(EffectKind::Deregister), ReasonKind::TakesRequests, 2),
             (ActionKind::Wait, ReasonKind::LoadBalancerDelay, 3),
             (ActionKind::Wait, ReasonKind::AllocationsLeft, 13),
             (ActionKind::Wait, ReasonKind::CannotSee, 25),
