@@ -11,6 +11,7 @@ mod discovery;
 mod disks;
 mod lost_agents;
 mod promises;
+mod stops;
 
 use std::net::IpAddr;
 use std::time::Duration;

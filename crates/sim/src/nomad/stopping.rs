@@ -7,7 +7,7 @@ use decamp_core::decide::snapshot::{ClientStatus, Task, TaskGroup, TaskRole};
 use decamp_core::time::Time;
 
 /// The default `max_kill_timeout` of a client.
-const KILL_TIMEOUT_CAP: Duration = Duration::from_secs(30);
+pub(super) const KILL_TIMEOUT_CAP: Duration = Duration::from_secs(30);
 
 /// When each layer of one stop begins. The plan is made when the client receives the request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl Stopping {
         self.turn(task.role) + task.shutdown_delay
     }
 
+    /// Whether this task is the one that answers requests.
+    pub(super) fn serves(group: &TaskGroup, task: &Task) -> bool {
+        serving(group).is_some_and(|(_, serving)| serving.name == task.name)
+    }
+
     /// The state of one task that the client reports during the stop.
     #[must_use]
     pub fn task_state(&self, task: &Task, behaviour: &Behaviour, at: Time, capped: bool, shows_pending: bool) -> TaskState {
@@ -126,7 +131,7 @@ impl Stopping {
 }
 
 /// The time from the kill signal to the end of a task's process, and whether the process is killed.
-fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
+pub(super) fn kill(task: &Task, behaviour: &Behaviour, capped: bool) -> (Duration, bool) {
     let patience = if capped { task.kill_timeout.min(KILL_TIMEOUT_CAP) } else { task.kill_timeout };
     let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
     if behaviour.ignores_signal || patience < stops_in {
