@@ -55,7 +55,7 @@ fn shown<'a>(looks: &'a [(Departure, Snapshot)]) -> Vec<Shown<'a>> {
                 continue;
             }
             let released = allocation.ports.iter().any(|port| targets.contains(port));
-            let shown = all.entry((&group.namespace, group.title())).or_insert(Shown { group, look, released });
+            let shown = all.entry((&*group.namespace, group.title())).or_insert(Shown { group, look, released });
             shown.released |= released;
         }
     }

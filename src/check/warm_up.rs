@@ -34,12 +34,13 @@ pub(super) async fn health_checks(balancers: &LoadBalancers, looks: &[(Departure
 }
 
 /// How long a refresh waits before it counts a new instance: by its own preference, the group's default warm-up, or the grace period
-/// (AWS: "Set the default instance warmup for an Auto Scaling group"). With the name of the one that applies.
-fn warm_up(read: &Inspection<'_>) -> Option<(Duration, &'static str)> {
+/// (AWS: "Set the default instance warmup for an Auto Scaling group"). With the name of the one that applies, and how severe it is if it
+/// is too short: a group whose instances no refresh replaces needs no warm-up.
+fn warm_up(read: &Inspection<'_>) -> Option<(Duration, &'static str, Verdict)> {
     let preferred = read.replacing.preferences.as_ref().ok().and_then(Option::as_ref).and_then(|preferences| preferences.warm_up);
-    let of_refresh = preferred.map(|span| (span, "InstanceWarmup of its last refresh"));
-    let of_group = read.roster.warm_up.map(|span| (span, "DefaultInstanceWarmup"));
-    let grace = read.roster.grace.map(|span| (span, "HealthCheckGracePeriod, for want of a warm-up"));
+    let of_refresh = preferred.map(|span| (span, "InstanceWarmup of its last refresh", Verdict::Warning));
+    let of_group = read.roster.warm_up.map(|span| (span, "DefaultInstanceWarmup", Verdict::Warning));
+    let grace = read.roster.grace.map(|span| (span, "no warm-up, and HealthCheckGracePeriod", Verdict::Hint));
     of_refresh.or(of_group).or(grace)
 }
 
@@ -59,7 +60,7 @@ fn least_healthy(read: &Inspection<'_>) -> Option<(u32, &'static str)> {
 /// The notices.
 pub(super) fn warm_up_notices(read: &Inspection<'_>) -> Vec<Notice> {
     let mut notices = Vec::new();
-    if let Some((warm_up, whose)) = warm_up(read) {
+    if let Some((warm_up, whose, verdict)) = warm_up(read) {
         for (name, check) in read.replacing.checks.iter().filter(|(_, check)| warm_up < check.takes_traffic_after()) {
             let needed = check.takes_traffic_after();
             let slow =
@@ -75,8 +76,9 @@ pub(super) fn warm_up_notices(read: &Inspection<'_>) -> Vec<Notice> {
             // A node and its ingress need time before the first check passes.
             let line =
                 format!("default_instance_warmup = {} # and the time in which a node starts its ingress", needed.as_secs());
-            let texts = [&*value, &format!("{} at least", plain(needed)), &why, &line];
-            notices.push(notice(Verdict::Warning, Layer::Group, &read.asg, texts));
+            let needed = format!("{} at least", plain(needed));
+            let texts = [&*value, &needed, &why, &line];
+            notices.push(notice(verdict, Layer::Group, &read.asg, texts));
         }
     }
     if let Some((least, whose)) = least_healthy(read).filter(|(least, _)| *least < 100) {
@@ -101,7 +103,7 @@ pub(super) fn warm_up_facts(read: &Inspection<'_>) -> Vec<Fact> {
         facts.push(Fact { layer: Layer::LoadBalancer, object: name.to_string(), text });
     }
     let text = match (warm_up(read), &read.replacing.preferences) {
-        (Some((span, whose)), _) => format!("a refresh counts a new instance after {} ({whose})", plain(span)),
+        (Some((span, whose, _)), _) => format!("a refresh counts a new instance after {} ({whose})", plain(span)),
         (None, Err(why)) => format!("when a refresh counts a new instance is unknown: {why}"),
         (None, Ok(_)) => return facts,
     };

@@ -45,7 +45,8 @@ fn the_refreshs_own_warm_up_overrides_the_groups_and_the_grace_period_is_the_las
     });
     assert_eq!(reported(&own.report()).1, ["InstanceWarmup of its last refresh 0s, shorter than target group front needs"]);
     let grace = calm().change(checked).change(|c| c.roster.grace = Some(secs(0))).report();
-    assert_eq!(reported(&grace).0, Verdict::Warning);
+    let value = "no warm-up, and HealthCheckGracePeriod 0s, shorter than target group front needs";
+    assert_eq!(reported(&grace), (Verdict::Works, vec![value]), "a hint: no refresh may ever replace its instances");
     let unknown = calm().change(checked).change(|c| c.replacing.preferences = Err(Unseen::Denied("no".into()))).report();
     assert_eq!(reported(&unknown), (Verdict::Works, vec![]), "a departure does not need it");
     assert!(printed(&unknown).contains("when a refresh counts a new instance is unknown"), "{}", printed(&unknown));

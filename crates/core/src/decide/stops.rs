@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use strum::{IntoStaticStr, VariantNames};
+use strum::IntoStaticStr;
 
 pub use self::past::{Foreseen, PAST, foreseen_stops};
 use super::case::Case;
 use super::findings::{Finding, Layer, Loss, ingress_forgets};
-use super::snapshot::{Allocation, JobKind, Process, Snapshot, Stop, TaskEnd, TaskGroup};
+use super::snapshot::{Allocation, JobKind, Process, Snapshot, Stop, Task, TaskEnd, TaskGroup, TaskRole};
 use super::{Departure, Policy};
 use crate::time::{Time, plain};
 
@@ -28,7 +28,7 @@ const AT_ONCE: Duration = Duration::from_millis(250);
 const CLOSE: Duration = Duration::from_millis(100);
 
 /// How a task stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr, VariantNames)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum StopKind {
@@ -47,9 +47,6 @@ pub enum StopKind {
 }
 
 impl StopKind {
-    /// All names.
-    pub const WORDS: &'static [&'static str] = Self::VARIANTS;
-
     /// The kinds that a metric counts: those that may have cut something.
     pub const CUT: [Self; 4] = [Self::Deaf, Self::Abrupt, Self::OutOfMemory, Self::KilledEarly];
 
@@ -73,15 +70,6 @@ impl StopKind {
             return Self::Abrupt;
         }
         if stop.kill_timeout * 4 / 5 < stop.took { Self::Slow } else { Self::InOrder }
-    }
-
-    /// Whether it may have cut what the task was doing.
-    #[must_use]
-    pub fn cuts(self) -> bool {
-        match self {
-            Self::Deaf | Self::Abrupt | Self::OutOfMemory | Self::KilledEarly => true,
-            Self::InOrder | Self::Slow => false,
-        }
     }
 }
 
@@ -137,9 +125,14 @@ impl Cost {
         if group.services.is_empty() || group.kind != JobKind::Service {
             return Self::Work;
         }
+        let task = group.tasks.iter().find(|task| task.name == stop.task);
+        let serves = |task: &Task| matches!(task.role, TaskRole::Leader | TaskRole::Main);
+        if task.is_some_and(|task| !serves(task)) && group.tasks.iter().any(serves) {
+            // A sidecar is stopped when the tasks that serve are over.
+            return Self::Nothing;
+        }
         // The ingress sends until it has forgotten the service, and each request takes as long as the longest.
-        let own = group.tasks.iter().find(|task| task.name == stop.task).map(|task| task.shutdown_delay);
-        let gone = group.shutdown_delay + own.unwrap_or_default() + stop.took;
+        let gone = group.shutdown_delay + task.map(|task| task.shutdown_delay).unwrap_or_default() + stop.took;
         let in_progress = (forgets + policy.longest_request).saturating_sub(gone).min(policy.longest_request);
         if in_progress.is_zero() { Self::Nothing } else { Self::Requests(in_progress) }
     }
@@ -158,12 +151,10 @@ impl Cost {
             Self::Work => "it serves no requests, and what it was working on was cut".to_owned(),
         }
     }
-}
 
-impl Cost {
-    /// Whether a finding names a stop of this kind: what costs nothing is evidence only. A load balancer's target that dies of its signal,
-    /// after it was released, dies in order as far as anybody can tell.
-    fn is_worth_a_line(self, kind: StopKind) -> bool {
+    /// Whether a finding names a stop of this kind. What costs nothing is evidence only, and so is a target of a load balancer that its
+    /// signal ended after it was released.
+    fn is_finding(self, kind: StopKind) -> bool {
         match self {
             Self::Requests(_) | Self::Work => true,
             Self::Nothing => false,
@@ -246,7 +237,7 @@ impl TaskStops {
             let (stop, some) = self.worst(kind)?;
             let cost = Cost::of(&self.group, stop, reach);
             let process = self.process();
-            cost.is_worth_a_line(kind).then(|| Finding {
+            cost.is_finding(kind).then(|| Finding {
                 layer: Layer::Container,
                 loss,
                 object: Arc::clone(&self.task),
@@ -260,7 +251,7 @@ impl TaskStops {
     }
 }
 
-/// What happened to some of the copies, as a sentence without its subject.
+/// What happened to some of the copies, as a sentence.
 fn happened(kind: StopKind, stop: &Stop, process: &Process, some: usize, all: usize) -> String {
     let copies = if all == 1 { String::new() } else { format!("{some} of {all} copies: ") };
     let signal = process.signal();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use decamp_core::decide::{
     Allocation, ClientStatus, EffectKind, Finding, JobKind, Layer, Loss, Outcome, Process, Snapshot, Stop, StopKind, TaskEnd,
-    stop_evidence, stop_findings, stops,
+    Task, TaskRole, stop_evidence, stop_findings, stops,
 };
 use decamp_core::ids::AllocationId;
 
@@ -167,6 +167,19 @@ fn work_without_requests_is_cut_as_well() {
     scene.allocation(BATCH, |a| a.ends = ends(abrupt()));
     scene.news_from_nomad();
     assert_eq!(only(&scene).why, "it serves no requests, and what it was working on was cut");
+}
+
+#[test]
+fn a_sidecar_is_stopped_when_nothing_can_reach_it_any_more() {
+    let sidecar = |scene: &mut Scene| {
+        scene.task_group(API, |group| {
+            let logs = Task { name: "logs".into(), role: TaskRole::Sidecar, ..group.tasks[0].clone() };
+            group.tasks.push(logs);
+        });
+    };
+    let scene = departed(API, &Stop { task: "logs".into(), ..abrupt() }, sidecar);
+    assert_eq!(findings(&scene), []);
+    assert_eq!(evidence(&scene).len(), 1, "it is evidence");
 }
 
 #[test]

@@ -19,10 +19,10 @@ impl Oracle {
         outcome: Option<&Outcome>,
         said: &[TaskStops],
         nomad: &Nomad,
-        node: NodeNumber,
+        subject: &Subject,
         whole: bool,
     ) {
-        let really = really(nomad, node);
+        let really = really(nomad, subject);
         for task in said {
             for kind in [StopKind::Deaf, StopKind::Abrupt] {
                 let happened = really.get(&(task.task.to_string(), kind)).copied().unwrap_or(0);
@@ -49,11 +49,12 @@ impl Oracle {
     }
 }
 
-/// The stops on a node that ended by SIGKILL, or by the signal that the task has no handler for.
-fn really(nomad: &Nomad, node: NodeNumber) -> Counts {
+/// The stops on the instance's nodes that ended by SIGKILL, or by the signal that the task has no handler for.
+fn really(nomad: &Nomad, subject: &Subject) -> Counts {
     let mut counts = Counts::new();
+    let is_its = |node: NodeNumber| Some(node) == subject.node || nomad.node(node).spec.instance == Some(subject.instance);
     let numbers = (0_u32..).map(crate::event::AllocationNumber).zip(nomad.allocations());
-    for (number, allocation) in numbers.filter(|(_, allocation)| allocation.node == node) {
+    for (number, allocation) in numbers.filter(|(_, allocation)| is_its(allocation.node)) {
         let spec = &nomad.groups()[allocation.group.index()].spec;
         for stop in nomad.task_stops(number) {
             let killed = stop.exit_code == 137;

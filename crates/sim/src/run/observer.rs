@@ -96,7 +96,9 @@ impl Observer for RunObserver {
             // A worker that drains later may not see the group any more: a group that a scan found has no target of the instance by then.
             record.foresee_of_groups(effects, departure, seen, &self.policy);
         }
-        if matches!(decision.action, Action::End(_)) {
+        // A later worker that finds the instance gone has seen nothing of it.
+        let ends = matches!(decision.action, Action::End(_));
+        if ends && (record.last.is_none() || seen.history.completed.is_some()) {
             record.last = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
         }
         if decision.reason == Reason::SafeBesideTheDelay {

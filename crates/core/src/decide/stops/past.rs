@@ -106,13 +106,13 @@ fn of_a_task(foreseen: &mut Foreseen, group: &TaskGroup, task: &Task, evidence: 
         let line = advice::line(StopKind::Deaf, &task.process, stop, cost, reach);
         let found = finding(Loss::DeafTask, value, advice::NEEDED, why, line);
         // What costs nothing as far as the settings show is no warning.
-        let place = if cost.is_worth_a_line(StopKind::Deaf) { &mut foreseen.findings } else { &mut foreseen.hints };
+        let place = if cost.is_finding(StopKind::Deaf) { &mut foreseen.findings } else { &mut foreseen.hints };
         place.push(found);
     }
     let abrupt: Vec<&Stop> = evidence.of_kind(StopKind::Abrupt).collect();
     if let Some(stop) = abrupt.iter().min_by_key(|stop| stop.took) {
         let cost = Cost::of(group, stop, reach);
-        if cost.is_worth_a_line(StopKind::Abrupt) {
+        if cost.is_finding(StopKind::Abrupt) {
             let value =
                 format!("{} ended by {} within {}", evidence.some(abrupt.len()), task.process.signal(), plain(super::AT_ONCE));
             let why = format!("it dies of its signal with everything that it holds; {}", expected(cost));

@@ -242,13 +242,14 @@ pub(super) mod tests {
         view.because = EVIL.to_owned();
         view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), heartbeat: false, refused: Some(EVIL.to_owned()) }];
         view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
+        view.stopped = vec![EVIL.to_owned()];
         view
     }
 
     #[test]
     fn nothing_from_the_cluster_becomes_markup() {
         let html = card(&evil(), None, "", Time(0));
-        assert_eq!(html.matches("&lt;script&gt;").count(), 6, "{html}");
+        assert_eq!(html.matches("&lt;script&gt;").count(), 7, "{html}");
         assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
     }
 
