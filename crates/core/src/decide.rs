@@ -191,7 +191,8 @@ fn depart(case: &Case<'_>, token: Proposal, heartbeat: Proposal) -> Merged {
     let only_waits = proposals.iter().all(|proposal| !matches!(proposal, Proposal::Write(..) | Proposal::Look(..)));
     if only_waits && balancing.released {
         // First, so that the last looks give the reason of a wait.
-        if let Some(until) = nodes::agent_dead_until(case).filter(|_| case.all_remaining().next().is_some()) {
+        let may_run = case.all_remaining().next().is_some() || may_write && case.shows_nothing_of_its_work();
+        if let Some(until) = nodes::agent_dead_until(case).filter(|_| may_run) {
             proposals.insert(0, lost_agent::give_up(case, until));
         } else if settled && over {
             let finish = ending::finish(case, balancing.release, no_node);

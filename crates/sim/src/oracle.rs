@@ -311,16 +311,18 @@ impl Oracle {
                 let raced = before.is_some_and(|before| at.since(before) < RACE + self.slowness);
                 self.raced |= raced;
                 let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
-                let first = known.map_or(force, |first| if raced { first.max(force) } else { first });
+                // Two workers that drain at the same moment cannot see each other's drain. Nor can one that reads a server that lags. The later
+                // drain's note replaces the earlier one, and later phases follow it.
+                let unaware = raced || self.lagged(at, nomad);
+                let first = known.map_or(force, |first| if unaware { first.max(force) } else { first });
                 // Without a leader Nomad refuses the drain.
                 if nomad.has_leader() {
                     self.deadlines.retain(|(of, _)| of != node);
                     self.deadlines.push((*node, first));
                 }
                 self.deadline = self.deadlines.iter().map(|(_, first)| *first).min();
-                // Two workers that drain at the same moment cannot see each other's drain. A force follows a deadline that did not work.
-                let exempt = raced
-                    || self.lagged(at, nomad)
+                // A force follows a deadline that did not work.
+                let exempt = unaware
                     || self.purged.is_some()
                     || self.operator_drained.is_some()
                     || meta.phase == Phase::Forced

@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use self::attribution::Judged;
 use self::observer::RunRecord;
 pub use self::passes::{Passes, WorkMode};
-use self::workers::Workers;
+use self::workers::{Workers, is_swept};
 use super::drivers::Driver;
 use super::faults::{Fault, Faults};
 use super::oracle::Violation;
@@ -113,6 +113,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         proof_is_lost: false,
         notes_are_kept: world.nomad.version().has_dynamic_metadata()
             && !faults.iter().any(|fault| prevents_notes(fault) || delays_notes(fault)),
+        answers_get_lost: faults.has(Fault::NonsenseAnswers),
     };
     let mut rng = rng;
     let needs = passes::Needs {
@@ -158,8 +159,9 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     let (mut outcome, first_received, ended_at) = (workers.outcome.clone(), workers.first_received, workers.ended_at);
     drop(workers);
     let mut world = world.into_inner();
-    if outcome.is_none() && work_mode.is_swept_alone() && world.oracle.action_ended.is_some() {
-        // A sweep visits waiting instances only. When the instance no longer waits, no worker reports how its departure ended.
+    let is_past = world.oracle.action_ended.is_some() || !is_swept(&world);
+    if outcome.is_none() && work_mode.is_swept_alone() && is_past {
+        // When the instance no longer waits, no worker reports how its departure ended.
         outcome = Some(Outcome::Gone);
     }
     let last_at = world.now;

@@ -137,3 +137,47 @@ fn what_is_registered_by_hand_is_read_before_the_machine_goes() {
     is_clean("by-hand,consul-away", 300, 40);
     is_clean("all", 3_929_185, 1);
 }
+
+#[test]
+fn a_target_that_the_first_look_did_not_show_counts_from_the_look_that_shows_it_draining() {
+    is_clean("all", 7_676_517, 1);
+}
+
+#[test]
+fn a_row_with_the_instances_id_that_an_older_agent_left_behind_says_nothing_about_the_live_node() {
+    is_clean("all", 3_033_397, 1);
+    is_clean("all", 4_144_678, 1);
+    is_clean("node-collected,two-nodes,agent-away", 1, 400);
+}
+
+#[test]
+fn an_agent_that_is_back_is_ready_once_there_is_a_leader() {
+    is_clean("all", 4_884_793, 1);
+}
+
+#[test]
+fn an_answer_that_comes_late_does_not_make_an_older_look_a_new_one() {
+    for seed in [4_784_053, 5_046_716] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn a_drain_by_a_worker_whose_server_lags_moves_the_deadline_for_all() {
+    is_clean("all", 4_367_225, 1);
+}
+
+#[test]
+fn nobody_watches_consul_who_does_not_know_whether_the_instance_leaves() {
+    is_clean("all", 6_420_432, 1);
+}
+
+#[test]
+fn a_sweep_does_not_visit_an_instance_that_waits_no_more() {
+    is_clean("all", 7_678_815, 1);
+}
+
+#[test]
+fn a_retained_instance_was_cut_at_its_deadline() {
+    is_clean("all", 7_253_848, 1);
+}

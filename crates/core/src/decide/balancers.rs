@@ -250,7 +250,10 @@ fn after_deregistration(
     let ours_alone = |last: Time| balancer.deregistered.is_some_and(|at| last <= at);
     let by_another = |row: &Draining| row.deregistered.filter(|seen| !ours_alone(seen.after)).map(|seen| seen.by);
     let left = case.leaving(balancer, group).filter_map(by_another).max();
-    let first = balancer.first_look.max(left).unwrap_or(case.now);
+    // A target that the first look did not show, and that reads `draining` later, was deregistered after that look.
+    let reads_draining = case.leaving(balancer, group).filter_map(|row| row.reads_draining).max();
+    let reads_draining = reads_draining.filter(|_| balancer.deregistered.is_none());
+    let first = balancer.first_look.max(left).max(reads_draining).unwrap_or(case.now);
     // An earlier run may have noted an earlier time for targets that were not registered when this run first looked.
     // A target that reads `draining` was listed after somebody noted that it was not.
     let noted = if draining { beginnings::noted_of_this(case, Beginning::Deregistered) } else { beginnings::deregistered(case) };

@@ -76,9 +76,13 @@ fn listed(nodes: &[Node]) -> u32 {
     u32::try_from(nodes.iter().map(|node| node.allocations.len()).sum::<usize>()).unwrap_or(u32::MAX)
 }
 
-/// Since when every agent has been lost: this run's first look that showed it, or the earlier time that Nomad reports.
+/// Since when every agent has been lost: this run's first look that showed it, or the earlier time that Nomad reports. If a node's row is
+/// gone, Nomad reports only since when the others have been lost.
 pub(super) fn agents_dead(case: &Case<'_>) -> Option<Time> {
     let seen = case.seen.history.agents_dead_since?;
+    if case.seen.nomad.last().is_some_and(|nomad| case.seen.history.has_lost_a_row(nomad)) {
+        return Some(seen);
+    }
     let reported = case.nodes().iter().map(|node| node.status_since).collect::<Option<Vec<Time>>>();
     Some(reported.and_then(|all| all.into_iter().max()).map_or(seen, |reported| reported.min(seen)))
 }
@@ -198,8 +202,11 @@ pub(super) fn write_down(case: &Case<'_>, balancing: &Balancing) -> Proposal {
     // An outage of Consul is noted even if Nomad's servers lag: a lagging server passes the call on as well.
     let out_of_sight = || case.seen.nomad.last().filter(|_| case.seen.unseen_at_once(case.now).is_some());
     let Some(nomad) = case.seen.nomad.now().or_else(out_of_sight) else { return Proposal::NotYet };
-    // A server passes the call on to the node's agent. A lost agent cannot answer.
-    let Some(node) = nomad.nodes.iter().find(|node| !node.status.is_lost() && keeps_notes(&node.version)) else {
+    // A server passes the call on to the node's agent. A lost agent cannot answer, and one that died a moment ago is not known to be lost. If
+    // several nodes have the instance's id, each try goes to the next of them.
+    let tries = history.failures(EffectKind::Note).map_or(0, |row| row.count);
+    let can_keep = || nomad.nodes.iter().filter(|node| !node.status.is_lost() && keeps_notes(&node.version));
+    let Some(node) = can_keep().cycle().nth(usize::try_from(tries).unwrap_or(0)) else {
         return Proposal::DoesNotApply;
     };
     let may_try = history.failures(EffectKind::Note).is_none_or(|row| {

@@ -21,6 +21,11 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 /// Everything is over: discovery, one last look at everything, and the completion. `Done` if there is no action to complete.
 pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal {
     let seen = case.seen;
+    // If the node that was set aside is the live one, the other one's agent is dead, and Nomad will say so.
+    let until = case.budget.began + case.policy.agent_dead_wait;
+    if case.work_may_be_set_aside() && case.now < until {
+        return Proposal::watch(until, Part::Nomad, Reason::AgentDead { until });
+    }
     let vanished = case.vanished().map(|vanished| vanished.until);
     let over_at = seen.history.nomad_changed.max(vanished).unwrap_or(Time(0));
     let discovery = registrations::discovery(case, over_at);
@@ -50,7 +55,8 @@ fn is_proved(case: &Case<'_>) -> bool {
     let in_groups = case.unknown_targets().next().is_none()
         && !uncertain_targets::lists_nothing(case)
         && traffic_sources::are_all_handled(case);
-    in_groups && unlisted::never_listed(case).next().is_none() && !unlisted::was_noted(case)
+    let in_nomad = !case.work_may_be_set_aside();
+    in_groups && in_nomad && unlisted::never_listed(case).next().is_none() && !unlisted::was_noted(case)
 }
 
 /// The outcome if nothing is left. Something that could not be read is never reported as gone.

@@ -259,7 +259,7 @@ impl Sending<'_> {
     /// Reads everything that a drain depends on once more, in one round: discovery; the load balancers, because a target may have been
     /// registered again (fault 33); and the node, because another worker may have drained it.
     fn confirming(&self, phase: Phase) -> Proposal {
-        let node_is_old = !is_recent(self.case, &self.case.seen.nomad);
+        let node_is_old = !node_is_recent(self.case);
         let again = node_is_old || unlisted::is_unasked(self.case);
         let discovery = read_discovery(self.case, again);
         let looks_at_it = discovery.is_look();
@@ -316,6 +316,14 @@ impl Sending<'_> {
         };
         write(self.case, EffectKind::Drain, vec![effect], reason)
     }
+}
+
+/// Whether the node was read just now, or together with what has just been answered. An answer to an earlier question, for which the worker
+/// did not wait, says nothing about a later look at the node: another worker may have drained it since.
+fn node_is_recent(case: &Case<'_>) -> bool {
+    let history = &case.seen.history;
+    let Some(asked) = case.seen.nomad.fresh_at() else { return false };
+    case.now <= asked + JUST_NOW || history.asked_in_last_round(asked) && is_recent(case, &case.seen.nomad)
 }
 
 /// Whether it was read just now, or in the round of looks that has just ended.

@@ -103,8 +103,25 @@ impl Case<'_> {
 
     /// Whether the node itself vanished with allocations that were never seen over. Most likely somebody purged it.
     pub(super) fn node_row_is_gone(&self) -> bool {
-        self.seen.nomad.last().is_some_and(|nomad| nomad.nodes.is_empty())
+        self.seen.nomad.last().is_some_and(|nomad| self.seen.history.has_lost_a_row(nomad))
             && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
+    }
+
+    /// Whether every node of the instance is lost, and neither it nor this run shows any allocation. It may be the row of an agent that
+    /// registered again, or the allocations were collected. What runs on the instance is unknown.
+    pub(super) fn shows_nothing_of_its_work(&self) -> bool {
+        self.seen.history.agents_dead_since.is_some() && self.lists_no_allocation()
+    }
+
+    /// Whether the instance's node shows no allocation, and another node with its id was set aside. After a change of leader, Nomad lists a
+    /// dead agent as ready for five minutes (`failover_heartbeat_ttl`). So the node that was set aside may be the one with the work.
+    pub(super) fn work_may_be_set_aside(&self) -> bool {
+        self.seen.nomad.last().is_some_and(|nomad| !nomad.set_aside.is_empty()) && self.lists_no_allocation()
+    }
+
+    /// Whether no look of this run showed an allocation, over or not.
+    fn lists_no_allocation(&self) -> bool {
+        self.nodes().iter().all(|node| node.allocations.is_empty()) && self.seen.history.known.is_empty()
     }
 
     /// The `Meta` of this action's drains, by any worker, as this run last read it.

@@ -6,7 +6,7 @@ use decamp_core::ids::NodeId;
 
 fn split(twins: &[(NodeStatus, bool)]) -> (Vec<u128>, Vec<u128>) {
     let twin =
-        |(place, (status, ours)): (u128, &(NodeStatus, bool))| Twin { id: NodeId(place), status: *status, drained_by_us: *ours };
+        |(place, (status, ours)): (u128, &(NodeStatus, bool))| Twin { id: NodeId(place), status: *status, taken_out: *ours };
     let twins: Vec<Twin> = (0..).zip(twins).map(twin).collect();
     let numbers = |ids: Vec<NodeId>| ids.into_iter().map(|id| id.0).collect();
     let (found, aside) = set_aside(&twins);
@@ -32,7 +32,7 @@ fn a_node_that_is_down_is_set_aside_only_if_another_is_ready() {
 }
 
 #[test]
-fn a_node_that_is_down_and_that_decamp_drains_is_never_set_aside() {
+fn a_node_that_is_down_and_that_decamp_works_on_is_never_set_aside() {
     assert_eq!(split(&[(Down, true), (Ready, false)]), (vec![0, 1], vec![]));
     assert_eq!(split(&[(Down, false), (Ready, true)]), (vec![1], vec![0]));
 }

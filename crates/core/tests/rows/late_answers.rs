@@ -8,7 +8,7 @@ use decamp_core::ids::TargetId;
 
 use crate::decisions::writes;
 use crate::facts::secs;
-use crate::scene::{Scene, calm, draining};
+use crate::scene::{Scene, calm, draining, released};
 
 /// Nomad is asked now, and answers three seconds later. Meanwhile this part is read.
 fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
@@ -93,4 +93,31 @@ fn what_waits_for_a_load_balancer_counts_from_the_answer() {
     let balancer = &seen.balancers[0];
     assert_eq!(balancer.first_look, Some(answered), "the guard of a target that is absent");
     assert_eq!(balancer.registered, [(address, 80, answered)], "the wait for an address that nobody is known to have");
+}
+
+#[test]
+fn a_late_answer_does_not_make_an_old_look_at_the_node_a_recent_one() {
+    let drains_after = |node_after: u64| {
+        let mut scene = released(|_| ());
+        let together = |decision: &Decision| matches!(&decision.action, Action::Look(parts) if parts.contains(&Part::Consul));
+        let mut decision = scene.decide();
+        while !together(&decision) {
+            match &decision.action {
+                Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
+                _ => scene.obey(&decision),
+            }
+            decision = scene.decide();
+        }
+        let Action::Look(parts) = decision.action else { panic!("{decision:?}") };
+        // Consul is asked now and answers after five seconds. The node is read meanwhile, and another worker may have drained it since.
+        let asked = scene.now;
+        scene.now = asked + secs(node_after);
+        parts.iter().for_each(|part| scene.look(part));
+        scene.now = asked + secs(5);
+        scene.look(&Part::Consul);
+        scene.seen.history.looked(asked, scene.now);
+        writes(&scene.decide(), EffectKind::Drain)
+    };
+    assert!(drains_after(0), "one round takes as long as its slowest answer");
+    assert!(!drains_after(2));
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use decamp_core::decide::{Action, EffectKind, NodeStatus, Outcome, Part, Registrations};
-use decamp_core::ids::TargetId;
+use decamp_core::decide::{Action, EffectKind, Node, NodeStatus, Outcome, Part, Registrations};
+use decamp_core::ids::{NodeId, TargetId};
 
 use crate::decisions::{completion, only_waits, writes};
-use crate::facts::{named, secs, target};
-use crate::scene::{Scene, deregistered};
+use crate::facts::{ENTRY, named, secs, target};
+use crate::scene::{Scene, deregistered, released};
 
 /// It has left its load balancers, and its agent has been lost for longer than the wait.
 fn lost(consul: impl FnOnce(&mut Registrations)) -> Scene {
@@ -133,4 +133,58 @@ fn what_cannot_be_seen_at_the_end_holds_up_nothing() {
     }
     let (parts, scene) = looked_at(scene);
     assert!(!parts.contains(&Part::Nomad) && writes(&scene.decide(), EffectKind::Complete), "{:?}", scene.decide());
+}
+
+/// Another row with the instance's id: an agent that registered anew left it behind, and it has been down for an hour.
+fn old_row(scene: &mut Scene) -> Node {
+    let mut row = scene.node().clone();
+    row.id = NodeId(77);
+    row.status = NodeStatus::Down;
+    row.status_since = Some(ENTRY - secs(3600));
+    (row.eligible, row.last_drain, row.notes) = (false, None, Vec::new());
+    row
+}
+
+#[test]
+fn a_row_that_was_left_behind_does_not_say_since_when_the_agent_is_dead() {
+    let mut scene = lost(nothing_listed);
+    let mut row = old_row(&mut scene);
+    row.allocations = scene.node().allocations.to_vec().into();
+    scene.node().status = NodeStatus::Ready;
+    scene.nomad.nodes.push(row);
+    scene.news_from_nomad();
+    // Somebody purges the live node. Its agent will register again within a minute.
+    scene.nomad.nodes.remove(0);
+    scene.news_from_nomad();
+    let decision = scene.until_no_heartbeat();
+    only_waits(&decision, "agent-dead");
+}
+
+#[test]
+fn the_end_is_unconfirmed_if_a_node_that_was_set_aside_may_have_the_work() {
+    let outcome = |set_aside: Vec<NodeId>| {
+        let mut scene = released(|scene| {
+            scene.node().allocations = Vec::new().into();
+            nothing_listed(&mut scene.consul);
+            scene.nomad.set_aside = set_aside;
+        });
+        let waits = matches!(scene.next().action, Action::Wait { .. });
+        scene.pass(301);
+        (waits, completion(&scene.until_it_writes(EffectKind::Complete)).1)
+    };
+    assert!(matches!(outcome(vec![NodeId(77)]), (true, Outcome::Unconfirmed { .. })));
+    assert!(matches!(outcome(Vec::new()), (false, Outcome::Departed { .. })));
+}
+
+#[test]
+fn a_lost_node_that_lists_nothing_does_not_show_that_nothing_runs() {
+    let mut scene = released(|scene| {
+        let row = old_row(scene);
+        scene.nomad.nodes = vec![Node { allocations: Vec::new().into(), status_since: None, ..row }];
+        nothing_listed(&mut scene.consul);
+        scene.group.hooks[0].heartbeat_timeout = secs(3600);
+    });
+    only_waits(&scene.until_no_heartbeat(), "agent-dead");
+    scene.pass(301);
+    assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::AgentDead);
 }

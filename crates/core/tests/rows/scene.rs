@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use decamp_core::decide::{
-    Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Elsewhere, Finding,
-    Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Observation, Part, Policy,
-    Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    Action, Allocation, AnswerTimes, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind,
+    Elsewhere, Finding, Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Observation,
+    Part, Policy, Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -118,9 +118,7 @@ impl Scene {
                 continue;
             }
             let Action::Look(parts) = &decision.action else { return decision };
-            for part in parts.clone() {
-                self.look(&part);
-            }
+            parts.iter().for_each(|part| self.look(part));
         }
         panic!("it looks for ever: {:?}", self.decide());
     }
@@ -131,10 +129,12 @@ impl Scene {
             let decision = self.decide();
             let Action::Look(parts) = &decision.action else { return decision };
             let asked = self.now;
-            for part in parts.clone() {
-                self.look(&part);
-            }
+            parts.iter().for_each(|part| self.look(part));
             self.pass(seconds);
+            if parts.contains(&Part::Nomad) {
+                let answered = AnswerTimes { answered: self.now, ..AnswerTimes::at_once(asked) };
+                self.seen.take_late(answered, Observation::Nomad(Ok(self.nomad.clone())));
+            }
             self.seen.history.looked(asked, self.now);
         }
         panic!("it looks for ever: {:?}", self.decide());

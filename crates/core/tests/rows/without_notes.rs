@@ -1,8 +1,8 @@
 //! What a worker concludes from the live systems about an earlier worker that left no note, or one that says too little. (ADR 0002, 0009.)
 
 use decamp_core::decide::{
-    Action, Beginning, ClientStatus, Decision, DrainMeta, DrainStatus, EffectKind, LastDrain, Noted, Outcome, Part, Phase,
-    Reason, Snapshot, StoppedUnseen, TargetHealth,
+    Action, Beginning, ClientStatus, Decision, DrainMeta, DrainStatus, EffectKind, GroupToRead, LastDrain, Noted, Outcome, Part,
+    Phase, Reason, Snapshot, StoppedUnseen, TargetHealth,
 };
 use decamp_core::time::Time;
 
@@ -107,6 +107,25 @@ fn a_target_that_reads_draining_was_listed_after_somebody_noted_that_it_was_not(
     scene.seen = Snapshot::begin(instance(), scene.now);
     waits(&mut scene);
     assert!(scene.node().notes.contains(&deregistered), "{:?}", scene.node().notes);
+}
+
+#[test]
+fn a_target_that_the_first_look_did_not_show_was_deregistered_after_it() {
+    let mut scene = calm();
+    scene.policy.overlap = false;
+    scene.node().eligible = false;
+    let targets = scene.front(&named()).targets.replace(Vec::new().into());
+    scene.targets(&attached(), |target| target.health = TargetHealth::Draining);
+    let began = scene.now;
+    waits(&mut scene);
+    scene.pass(60);
+    scene.front(&named()).targets = targets;
+    scene.targets(&named(), |target| target.health = TargetHealth::Draining);
+    let groups = vec![GroupToRead { arn: named(), attached: false }];
+    scene.look(&Part::TargetGroups { groups, attributes_again: false });
+    let decision = waits(&mut scene);
+    let Reason::LoadBalancerDelay { group, until } = decision.reason else { panic!("{decision:?}") };
+    assert!(group == named() && began + secs(60 + 30) <= until, "{group} until {until}");
 }
 
 #[test]

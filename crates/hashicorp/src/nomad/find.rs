@@ -29,7 +29,7 @@ pub(super) fn without_fingerprint() -> String {
 pub(super) struct Found {
     /// The nodes that are the instance.
     pub(super) nodes: Vec<NodeId>,
-    /// Nodes with its id that are down while another is ready (ADR 0005), and that decamp has not drained.
+    /// Nodes with its id that are down while another is ready (ADR 0005), and that nobody has begun to take out of service.
     pub(super) set_aside: Vec<NodeId>,
 }
 
@@ -39,7 +39,11 @@ pub(super) fn by_fingerprint(instance: InstanceId, nodes: &[(NodeId, wire::Node)
     let twins: Vec<Twin> = nodes
         .iter()
         .filter(|(_, node)| node.attribute(INSTANCE_ID) == Some(&id))
-        .map(|(id, node)| Twin { id: *id, status: translate::status(&node.status), drained_by_us: is_drained_by_us(node) })
+        .map(|(id, node)| Twin {
+            id: *id,
+            status: translate::status(&node.status),
+            taken_out: is_ineligible(node) || is_handled_by_us(node),
+        })
         .collect();
     let (nodes, set_aside) = set_aside(&twins);
     Found { nodes, set_aside }
@@ -55,7 +59,8 @@ fn has_id(node: &wire::Node, id: &str) -> bool {
 
 /// The node without a fingerprint of EC2 that has the instance's id in its name or `Meta`.
 ///
-/// Dead nodes stay listed for a day, so a node that is down counts only if decamp has drained it, or if this run saw it before (`known`).
+/// Dead nodes stay listed for a day, so a node that is down counts only if decamp has drained it or noted something on it, or if this run saw
+/// it before (`known`).
 /// A node whose fingerprint names another instance does not count.
 ///
 /// # Errors
@@ -68,7 +73,7 @@ pub(super) fn by_name_or_meta(
 ) -> Result<Option<NodeId>, Unseen> {
     let text = instance.to_string();
     let counts =
-        |id: NodeId, n: &wire::Node| translate::status(&n.status) != NodeStatus::Down || is_drained_by_us(n) || known(id);
+        |id: NodeId, n: &wire::Node| translate::status(&n.status) != NodeStatus::Down || is_handled_by_us(n) || known(id);
     let matches = |n: &wire::Node| n.attribute(INSTANCE_ID).is_none() && has_id(n, &text);
     let mut hits = nodes.iter().filter(|(id, n)| matches(n) && counts(*id, n)).map(|(id, n)| (*id, &n.name));
     match (hits.next(), hits.next()) {
@@ -80,9 +85,15 @@ pub(super) fn by_name_or_meta(
     }
 }
 
-/// Whether the last drain of a node is one of decamp's.
-fn is_drained_by_us(node: &wire::Node) -> bool {
-    node.last_drain.as_ref().is_some_and(|last| drain_meta::read(&last.meta).is_some())
+/// Whether Nomad places nothing new on a node.
+fn is_ineligible(node: &wire::Node) -> bool {
+    node.eligibility == "ineligible"
+}
+
+/// Whether the last drain of a node is one of decamp's, or its metadata has a note of decamp's.
+fn is_handled_by_us(node: &wire::Node) -> bool {
+    let drained = node.last_drain.as_ref().is_some_and(|last| drain_meta::read(&last.meta).is_some());
+    drained || !drain_meta::notes(&node.meta).is_empty()
 }
 
 #[cfg(test)]
@@ -91,7 +102,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use decamp_core::decide::{DrainMeta, Phase};
+    use decamp_core::decide::{Beginning, DrainMeta, Noted, Phase};
     use decamp_core::time::Time;
 
     const INSTANCE: &str = "i-0123456789abcdef0";
@@ -153,6 +164,28 @@ mod tests {
                 n.last_drain = last_drain;
             });
             assert_eq!(by_fingerprint(instance(), &[drained, node(2, "ready", fingerprint(INSTANCE))]).nodes, found, "{tool}");
+        }
+    }
+
+    #[test]
+    fn a_down_node_that_is_ineligible_or_has_a_note_of_decamps_is_never_set_aside() {
+        let noted = |key: &'static str| {
+            let value =
+                Noted { what: Beginning::Departure, action: "0123456789ab".into(), since: Time(1_795_375_337_137), listed: 0 };
+            node(1, "down", |n| {
+                fingerprint(INSTANCE)(n);
+                n.meta.insert(key.to_owned(), value.text());
+            })
+        };
+        let ineligible = node(1, "down", |n| {
+            fingerprint(INSTANCE)(n);
+            n.eligibility = "ineligible".to_owned();
+        });
+        let found = by_fingerprint(instance(), &[ineligible, node(2, "ready", fingerprint(INSTANCE))]);
+        assert_eq!(found.nodes, [NodeId(1), NodeId(2)], "decamp begins with this");
+        for (key, found) in [(Beginning::Departure.key(), vec![NodeId(1), NodeId(2)]), ("began", vec![NodeId(2)])] {
+            let nodes = [noted(key), node(2, "ready", fingerprint(INSTANCE))];
+            assert_eq!(by_fingerprint(instance(), &nodes).nodes, found, "{key}");
         }
     }
 

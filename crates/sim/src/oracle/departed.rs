@@ -116,7 +116,7 @@ impl Oracle {
 
     /// Whether a job was purged that neither the acting worker has seen nor a drain has noted. The next worker knows what decamp's drain
     /// counted, until an operator's drain replaces it and its `Meta`.
-    fn purged_between_workers(&self) -> bool {
+    pub(super) fn purged_between_workers(&self) -> bool {
         let replaced = self.operator_drained.is_some_and(|theirs| self.last_drain.is_none_or(|ours| ours <= theirs));
         self.job_purged.is_some_and(|purged| {
             self.actor_looked_at.is_none_or(|looked| purged <= looked)

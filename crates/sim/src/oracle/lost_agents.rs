@@ -36,14 +36,16 @@ impl Oracle {
             return;
         }
         let since = |known: Option<Time>| known.is_some_and(|known| known + LOOKED < at);
-        if since(self.agent_back) && nomad.node(node).status == NodeStatus::Ready {
+        // Without a leader, an agent that is back becomes ready later. A purged node is listed once its agent has registered again.
+        let state = nomad.node(node);
+        if since(self.agent_back) && since(Some(state.status_since)) && state.registered && state.status == NodeStatus::Ready {
             self.broke(at, "L2", "it gave up an agent that is back".to_owned());
         }
         let state = consul.node(subject.consul_node);
         let passing = state.of_allocations().find(|entry| entry.is_listed() && entry.is_passing());
-        if let Some(entry) = passing
-            .filter(|_| subject.consul_lists == Lists::All && consul.agent_lives(subject.consul_node) && since(self.agent_died))
-        {
+        // If a job was purged before any look, nothing says in which of Consul's namespaces its services are.
+        let is_visible = subject.consul_lists == Lists::All && !self.purged_between_workers();
+        if let Some(entry) = passing.filter(|_| is_visible && consul.agent_lives(subject.consul_node) && since(self.agent_died)) {
             let name = entry.name.clone();
             self.broke(at, "L2", format!("it let a lost node go while {name} passes its checks"));
         }

@@ -63,6 +63,8 @@ pub struct Bounds {
     pub proof_is_lost: bool,
     /// Whether the node stores the notes that a worker writes for the next.
     pub notes_are_kept: bool,
+    /// Whether answers of any system get lost now and then.
+    pub answers_get_lost: bool,
 }
 
 impl Oracle {
@@ -145,8 +147,9 @@ impl Oracle {
             let note = state.last_drain.as_ref().map(|last| &last.note);
             matches!(note, Some(Note::Ours(ours)) if ours.phase == meta.phase && ours.action == meta.action)
         });
-        // A round of looks waits for its slowest answer, and while Consul is away that is a time-out.
-        let held_up = if self.consul_outages_began.is_empty() { Duration::ZERO } else { NO_ANSWER };
+        // A round of looks waits for its slowest answer. While Consul is away, or if an answer gets lost, that is a time-out.
+        let timed_out = !self.consul_outages_began.is_empty() || self.bounds.answers_get_lost;
+        let held_up = if timed_out { NO_ANSWER } else { Duration::ZERO };
         let unaware = self.last_drain.is_some_and(|before| at.since(before) < RACE + self.slowness + held_up);
         if starts && under_way && !unaware && !self.lagged(at, nomad) {
             self.broke(at, "S4", format!("{:?} is under way, and it is started again", meta.phase));

@@ -241,6 +241,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             Outcome::Forced
                 | Outcome::Unconfirmed { cut: true, .. }
                 | Outcome::TimedOut
+                | Outcome::Retained
                 | Outcome::Expired
                 | Outcome::Overtaken
                 | Outcome::Interrupted

@@ -17,7 +17,7 @@ use crate::rng::Rng;
 use crate::scenario::BEGIN;
 use crate::worker::{CrashPoint, Worker};
 use crate::world::SimWorld;
-use decamp_core::decide::{Departure, Lifecycle, LifecycleAction, Noted, Outcome, Policy, Snapshot, remember};
+use decamp_core::decide::{Departure, Lifecycle, LifecycleAction, Noted, Outcome, Policy, Snapshot, System, remember};
 use decamp_core::run::{Ending, RunOptions, RunResult, run_by};
 use decamp_core::time::Time;
 
@@ -89,7 +89,9 @@ impl<'s> Workers<'s, '_> {
             if world.oracle.is_consul_away() {
                 // A sweep's pass makes its looks and ends. While it hangs in a look it watches nothing.
                 let in_passes = matches!(self.script.work_mode, WorkMode::Passes(_));
-                let watches = |a: &LiveWorker<'_>| !(frozen(a) || in_passes && a.delivery.sweep);
+                // Without Auto Scaling, nobody knows whether the instance is leaving, and a new pass reads nothing else.
+                let blind = in_passes && world.api_faults.is_away(System::AutoScaling, now);
+                let watches = |a: &LiveWorker<'_>| !(frozen(a) || blind || in_passes && a.delivery.sweep);
                 let there = self.alive.iter().filter(|a| watches(a)).map(|a| a.worker.number());
                 world.oracle.was_watched(before, now, there, &world.nomad, &world.subject);
             }
@@ -131,8 +133,7 @@ impl<'s> Workers<'s, '_> {
         if self.next_sweep <= now {
             self.next_sweep = now + passes::SWEEP_EVERY;
             let world = self.world.borrow();
-            let waits = [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume];
-            let waits = waits.contains(&world.auto_scaling.lifecycle(world.subject.instance));
+            let waits = is_swept(&world);
             drop(world);
             if !waits || self.outcome.is_some() {
                 // The instance is past its hook, or its departure has ended.
@@ -250,4 +251,10 @@ impl<'s> Workers<'s, '_> {
             self.script.after_end(now, &mut self.rng);
         }
     }
+}
+
+/// Whether a sweep visits the instance: only while it waits in a hook.
+pub(super) fn is_swept(world: &SimWorld) -> bool {
+    let waits = [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume];
+    waits.contains(&world.auto_scaling.lifecycle(world.subject.instance))
 }

@@ -13,10 +13,10 @@ use crate::nomad::Read;
 use crate::world::Lists;
 use crate::{consul, nomad};
 use decamp_core::decide::{
-    BRIEF, Departure, NodeStatus, Nomad, NomadSight, Observation, Part, Registrations, Snapshot, System, TargetGroup, Unseen,
-    Zones,
+    BRIEF, Departure, Nomad, NomadSight, Observation, Part, Registrations, Snapshot, System, TargetGroup, Twin, Unseen, Zones,
+    set_aside,
 };
-use decamp_core::ids::{TargetGroupArn, TargetId};
+use decamp_core::ids::{NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
 impl Worker<'_> {
@@ -187,20 +187,16 @@ impl Worker<'_> {
         if read == Read::Stale && index < self.written_index.get() {
             return Err(Unseen::Stale);
         }
-        let mut set_aside = Vec::new();
-        if nodes.iter().any(|n| n.status == NodeStatus::Ready) {
-            nodes.retain(|n| {
-                // As in the adapter: a node that decamp drains, or saw before, stays visible although its agent dies.
-                let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
-                let seen_before = seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == n.id));
-                let keep = n.status != NodeStatus::Down || drained_by_us || seen_before;
-                if !keep {
-                    set_aside.push(n.id);
-                }
-                keep
-            });
-        }
-        Ok(Nomad { nodes, set_aside })
+        let twin = |n: &decamp_core::decide::Node| {
+            let drained_by_us = n.last_drain.as_ref().is_some_and(|drain| drain.meta.is_some());
+            Twin { id: n.id, status: n.status, taken_out: !n.eligible || drained_by_us || !n.notes.is_empty() }
+        };
+        let (_, mut aside) = set_aside(&nodes.iter().map(twin).collect::<Vec<_>>());
+        // As in the adapter: a node that was seen before stays visible although its agent dies.
+        let seen_before = |id: &NodeId| seen.nomad.last().is_some_and(|nomad| nomad.nodes.iter().any(|known| known.id == *id));
+        aside.retain(|id| !seen_before(id));
+        nodes.retain(|node| !aside.contains(&node.id));
+        Ok(Nomad { nodes, set_aside: aside })
     }
 
     /// Asks Consul every few seconds, and returns its answer. If Consul fails for `BRIEF`, returns the failure. It returns only before

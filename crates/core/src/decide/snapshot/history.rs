@@ -19,6 +19,9 @@ use crate::ids::{AllocationId, NodeId};
 use crate::sweep::Sweep;
 use crate::time::Time;
 
+/// Looks whose times differ by no more than this were asked for together: the time of each is reckoned from its answer.
+const TOGETHER: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// The memory of this run. After a crash, waits may last longer, and an outcome may differ that depends on what this run alone saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct History {
@@ -58,6 +61,8 @@ pub struct History {
     pub drains: Vec<SentDrain>,
     /// The last `Meta` of decamp's that this run read on each node. An operator's drain may have replaced it since.
     pub drain_metas: Vec<(NodeId, DrainMeta)>,
+    /// Every node that any look of this run showed.
+    pub(in crate::decide) nodes: Vec<NodeId>,
     /// The earliest deadline of a drain that any look showed.
     pub(in crate::decide) deadline: Option<Time>,
     /// Whether a deadline was seen to stop allocations that Nomad wanted to run.
@@ -167,6 +172,12 @@ impl History {
         now <= seen + at_most || self.last_round.is_some_and(in_last_round)
     }
 
+    /// Whether a look at this time was asked for together with the one that was answered last.
+    #[must_use]
+    pub(in crate::decide) fn asked_in_last_round(&self, seen: Time) -> bool {
+        self.last_round.is_some_and(|(asked, _)| seen.since(asked).max(asked.since(seen)) <= TOGETHER)
+    }
+
     /// The first look set the clock, so this run began at that look.
     pub fn began_by(&mut self, first_look: Time) {
         if self.first_nomad.is_none() && self.heartbeat.is_none() && self.failures.is_empty() {
@@ -204,6 +215,9 @@ impl History {
         // A longer list shows allocations that could not be seen before, even if they are over.
         let mut changed = first || longer;
         for node in &nomad.nodes {
+            if !self.nodes.contains(&node.id) {
+                self.nodes.push(node.id);
+            }
             for address in &node.addresses {
                 if !self.addresses.contains(address) {
                     self.addresses.push(*address);
@@ -292,6 +306,14 @@ impl History {
                 true
             }
         }
+    }
+
+    /// Whether every node that is listed is lost, and one that this run saw is listed no more. Nomad lists a lost node until somebody
+    /// purges it, or until a day has passed.
+    #[must_use]
+    pub(in crate::decide) fn has_lost_a_row(&self, nomad: &Nomad) -> bool {
+        let is_listed = |id: &NodeId| nomad.nodes.iter().any(|node| node.id == *id);
+        nomad.nodes.iter().all(|node| node.status.is_lost()) && !self.nodes.iter().all(is_listed)
     }
 
     /// Whether an allocation was already lost when this run first saw it (ADR 0005).
