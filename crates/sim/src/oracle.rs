@@ -386,12 +386,6 @@ impl Oracle {
         self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
     }
 
-    /// Whether an allocation started on the node so late that no look before the completion showed it.
-    #[must_use]
-    pub fn landed_unseen(&self) -> bool {
-        self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
-    }
-
     fn check_own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, subject: &Subject) {
         let instance = nomad.nodes().find(|(_, n)| n.spec.id == node).and_then(|(_, n)| n.spec.instance);
         if instance.is_some_and(|i| i != subject.instance) {

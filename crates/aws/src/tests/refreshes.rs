@@ -191,7 +191,8 @@ async fn a_refresh_in_progress_is_adopted_and_after_one_that_just_ended_a_new_on
 
 #[tokio::test]
 async fn the_preferences_of_the_last_refresh_are_read() {
-    let preferences = "<Preferences><MinHealthyPercentage>90</MinHealthyPercentage><InstanceWarmup>45</InstanceWarmup></Preferences>";
+    let preferences =
+        "<Preferences><MinHealthyPercentage>90</MinHealthyPercentage><InstanceWarmup>45</InstanceWarmup></Preferences>";
     let rows = listed("r-2", "Successful", preferences);
     let server = Server::start(move |_: &Call| described(&rows)).await;
     let read = auto_scaling(&server).await.last_preferences("web").await.expect("it is listed").expect("there is one");

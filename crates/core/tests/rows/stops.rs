@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, ClientStatus, EffectKind, Finding, JobKind, Layer, Loss, Outcome, Process, Snapshot, Stop, StopKind, TaskEnd,
-    Task, TaskRole, stop_evidence, stop_findings, stops,
+    Allocation, ClientStatus, EffectKind, Finding, JobKind, Layer, Loss, Outcome, Process, Snapshot, Stop, StopKind, Task,
+    TaskEnd, TaskRole, stop_evidence, stop_findings, stops,
 };
 use decamp_core::ids::AllocationId;
 

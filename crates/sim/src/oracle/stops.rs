@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Oracle;
 use crate::nomad::{NodeNumber, Nomad};
+use crate::world::Subject;
 use decamp_core::decide::{Outcome, StopKind, TaskStops};
 use decamp_core::time::Time;
 
