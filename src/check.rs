@@ -7,8 +7,10 @@ mod passes;
 mod print;
 mod rules;
 mod selection;
+mod stops;
 mod unavailable;
 mod visibility;
+mod warm_up;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -69,6 +71,10 @@ pub(super) struct Inspection<'a> {
     /// Target groups that list the group's instances, by a scan of all target groups; or why the scan failed.
     pub(super) scanned: Result<Vec<TargetGroupArn>, Unseen>,
     pub(super) servers: Result<Vec<Server>, Unseen>,
+    /// The ended allocations of the jobs on its nodes.
+    pub(super) past: Vec<stops::PastStops>,
+    /// When a refresh counts a new instance, and when that takes traffic.
+    pub(super) replacing: warm_up::Replacing,
 }
 
 impl Inspection<'_> {
@@ -121,8 +127,12 @@ async fn inspect<'a>(at: &'a Connected, nomad: &nomad::Client, asg: Arc<str>, ro
             (departure, seen)
         }
     });
-    let looks = stream::iter(looks).buffered(CONCURRENT_INSTANCES).collect().await;
-    Inspection { asg, settings: &at.settings, policy, roster, looks, scanned, servers }
+    let looks: Vec<_> = stream::iter(looks).buffered(CONCURRENT_INSTANCES).collect().await;
+    let past = stops::read(nomad, &looks, at.live.now()).await;
+    let checks = warm_up::health_checks(at.live.load_balancers(), &looks).await;
+    let preferences = at.live.auto_scaling().last_preferences(&asg).await;
+    let replacing = warm_up::Replacing { checks, preferences };
+    Inspection { asg, settings: &at.settings, policy, roster, looks, scanned, servers, past, replacing }
 }
 
 /// Every target group that lists one of these instances.

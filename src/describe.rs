@@ -65,6 +65,9 @@ impl Known {
     }
 }
 
+/// The row of a budget that says how long a stop may take.
+pub(crate) const LONGEST_STOP: &str = "longest stop of an allocation";
+
 /// A budget as rows of a name and a time. Points in time count from the beginning of the departure.
 pub(crate) fn budget(budget: &Budget, known: Known) -> Vec<(&'static str, String)> {
     let if_known = |known: bool, text: String| if known { text } else { "unknown".to_owned() };
@@ -74,7 +77,7 @@ pub(crate) fn budget(budget: &Budget, known: Known) -> Vec<(&'static str, String
     vec![
         ("heartbeat", if_known(known.hook, beat)),
         ("load balancers may still send for", if_known(known.balancers, plain(budget.balancers))),
-        ("longest stop of an allocation", if_known(known.stops, plain(budget.longest_stop))),
+        (LONGEST_STOP, if_known(known.stops, plain(budget.longest_stop))),
         ("drain's deadline", if_known(known.stops, at(budget.until))),
         ("forced, if it did not stop them", if_known(known.stops, at(budget.force_at))),
         ("decamp completes the action", at(budget.end)),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use decamp_config::duration;
 use decamp_rehearse::{Nature, ProcessKind, play};
@@ -23,7 +23,7 @@ enum Which {
         /// Where it listens
         #[arg(long, value_name = "ADDRESS")]
         listen: SocketAddr,
-        /// How it reacts to its kill signal: obedient, slow or deaf
+        /// How it reacts to its kill signal: obedient, slow, deaf or abrupt
         #[arg(long, value_parser = nature)]
         nature: Nature,
     },
@@ -45,7 +45,7 @@ enum Which {
 }
 
 fn nature(text: &str) -> Result<Nature, String> {
-    Nature::ALL.into_iter().find(|nature| nature.word() == text).ok_or_else(|| "obedient, slow or deaf".to_owned())
+    Nature::ALL.into_iter().find(|nature| nature.word() == text).ok_or_else(|| "obedient, slow, deaf or abrupt".to_owned())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -57,8 +57,9 @@ pub(crate) async fn play_part(arguments: Arguments) -> Result<u8> {
         Which::Service { listen, nature } => (ProcessKind::Service(nature), listen),
         Which::Ingress { listen, consul, node, poll } => (ProcessKind::Ingress { node, consul, poll }, listen),
     };
-    let mut terminate = signal(SignalKind::terminate()).context("listen for signals")?;
-    play(&part, listen, async move {
+    play(&part, listen, async {
+        // A process that never polls this has no handler.
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
         terminate.recv().await;
     })
     .await?;

@@ -52,6 +52,9 @@ pub(crate) struct Arguments {
     /// Add a service with a single copy, which decamp warns about and cannot keep available
     #[arg(long)]
     single: bool,
+    /// Add a service that ignores its signal and one that dies of it: decamp names both, and cannot save their requests
+    #[arg(long)]
+    deaf: bool,
     /// Make the ingress poll Consul at this interval, such as 15s, instead of watching it
     #[arg(long, value_name = "TIME", value_parser = time)]
     ingress_poll: Option<Duration>,
@@ -296,6 +299,7 @@ fn plan(arguments: &Arguments) -> Plan {
         seed: arguments.seed,
         port: arguments.port,
         single: arguments.single,
+        deaf: arguments.deaf,
         ingress_poll: arguments.ingress_poll,
         balancer: match arguments.balancer {
             Kind::Alb => LoadBalancer::Application,

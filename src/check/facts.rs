@@ -9,6 +9,8 @@ use decamp_core::time::plain;
 use serde::Serialize;
 
 use super::Inspection;
+use super::stops::foreseen;
+use super::warm_up::warm_up_facts;
 use crate::describe;
 use crate::survey::{balancer_kind, ours};
 
@@ -30,6 +32,15 @@ pub(super) fn facts(read: &Inspection<'_>) -> Vec<Fact> {
             group.tasks.iter().map(|t| format!("{} kill_timeout {}", t.name, plain(t.kill_timeout))).collect();
         let longest = plain(read.policy.longest_stop(group));
         add(Layer::Container, &group.title(), format!("{}; stops within {longest}", kills.join(", ")));
+    }
+    for (group, foreseen) in foreseen(read) {
+        match foreseen {
+            Ok(foreseen) => foreseen.facts.into_iter().for_each(|fact| add(Layer::Container, &group.title(), fact)),
+            Err(why) => {
+                let text = format!("how it stopped so far is unknown, because its ended allocations cannot be read: {why}");
+                add(Layer::Container, &group.title(), text);
+            }
+        }
     }
     for group in groups.values().filter(|group| !group.services.is_empty()) {
         let names: Vec<String> = group.services.iter().map(|s| format!("{} in {}", s.name, provider(s.provider))).collect();
@@ -84,6 +95,7 @@ pub(super) fn facts(read: &Inspection<'_>) -> Vec<Fact> {
     };
     let states = if states.is_empty() { "no instances".to_owned() } else { states.join(", ") };
     add(Layer::Group, &read.asg, format!("{states}{healthy}"));
+    facts.extend(warm_up_facts(read));
     facts
 }
 

@@ -1,6 +1,7 @@
 //! The report of `decamp check` as text: the verdict, then what to change, the worst first, then the facts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use decamp_core::decide::Layer;
 
@@ -93,6 +94,7 @@ fn one(report: &Report, verbose: bool) -> Vec<StyledLine> {
         (Verdict::WouldNotWork, "would not work", Style::Error),
         (Verdict::Unknown, "unknown", Style::Warning),
         (Verdict::Warning, "warning", Style::Warning),
+        (Verdict::Hint, "hint", Style::Muted),
     ];
     for (kind, word, style) in kinds {
         for notice in report.notices.iter().filter(|notice| notice.verdict == kind) {
@@ -128,7 +130,9 @@ fn verdict(report: &Report) -> (String, Style) {
     }
     let counts = counts.join(", ");
     match report.verdict {
-        Verdict::Works => (format!("{}: a departure works, and no setting costs requests", report.asg), Style::Good),
+        Verdict::Works | Verdict::Hint => {
+            (format!("{}: a departure works, and no setting costs requests", report.asg), Style::Good)
+        }
         Verdict::Warning => (format!("{}: a departure works, with {counts}", report.asg), Style::Warning),
         Verdict::Unknown => (format!("{}: cannot tell whether a departure would work: {counts}", report.asg), Style::Warning),
         Verdict::WouldNotWork => (format!("{}: a departure would not work: {counts}", report.asg), Style::Error),
@@ -162,7 +166,15 @@ fn facts(report: &Report) -> Vec<StyledLine> {
         lines.push(StyledLine::plain(""));
         lines.push(StyledLine::of(Style::Heading, "Time budget of the longest departure, from when it enters its hook"));
         let rows = describe::budget(budget, *known);
-        lines.extend(rows.iter().map(|(what, how_long)| StyledLine::plain(format!("  {what:<34} {how_long}"))));
+        let row = |what: &str, how_long: &str| StyledLine::plain(format!("  {what:<34} {how_long}"));
+        for (what, how_long) in &rows {
+            lines.push(row(*what, how_long));
+            if *what == describe::LONGEST_STOP {
+                let past = report.longest_past_stop.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                let past = past.map_or_else(|| "unknown".to_owned(), decamp_core::time::plain);
+                lines.push(row("longest of the past stops", &past));
+            }
+        }
     }
     lines
 }

@@ -13,8 +13,10 @@ use super::facts::{Fact, facts};
 use super::foreseen::foreseen;
 use super::own_job::own_job_notices;
 use super::passes::lambda_pass_notice;
+use super::stops::{longest_past_stop, stop_notices};
 use super::unavailable::{Unavailable, unavailable};
 use super::visibility::{discovery_notices, nomad_token_notices};
+use super::warm_up::warm_up_notices;
 use crate::describe::Known;
 use crate::exit;
 
@@ -24,6 +26,8 @@ use crate::exit;
 pub(crate) enum Verdict {
     /// A departure works, and no setting loses requests.
     Works,
+    /// Something to look at, which may be as it should be. No report has it as its verdict.
+    Hint,
     /// A departure works, but a setting loses requests, or may.
     Warning,
     /// A fact that a departure needs could not be read.
@@ -35,7 +39,7 @@ pub(crate) enum Verdict {
 impl Verdict {
     pub(crate) fn exit_code(self) -> u8 {
         match self {
-            Self::Works => 0,
+            Self::Works | Self::Hint => 0,
             Self::Warning => exit::WARNINGS,
             Self::Unknown => exit::ERROR,
             Self::WouldNotWork => exit::WOULD_NOT_WORK,
@@ -67,6 +71,8 @@ pub(crate) struct Report {
     pub(crate) found: Vec<Fact>,
     #[serde(serialize_with = "with_unknowns")]
     pub(crate) budget: Option<(Budget, Known)>,
+    /// The seconds that the longest stop of its jobs' last ended allocations really took. `null`: none is known.
+    pub(crate) longest_past_stop: Option<f64>,
     /// Layers that are incomplete because a look failed.
     pub(crate) unseen: Vec<Layer>,
     pub(crate) notices: Vec<Notice>,
@@ -79,6 +85,7 @@ pub(super) fn report(read: &Inspection<'_>) -> Report {
     let mut notices = foreseen(read);
     notices.extend(hook_notices(read));
     notices.extend(group_notices(read));
+    notices.extend(warm_up_notices(read));
     let of_target_groups = if is_unavailable(System::LoadBalancers) { Vec::new() } else { target_group_notices(read) };
     if of_target_groups.iter().any(|notice| notice.value == NOT_NAMED) {
         // "No target group is named" repeats, with less detail, that the scan found one that is not named.
@@ -90,13 +97,17 @@ pub(super) fn report(read: &Inspection<'_>) -> Report {
         notices.extend(nomad_token_notices(read));
     }
     notices.extend(discovery_notices(read, is_unavailable(System::Consul)));
+    notices.extend(stop_notices(read));
     notices.extend(own_job_notices(read));
     notices.extend(lambda_pass_notice(read));
     notices.sort_by(|one, other| (other.verdict, one.layer, &one.object).cmp(&(one.verdict, other.layer, &other.object)));
     let unknown = (!unavailable.is_empty()).then_some(Verdict::Unknown);
-    let verdict = notices.iter().map(|notice| notice.verdict).max().max(unknown).unwrap_or(Verdict::Works);
+    let verdicts = notices.iter().map(|notice| notice.verdict).filter(|verdict| *verdict != Verdict::Hint);
+    let verdict = verdicts.max().max(unknown).unwrap_or(Verdict::Works);
     let budget = read.budget().map(|budget| (budget, Known::of_all(read.looks.iter().map(|(_, seen)| seen))));
-    Report { asg: Arc::clone(&read.asg), verdict, unavailable, found: facts(read), budget, unseen: unseen(read), notices }
+    let longest_past_stop = longest_past_stop(read).map(|took| took.as_secs_f64());
+    let (asg, found, unseen) = (Arc::clone(&read.asg), facts(read), unseen(read));
+    Report { asg, verdict, unavailable, found, budget, longest_past_stop, unseen, notices }
 }
 
 /// The layers that are incomplete because a look failed.

@@ -1,6 +1,9 @@
 //! What `decamp check` reports of a group that differs from a calm one in one respect.
 
+mod passes;
+mod stops;
 mod target_groups;
+mod warm_up;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
     Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
-    Node, NodeStatus, Nomad, NomadSight, Observation, Provider, Registration, Registrations, Service, Snapshot, Target,
+    Node, NodeStatus, Nomad, NomadSight, Observation, Process, Provider, Registration, Registrations, Service, Snapshot, Target,
     TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
@@ -38,6 +41,9 @@ struct Calm {
     delay: Duration,
     /// Whether the scan was the last to report the target group. A scan does not know which groups are attached.
     scanned_again: bool,
+    /// What Nomad still has of the jobs' ended allocations.
+    past: Vec<super::stops::PastStops>,
+    replacing: super::warm_up::Replacing,
 }
 
 fn arn(name: &str) -> TargetGroupArn {
@@ -71,7 +77,13 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
         count,
         max_parallel: Some(1),
         shutdown_delay: seconds(20),
-        tasks: vec![Task { name: "srv".into(), shutdown_delay: seconds(0), kill_timeout: seconds(10), role: TaskRole::Main }],
+        tasks: vec![Task {
+            name: "srv".into(),
+            shutdown_delay: seconds(0),
+            kill_timeout: seconds(10),
+            role: TaskRole::Main,
+            process: Process::default(),
+        }],
         services: vec![Service { name: "web".into(), provider: Provider::Consul, namespace: None }],
         ingress: None,
     })
@@ -90,6 +102,7 @@ fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
         started: Some(Time(0)),
         told: None,
         ended: None,
+        ends: [].into(),
     }
 }
 
@@ -119,6 +132,8 @@ fn calm() -> Calm {
             instances: (1..=2).map(|n| (instance(n), Lifecycle::Staying("InService".into()))).collect(),
             reuses: false,
             healthy_percentages: Some((100, 150)),
+            warm_up: None,
+            grace: None,
         },
         group: Group {
             hooks: vec![hook("decamp", 900)],
@@ -140,6 +155,8 @@ fn calm() -> Calm {
         zones: Zones::Crossed,
         delay: Duration::from_secs(30),
         scanned_again: false,
+        past: Vec::new(),
+        replacing: super::warm_up::Replacing { checks: Vec::new(), preferences: Ok(None) },
     }
 }
 
@@ -192,6 +209,8 @@ impl Calm {
             looks,
             scanned,
             servers: Ok(Vec::new()),
+            past: self.past,
+            replacing: self.replacing,
         })
     }
 }
@@ -367,31 +386,4 @@ fn a_service_that_was_registered_by_hand_is_named() {
 fn a_running_service_that_consul_does_not_list_is_named_although_the_token_sees_all() {
     let report = calm().change(|c| c.registered = false).report();
     assert_eq!(reported(&report), (Verdict::Warning, vec!["running, and Consul does not list web on its node"]));
-}
-
-#[test]
-fn without_notes_a_pass_has_to_outlast_the_longest_guard() {
-    let with = |version: &'static str, kind, delay: u64, timeout: &str| {
-        let change = |c: &mut Calm| {
-            (c.kind, c.delay) = (kind, Duration::from_secs(delay));
-            c.nomad.iter_mut().flatten().flat_map(|nomad| &mut nomad.nodes).for_each(|node| node.version = version.into());
-            c.variables.push(("DECAMP_FUNCTION_TIMEOUT", timeout.to_owned()));
-        };
-        calm().change(change).report()
-    };
-    let (alb, nlb) = (BalancerKind::Alb, BalancerKind::Nlb);
-    let report = with("1.4.14", nlb, 30, "60s");
-    assert_eq!(reported(&report), (Verdict::WouldNotWork, vec!["a pass of 55s for a guard of 2m"]));
-    assert!(report.notices[0].line.starts_with("function_timeout = 135, visibility_timeout = 810, heartbeat_timeout = 1620"));
-    assert_eq!(reported(&with("1.4.14", alb, 5, "19s")).0, Verdict::WouldNotWork);
-    let long_enough = [
-        with("1.5.0", nlb, 30, "60s"),
-        with("1.4.14", nlb, 120, "60s"),
-        with("1.4.14", nlb, 30, "135s"),
-        with("1.4.14", nlb, 30, "0s"),
-        with("1.4.14", alb, 5, "60s"),
-    ];
-    for report in long_enough {
-        assert_eq!(reported(&report), (Verdict::Works, vec![]));
-    }
 }

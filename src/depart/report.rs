@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
-use decamp_core::decide::{Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot};
+use decamp_core::decide::{
+    Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot, TaskStops, stop_evidence, stop_findings, stops,
+};
 use decamp_core::describe::consul_unseen;
 use decamp_core::run::RunResult;
 use decamp_core::runbook;
@@ -43,6 +45,10 @@ pub(super) struct Report<'a> {
     timeline: &'a [Moment],
     evidence: Vec<Evidence>,
     foreseen: &'a [Finding],
+    /// How each task stopped.
+    stops: Vec<TaskStops>,
+    /// What the stops showed that may have cost requests.
+    stopped: Vec<Finding>,
     /// The address of the runbook section for an outcome other than `departed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     runbook: Option<String>,
@@ -99,8 +105,10 @@ impl<'a> Report<'a> {
             seconds_of_this_run: now.since(reporter.began).as_secs_f64(),
             heartbeats: reporter.heartbeats,
             timeline: &reporter.timeline,
-            evidence: evidence(departure, seen),
+            evidence: evidence(departure, seen, policy),
             foreseen: &reporter.findings,
+            stops: stops(departure, seen, policy),
+            stopped: stop_findings(departure, seen, policy),
             runbook: match how {
                 RunResult::Ended(Outcome::Departed { .. }, _) | RunResult::Observed(_) | RunResult::HandedBack => None,
                 RunResult::Ended(outcome, _) => Some(runbook::of_outcome(outcome)),
@@ -139,6 +147,16 @@ impl<'a> Report<'a> {
                 format!("  {at:>22}  {}", evidence.what)
             }));
         }
+        for finding in &self.stopped {
+            let text = describe::finding(finding);
+            lines.extend(
+                text.iter().enumerate().map(
+                    |(place, line)| {
+                        if place == 0 { format!("  stopped  {line}") } else { format!("           {line}") }
+                    },
+                ),
+            );
+        }
         if !self.foreseen.is_empty() {
             lines.push(format!(
                 "  {} may have cost requests; named above",
@@ -156,7 +174,7 @@ fn by_hand(seen: &Snapshot) -> String {
     if said.is_empty() { said } else { format!("; Consul still lists {said}") }
 }
 
-fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
+fn evidence(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Evidence> {
     let mut all = Vec::new();
     for balancer in &seen.balancers {
         let name = balancer.arn.name();
@@ -186,6 +204,7 @@ fn evidence(departure: &Departure, seen: &Snapshot) -> Vec<Evidence> {
         };
         all.push(Evidence { at: seen.nomad.at(), what });
     }
+    all.extend(stop_evidence(departure, seen, policy).into_iter().map(|what| Evidence { at: seen.nomad.at(), what }));
     let left = |registered: &decamp_core::decide::Registrations| match (registered.services.len(), registered.whole) {
         (0, true) => "lists none of its services".to_owned(),
         (0, false) if survey::is_controlled(seen) => {

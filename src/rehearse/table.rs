@@ -71,7 +71,7 @@ fn rows(runs: &[Run]) -> Vec<(String, Cell)> {
         rows.push((format!("  {kind}"), cell));
     }
     if runs.iter().any(|run| 0 < run.judged.foreseen) {
-        rows.push(("  foreseen by a finding".to_owned(), Box::new(|run| many(run.judged.foreseen))));
+        rows.push(("  explained by a finding".to_owned(), Box::new(|run| many(run.judged.foreseen))));
     }
     if runs.iter().any(|run| 0 < run.judged.older_catalog) {
         rows.push(("  sent by an older catalog".to_owned(), Box::new(|run| many(run.judged.older_catalog))));
@@ -200,7 +200,7 @@ fn verdict(plan: &Plan, runs: &[Run]) -> Vec<(String, String)> {
             _ => format!("decamp replaced {nodes} instances under {requests} requests; {failed} failed."),
         }));
         for (finding, failures) in &decamp.judged.by_finding {
-            lines.push(below(format!("decamp warned of {failures} of them before its first write: {finding}")));
+            lines.push(below(format!("decamp named the cause of {failures} of them: {finding}")));
         }
         if 0 < decamp.judged.older_catalog {
             let many = decamp.judged.older_catalog;

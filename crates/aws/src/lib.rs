@@ -16,7 +16,7 @@ mod xml;
 
 pub use self::auto_scaling::{AutoScaling, Leaving, Listed, Origin, Roster, Template, Terminated, target_groups};
 pub use self::aws::{Aws, NO_CREDENTIALS};
-pub use self::load_balancers::LoadBalancers;
+pub use self::load_balancers::{HealthCheck, LoadBalancers};
 pub use self::operations::{Caller, Calls, OPERATIONS, Operation};
 pub use self::sqs::Received;
 

@@ -4,6 +4,7 @@
 mod classic;
 mod cross_zone;
 mod facts;
+mod health_checks;
 mod scan;
 mod targets;
 
@@ -14,6 +15,7 @@ use futures_util::future::{join, join_all};
 
 use self::classic::Classic;
 use self::facts::{Attributes, Facts};
+pub use self::health_checks::HealthCheck;
 use self::scan::Scan;
 use self::targets::{Deregistered, Listing};
 use super::attempts::RateLimited;
@@ -38,6 +40,7 @@ pub struct LoadBalancers {
     health: Arc<Coalescer<TargetGroupArn, (), Listing, Unseen>>,
     deregister: Coalescer<TargetGroupArn, Vec<Target>, Deregistered, Refusal>,
     scan: Scan,
+    looks: Client,
 }
 
 impl LoadBalancers {
@@ -52,7 +55,7 @@ impl LoadBalancers {
         let health = Arc::new(targets::health(&looks, &classic, &look_limiter, in_flight));
         let scan = Scan::new(&looks, &health);
         let deregister = targets::deregister(&writes, &classic, &write_limiter, in_flight);
-        Self { facts: Facts::new(&looks, &classic, &look_limiter, in_flight), health, deregister, scan }
+        Self { facts: Facts::new(&looks, &classic, &look_limiter, in_flight), health, deregister, scan, looks }
     }
 
     /// Looks at each of these target groups. The caller says which of them are attached.

@@ -35,6 +35,7 @@ const fn by(callers: &'static [Caller], service: &'static str, name: &'static st
 const DEPARTS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run];
 const LOOKS: &[Caller] = &[Caller::Lambda, Caller::Serve, Caller::Run, Caller::Refresh, Caller::Check];
 const REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh];
+const READS_REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh, Caller::Check];
 
 /// Every operation of AWS that decamp calls.
 pub const OPERATIONS: [Operation; 26] = [
@@ -48,7 +49,7 @@ pub const OPERATIONS: [Operation; 26] = [
     by(LOOKS, "autoscaling", "DescribeScalingActivities"),
     by(LOOKS, "autoscaling", "DescribeTrafficSources"),
     by(REFRESHES, "autoscaling", "StartInstanceRefresh"),
-    by(REFRESHES, "autoscaling", "DescribeInstanceRefreshes"),
+    by(READS_REFRESHES, "autoscaling", "DescribeInstanceRefreshes"),
     // Only people cancel a refresh or roll it back.
     by(&[Caller::Refresh], "autoscaling", "CancelInstanceRefresh"),
     by(&[Caller::Refresh], "autoscaling", "RollbackInstanceRefresh"),

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::decide::{
-    Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Policy, Reason, ReasonClass, Refusal, Snapshot, System,
-    Unseen, foreseen_losses,
+    Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Policy, Reason, ReasonClass, Refusal, Snapshot,
+    StopKind, System, Unseen, foreseen_losses, stop_evidence, stop_findings, stops,
 };
 use crate::denials::{Denial, Denials};
 use crate::run::Observer;
@@ -25,6 +25,8 @@ pub struct DecisionLog<'a> {
     pub heartbeats_rejected: u32,
     /// Findings: the requests that this pass or a later one will lose because of the cluster's own settings.
     pub foreseen: Vec<Finding>,
+    /// What the stops of this departure's tasks showed, known at its end.
+    pub stopped: Vec<Finding>,
     /// Whether a heartbeat only tests which hook holds the instance.
     probing: bool,
     /// Lines that this pass has logged. A decision that is made again is logged once.
@@ -42,6 +44,7 @@ impl<'a> DecisionLog<'a> {
             steps: 0,
             heartbeats_rejected: 0,
             foreseen: Vec::new(),
+            stopped: Vec::new(),
             probing: false,
             logged: HashSet::new(),
         }
@@ -73,6 +76,22 @@ impl DecisionLog<'_> {
             reason = decision.reason.word(),
             "observed: this write was next and was not made"
         );
+    }
+
+    /// Logs how each task stopped, at the end. A task that had to be killed, or that died of its signal, is a warning.
+    fn log_stops(&mut self, departure: &Departure, seen: &Snapshot) {
+        let (instance, asg) = (departure.instance, &*departure.asg);
+        for line in stop_evidence(departure, seen, self.policy) {
+            info!(instance.id = %instance, asg.name = asg, action = "stopped", "{line}");
+        }
+        self.stopped = stop_findings(departure, seen, self.policy);
+        for finding in &self.stopped {
+            let Finding { layer, loss, object, value, needed, why, line } = finding;
+            warn!(
+                instance.id = %instance, asg.name = asg, action = "stopped", layer = layer.word(), loss = loss.word(),
+                object = &**object, value, needed, why, line, "stopped: {finding}"
+            );
+        }
     }
 
     /// Logs the findings before the first write, once in a pass.
@@ -113,6 +132,7 @@ impl Observer for DecisionLog<'_> {
             for left in still_listed(seen) {
                 info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, "{left}");
             }
+            self.log_stops(departure, seen);
         }
         let why = reason.unseen_system().and_then(|system| blindness(system, seen));
         let (word, because) = (reason.word(), reason.to_string());
@@ -169,6 +189,16 @@ impl Observer for DecisionLog<'_> {
             }
         }
     }
+}
+
+/// How many tasks of this departure stopped in each way that may have cut something, for a metric. Only the worker whose completion ended
+/// the departure counts them.
+#[must_use]
+pub fn hard_stops(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<(StopKind, u32)> {
+    let ended_here = seen.history.completed.is_some() || matches!(departure.cause, Cause::Interruption { .. });
+    let all = if ended_here { stops(departure, seen, policy) } else { Vec::new() };
+    let of = |kind| all.iter().map(|task| u32::try_from(task.count(kind)).unwrap_or(u32::MAX)).fold(0, u32::saturating_add);
+    StopKind::CUT.into_iter().map(|kind| (kind, of(kind))).filter(|(_, count)| 0 < *count).collect()
 }
 
 /// Describes the registrations that remain at the end, and why those that are not routable count as gone.

@@ -36,6 +36,8 @@ pub const STEPS: Metric = count("Steps");
 pub const HANDED_BACK: Metric = count("HandedBack");
 /// Heartbeats that Auto Scaling refused, by group.
 pub const HEARTBEATS_REJECTED: Metric = count("HeartbeatsRejected");
+/// Tasks that a departure stopped and that did not stop in order, by group and how: deaf, abrupt, out-of-memory, killed-early.
+pub const HARD_STOPS: Metric = count("HardStops");
 /// Calls that a departure needs and that were denied, by call: counted at the first occurrence and once an hour.
 pub const DENIED: Metric = count("Denied");
 /// Records that can never be acted on, by why.
@@ -50,13 +52,14 @@ pub const WAITING: Metric = count("InstancesWaiting");
 pub const RETAINED: Metric = count("InstancesRetained");
 
 /// All of them.
-pub const ALL: [Metric; 12] = [
+pub const ALL: [Metric; 13] = [
     DEPARTURES,
     DEPARTURE_SECONDS,
     SECONDS_ABOVE_FLOOR,
     STEPS,
     HANDED_BACK,
     HEARTBEATS_REJECTED,
+    HARD_STOPS,
     DENIED,
     EVENTS_REJECTED,
     WARNINGS,
@@ -69,7 +72,7 @@ pub const ALL: [Metric; 12] = [
 pub const ASG: &str = "Asg";
 /// The dimension that names how a departure ended.
 pub const OUTCOME: &str = "Outcome";
-/// The dimension that names why a record was refused, of what a warning warns, or which call was denied.
+/// The dimension that names why a record was refused, of what a warning warns, which call was denied, or how a task stopped.
 pub const KIND: &str = "Kind";
 
 /// One line of CloudWatch's embedded metric format. The values count without dimensions, by the first, by the first two, and so on,

@@ -68,7 +68,7 @@ impl Clients {
             pool: proxy::pool(CONNECT, false),
             keep_alive: ends.map(KeepAliveClients::new),
             numbers: AtomicU64::new(1),
-            obedient: names(&|nature| nature != Nature::Deaf),
+            obedient: names(&|nature| !matches!(nature, Nature::Deaf | Nature::Abrupt)),
         })
     }
 

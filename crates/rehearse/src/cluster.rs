@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::plan::{ASG, DECAMP, HOOK, INGRESS, LoadBalancer, Nature, Plan, REGION};
-use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::{Ingress, JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn};
 use decamp_sim::auto_scaling::{GroupSetup as AsgSetup, HookSetup};
 use decamp_sim::consul::Consul;
@@ -108,7 +108,13 @@ fn group(job: &str, kind: JobKind, kill_timeout: Duration) -> TaskGroup {
         count: 1,
         max_parallel: None,
         shutdown_delay: Duration::ZERO,
-        tasks: vec![Task { name: "server".into(), shutdown_delay: Duration::ZERO, kill_timeout, role: TaskRole::Main }],
+        tasks: vec![Task {
+            name: "server".into(),
+            shutdown_delay: Duration::ZERO,
+            kill_timeout,
+            role: TaskRole::Main,
+            process: Process { driver: "raw_exec".into(), kill_signal: Some("SIGTERM".into()), ..Process::default() },
+        }],
         services: vec![Service { name: job.into(), provider: Provider::Consul, namespace: None }],
         ingress: None,
     }
@@ -164,11 +170,12 @@ pub(super) fn add_services(
     let mut added = Vec::new();
     let mut next = 0;
     for service in plan.services() {
-        let mut group = group(&service.name, JobKind::Service, Plan::KILL_TIMEOUT);
+        let mut group = group(&service.name, JobKind::Service, service.kill_timeout());
         group.count = service.copies;
         group.max_parallel = Some(service.at_once);
         group.shutdown_delay = Plan::SHUTDOWN_DELAY;
-        let behaviour = behaviour(plan, Duration::from_millis(500));
+        let dies_of_signal = service.nature == Nature::Abrupt;
+        let behaviour = Behaviour { dies_of_signal, ..behaviour(plan, Duration::from_millis(500)) };
         let ports = Ports::Dynamic;
         let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports });
         for _ in 0..service.copies {

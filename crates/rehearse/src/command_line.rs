@@ -154,6 +154,8 @@ impl Commands {
             "decision" => record_line(&self.journal, instance, at, line["text"].as_str()?),
             "foreseen" => record_findings(&self.journal, serde_json::from_value(line["finding"].clone()).into_iter().collect()),
             "end" => {
+                let stopped = serde_json::from_value(line["stopped"].clone());
+                record_findings(&self.journal, stopped.unwrap_or_default());
                 let outcome = format!("{}, because {}", line["outcome"].as_str()?, line["because"].as_str()?);
                 record_line(&self.journal, instance, at, &format!("ended: {outcome}"));
                 record_outcome(&self.journal, instance, outcome);

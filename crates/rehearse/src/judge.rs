@@ -54,13 +54,14 @@ fn explains(finding: &Finding, failure: &FailedRequest) -> bool {
     let behind_the_ingress = failure.cause.starts_with("the ingress on ");
     let sent = behind_the_ingress && failure.cause.contains(" sent it to ");
     match finding.loss {
-        Loss::LeavesBeforeForgotten | Loss::KilledWithRequests => of_service && sent,
+        Loss::LeavesBeforeForgotten | Loss::KilledWithRequests | Loss::DeafTask | Loss::AbruptTask => of_service && sent,
         Loss::NoCopyLeft => of_service && behind_the_ingress,
         Loss::DelayTooShort => failure.cause.contains(CUT),
         Loss::KeptConnections => {
             failure.cause.split_once(CUT).is_some_and(|(_, of)| of.starts_with(&format!(" of group {}", finding.object)))
         }
         Loss::LastHealthyTarget
+        | Loss::SlowStop
         | Loss::CutAtDeadline
         | Loss::NeverMigrates
         | Loss::DiskCut

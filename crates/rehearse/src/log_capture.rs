@@ -22,7 +22,7 @@ pub(super) fn capture(journal: &Journal, at: f64, line: &str) {
 
 /// The finding that a line reports, if it reports one.
 fn finding(line: &Value) -> Option<Finding> {
-    if line["action"] != "foresee" {
+    if !(line["action"] == "foresee" || line["action"] == "stopped") {
         return None;
     }
     serde_json::from_value(line.clone()).ok()
@@ -56,6 +56,9 @@ mod tests {
         for loss in [
             Loss::LeavesBeforeForgotten,
             Loss::KilledWithRequests,
+            Loss::DeafTask,
+            Loss::AbruptTask,
+            Loss::SlowStop,
             Loss::NoCopyLeft,
             Loss::DelayTooShort,
             Loss::KeptConnections,

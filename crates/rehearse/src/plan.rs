@@ -39,6 +39,8 @@ pub struct Plan {
     pub port: u16,
     /// Adds a service with a single copy, which no drain can keep available.
     pub single: bool,
+    /// Adds a service that ignores its signal and one that dies of it at once. Both lose requests with any tool, and no setting shows it.
+    pub deaf: bool,
     /// The ingress polls Consul at this interval instead of watching it.
     pub ingress_poll: Option<Duration>,
     /// The faults that are injected throughout the run (ADR 0024).
@@ -108,6 +110,7 @@ impl Default for Plan {
             seed: 1,
             port: 8089,
             single: false,
+            deaf: false,
             ingress_poll: None,
             chaos: None,
             calm: Duration::from_secs(15),
@@ -197,6 +200,11 @@ impl Plan {
                 ServicePlan { name: format!("service-{}", place + 1), copies, at_once: (copies / 2).max(1), nature }
             })
             .collect();
+        if self.deaf {
+            for nature in [Nature::Deaf, Nature::Abrupt] {
+                all.push(ServicePlan { name: nature.word().to_owned(), copies: 2, at_once: 1, nature });
+            }
+        }
         if self.single {
             all.push(ServicePlan { name: "single".to_owned(), copies: 1, at_once: 1, nature: Nature::Obedient });
         }
@@ -267,6 +275,14 @@ pub struct ServicePlan {
     pub nature: Nature,
 }
 
+impl ServicePlan {
+    /// The `kill_timeout` of the service. The deaf one that a plan adds is killed while requests are in progress.
+    #[must_use]
+    pub fn kill_timeout(&self) -> Duration {
+        if self.name == Nature::Deaf.word() { Duration::from_secs(1) } else { Plan::KILL_TIMEOUT }
+    }
+}
+
 /// How a process behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
@@ -276,11 +292,13 @@ pub enum Nature {
     Slow,
     /// It ignores SIGTERM until Nomad kills it after its `kill_timeout`.
     Deaf,
+    /// SIGTERM ends it at once, with the requests in progress.
+    Abrupt,
 }
 
 impl Nature {
     /// All variants.
-    pub const ALL: [Self; 3] = [Self::Obedient, Self::Slow, Self::Deaf];
+    pub const ALL: [Self; 4] = [Self::Obedient, Self::Slow, Self::Deaf, Self::Abrupt];
 
     /// Its name on a command line.
     #[must_use]
@@ -289,6 +307,7 @@ impl Nature {
             Self::Obedient => "obedient",
             Self::Slow => "slow",
             Self::Deaf => "deaf",
+            Self::Abrupt => "abrupt",
         }
     }
 }
@@ -297,6 +316,9 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nodes, services, rate, seed, .. } = self;
         write!(f, "{nodes} nodes, {} at a time, {services} services of 2 to 6 copies", self.at_a_time())?;
+        if self.deaf {
+            f.write_str(", one that ignores its signal and one that dies of it")?;
+        }
         if self.single {
             f.write_str(" and one of 1")?;
         }

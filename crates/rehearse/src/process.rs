@@ -26,7 +26,8 @@ pub enum ProcessKind {
     },
 }
 
-/// Runs this process until `stop_requested` resolves and the requests in progress are finished. A deaf process runs until it is killed.
+/// Runs this process until `stop_requested` resolves and the requests in progress are finished. A deaf process runs until it is killed, and
+/// an abrupt one until its signal ends it.
 ///
 /// # Errors
 /// It cannot listen on this address.
@@ -43,6 +44,10 @@ pub async fn play(kind: &ProcessKind, listen: SocketAddr, stop_requested: impl F
             (ingress.start(node, listen, &Names::default()).await.with_context(cannot)?, Some(ingress), Some(Duration::ZERO))
         }
     };
+    if matches!(kind, ProcessKind::Service(Nature::Abrupt)) {
+        // Nobody waits for the signal, so that its default action ends the process.
+        return std::future::pending().await;
+    }
     stop_requested.await;
     let Some(exits_in) = exits_in else { return std::future::pending().await };
     server.finish();

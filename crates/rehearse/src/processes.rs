@@ -90,9 +90,19 @@ async fn start(context: &ProcessContext, process: &Process) -> io::Result<Runnin
 }
 
 impl Running {
-    /// Sends the kill signal. An obedient process finishes its requests, and the models learn when it has ended. A deaf one ignores it.
+    /// Sends the kill signal. An obedient process finishes its requests, and the models learn when it has ended. A deaf one ignores it, and an
+    /// abrupt one dies of it.
     fn signal(&mut self, context: &ProcessContext, number: AllocationNumber) {
         if self.role == Role::Service(Nature::Deaf) {
+            return;
+        }
+        if self.role == Role::Service(Nature::Abrupt) {
+            self.server.kill();
+            context.shared.with(|stage| {
+                if let Some(cluster) = stage.cluster() {
+                    cluster.nomad.process_ended(number);
+                }
+            });
             return;
         }
         self.server.finish();

@@ -158,10 +158,19 @@ fn legend(page: &mut String) {
 }
 
 fn findings(page: &mut String, runs: &[Run]) {
-    let all = runs.iter().flat_map(|run| &run.findings);
-    let rows: String = all.map(|finding| format!("<li>{}</li>", escaped(&finding.to_string()))).collect();
-    if !rows.is_empty() {
-        put(page, format_args!("<h2>Findings</h2><p>decamp reported these settings before its first write:</p><ul>{rows}</ul>"));
+    let rows = |stops: bool| -> String {
+        let all = runs.iter().flat_map(|run| &run.findings).filter(|finding| finding.loss.is_of_a_stop() == stops);
+        all.map(|finding| format!("<li>{}</li>", escaped(&finding.to_string()))).collect()
+    };
+    let (settings, stops) = (rows(false), rows(true));
+    if !(settings.is_empty() && stops.is_empty()) {
+        page.push_str("<h2>Findings</h2>");
+    }
+    if !settings.is_empty() {
+        put(page, format_args!("<p>decamp reported these settings before its first write:</p><ul>{settings}</ul>"));
+    }
+    if !stops.is_empty() {
+        put(page, format_args!("<p>decamp reported these tasks when they had stopped:</p><ul>{stops}</ul>"));
     }
 }
 
@@ -253,6 +262,9 @@ fn what_was_real(page: &mut String, runs: &[Run]) {
 pub fn command(plan: &Plan, drivers: &[&str], lambda: Option<&Path>) -> String {
     let mut command =
         format!("decamp rehearse --nodes {} --services {} --rate {} --seed {}", plan.nodes, plan.services, plan.rate, plan.seed);
+    if plan.deaf {
+        command.push_str(" --deaf");
+    }
     if plan.single {
         command.push_str(" --single");
     }

@@ -42,7 +42,7 @@ pub(super) async fn start(address: SocketAddr, nature: Nature) -> io::Result<Ser
 /// How long a process of this nature takes to exit after its last request.
 pub(super) fn exits_in(nature: Nature) -> Duration {
     match nature {
-        Nature::Obedient | Nature::Deaf => Duration::ZERO,
+        Nature::Obedient | Nature::Deaf | Nature::Abrupt => Duration::ZERO,
         Nature::Slow => SLOW.1,
     }
 }

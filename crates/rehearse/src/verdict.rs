@@ -53,7 +53,7 @@ impl Verdict {
     pub(super) fn of(plan: &Plan, facts: Facts<'_>) -> Self {
         let Facts { driver, failed, attributable, ended, busy } = facts;
         let cuts = plan.balancer == LoadBalancer::NetworkThatTerminates;
-        let may_be_foreseen = plan.single || plan.ingress_poll.is_some() || plan.chaos.is_some() || cuts;
+        let may_be_foreseen = plan.single || plan.deaf || plan.ingress_poll.is_some() || plan.chaos.is_some() || cuts;
         let lost = 0 < if may_be_foreseen { attributable } else { failed };
         match (ended, is_decamp(driver) && lost, busy) {
             (false, _, _) => Self::Unfinished,

@@ -18,6 +18,7 @@ use decamp_aws::aws::{Aws, Keys};
 use decamp_config::Settings;
 use decamp_core::decide::{
     Action, Cause, Decision, Departure, Effect, Finding, Lifecycle, LifecycleAction, Policy, Refusal, Snapshot, foreseen_losses,
+    stop_findings,
 };
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{Observer, RunOptions, RunResult, run_by};
@@ -214,7 +215,11 @@ impl Observer for StoryRecorder<'_> {
         let Decision { action, reason } = decision;
         match action {
             Action::Look(_) => return,
-            Action::Wait { .. } | Action::End(_) => {}
+            Action::Wait { .. } => {}
+            Action::End(_) if self.worker.driver == Driver::Decamp => {
+                record_findings(&self.worker.journal, stop_findings(departure, seen, self.policy));
+            }
+            Action::End(_) => {}
             Action::Do(effects) => {
                 let writes = effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)));
                 if self.worker.driver == Driver::Decamp && writes {

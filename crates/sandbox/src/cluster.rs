@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Options;
-use decamp_core::decide::{Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::{Ingress, JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_sim::consul::{Consul, Entry};
 use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
@@ -82,6 +82,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
         // Enough time to finish the longest request.
         kill_timeout: Duration::from_secs(seconds).max(options.longest_request * 2),
         role: TaskRole::Main,
+        process: Process { driver: "docker".into(), ..Process::default() },
     };
     TaskGroup {
         namespace: "default".into(),

@@ -12,7 +12,7 @@ use prometheus::{
 
 use super::Service;
 use super::departures::lock;
-use decamp_core::decide::System;
+use decamp_core::decide::{StopKind, System};
 
 /// Buckets for the seconds of a departure: from a calm one without load balancers to the longest hook.
 const DEPARTURE_SECONDS: &[f64] = &[5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0];
@@ -54,6 +54,7 @@ pub(super) struct Metrics {
     notifications: IntCounterVec,
     not_notified: IntCounterVec,
     stalls: IntCounterVec,
+    hard_stops: IntCounterVec,
     spans: IntCounterVec,
     started: Gauge,
 }
@@ -157,6 +158,11 @@ impl Metrics {
                 &["receiver"],
             ),
             stalls: counters("decamp_stalls_total", "Waits that lasted longer than they should, by reason.", &["reason"]),
+            hard_stops: counters(
+                "decamp_hard_stops_total",
+                "Tasks that a departure stopped and that did not stop in order, by group and how.",
+                &["group", "how"],
+            ),
             spans: counters("decamp_spans_total", "Spans of traces, by what became of them.", &["result"]),
             started: register(
                 &registry,
@@ -246,6 +252,10 @@ impl Metrics {
 
     pub(super) fn stalled(&self, reason: &str) {
         self.stalls.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn stopped_hard(&self, group: &str, how: StopKind, count: u32) {
+        self.hard_stops.with_label_values(&[self.group_label(group), how.word()]).inc_by(count.into());
     }
 
     pub(super) fn spans(&self, result: &str, count: usize) {

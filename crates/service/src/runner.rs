@@ -10,7 +10,7 @@ use super::traces::Trace;
 use decamp_core::decide::{
     Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written,
 };
-use decamp_core::describe::{DecisionLog, because, can_tell_how_long, phase};
+use decamp_core::describe::{DecisionLog, because, can_tell_how_long, hard_stops, phase};
 use decamp_core::run::{Ending, Observer, RunOptions, RunResult, run};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
@@ -135,6 +135,9 @@ fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: 
     let budget = Budget::of(departure, seen, policy);
     let took = now.since(budget.began);
     service.metrics.departed(&departure.asg, outcome.word(), log.steps);
+    for (how, count) in hard_stops(departure, seen, policy) {
+        service.metrics.stopped_hard(&departure.asg, how, count);
+    }
     // The page, the API, the metric and the notification all use this one number, or none.
     let above = lock(&entry.view).own;
     if can_tell_how_long(departure, seen) {
@@ -148,7 +151,14 @@ fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: 
     log.ended(departure, outcome, reason, took);
     let completed = Involvement::of(outcome, *wrote) == Involvement::Completed;
     if completed && service.notify.has_receivers() {
-        let ending = notify::Ending { outcome, took, above_the_floor: above, steps: log.steps, foreseen: &log.foreseen };
+        let ending = notify::Ending {
+            outcome,
+            took,
+            above_the_floor: above,
+            steps: log.steps,
+            foreseen: &log.foreseen,
+            stopped: &log.stopped,
+        };
         service.notify.send(service, Notification::ended(departure, &entry.shown(), &ending, now));
     }
     if completed || matches!(outcome, Outcome::Refused { .. }) {

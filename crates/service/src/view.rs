@@ -17,6 +17,7 @@ pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
 use decamp_core::decide::{
     Action, ActionKind, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, ReasonClass, ReasonKind, Refusal, Snapshot,
+    stop_evidence, stop_findings,
 };
 use decamp_core::denials::denied_now;
 use decamp_core::describe::{self, Floor, above_the_floor, can_tell_how_long};
@@ -81,6 +82,8 @@ pub(super) struct View {
     pub(super) floor: Vec<Stretch>,
     /// What the last looks found.
     pub(super) evidence: Vec<Evidence>,
+    /// Tasks that had to be killed so far, or that died of their signal while requests could reach them: what was lost, and the line to set.
+    pub(super) stopped: Vec<String>,
     /// Calls that it needs and that are denied, with their answers.
     pub(super) denied: Vec<String>,
     /// How it ended.
@@ -209,6 +212,7 @@ impl View {
             steps: Steps::default(),
             floor: Vec::new(),
             evidence: Vec::new(),
+            stopped: Vec::new(),
             denied: Vec::new(),
             outcome: None,
             own: None,
@@ -255,7 +259,8 @@ impl View {
             },
         });
         self.floor = floor(Floor::of(&budget, seen));
-        self.evidence = evidence(seen);
+        self.evidence = evidence(departure, seen, policy);
+        self.stopped = stop_findings(departure, seen, policy).iter().map(ToString::to_string).collect();
         if matches!(decision.action, Action::End(_)) {
             let is_known = can_tell_how_long(departure, seen) && !self.includes_a_pass && self.saw_the_floor_begin();
             self.own = if is_known { above_the_floor(departure, seen, policy, now) } else { None };
@@ -330,7 +335,7 @@ fn floor(floor: Floor) -> Vec<Stretch> {
 }
 
 /// What the looks of this run found last, one line for each part.
-fn evidence(seen: &Snapshot) -> Vec<Evidence> {
+fn evidence(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Evidence> {
     let mut all = Vec::new();
     for balancer in &seen.balancers {
         let name = balancer.arn.name();
@@ -351,6 +356,7 @@ fn evidence(seen: &Snapshot) -> Vec<Evidence> {
         };
         all.push(Evidence { at: seen.nomad.at(), what });
     }
+    all.extend(stop_evidence(departure, seen, policy).into_iter().map(|what| Evidence { at: seen.nomad.at(), what }));
     for (name, sight) in [("Consul", &seen.consul), ("Nomad's own discovery", &seen.nomad_services)] {
         if let Some(registered) = sight.last() {
             all.push(Evidence { at: sight.at(), what: format!("{name} {}", registered.said()) });

@@ -4,7 +4,7 @@ mod baselines;
 #[cfg(feature = "mutants")]
 mod mutants;
 
-use decamp_core::decide::{Decision, Departure, Finding, Policy, Snapshot, decide};
+use decamp_core::decide::{Decision, Departure, Finding, Policy, Snapshot, TaskStops, decide, stops};
 use decamp_core::time::Time;
 
 #[cfg(feature = "mutants")]
@@ -49,6 +49,18 @@ impl Driver {
             Self::NaiveOverlap => baselines::naive_overlap(departure, seen, policy, now),
             #[cfg(feature = "mutants")]
             Self::Mutant(mutant) => mutant.decide(departure, seen, policy, now),
+        }
+    }
+
+    /// What the driver says of how tasks stopped, at the end.
+    #[must_use]
+    pub fn stops(&self, departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<TaskStops> {
+        match self {
+            Self::Decamp | Self::TerminateAtOnce | Self::DrainOnly | Self::DrainThenDeregister | Self::NaiveOverlap => {
+                stops(departure, seen, policy)
+            }
+            #[cfg(feature = "mutants")]
+            Self::Mutant(mutant) => mutant.stops(departure, seen, policy),
         }
     }
 

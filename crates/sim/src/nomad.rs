@@ -29,6 +29,7 @@ mod metadata;
 mod placement;
 mod state;
 mod stopping;
+mod task_ends;
 #[cfg(test)]
 mod tests;
 mod version;

@@ -11,6 +11,7 @@ mod discovery;
 mod disks;
 mod lost_agents;
 mod promises;
+mod stops;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -383,12 +384,6 @@ impl Oracle {
     #[must_use]
     pub fn just_registered_again(&self) -> bool {
         self.registered_again.is_some_and(|again| self.first_drain.is_some_and(|drain| drain.since(again) < LOOK_AGE))
-    }
-
-    /// Whether an allocation started on the node so late that no look before the completion showed it.
-    #[must_use]
-    pub fn landed_unseen(&self) -> bool {
-        self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
     }
 
     fn check_own_node(&mut self, at: Time, node: NodeId, nomad: &Nomad, subject: &Subject) {

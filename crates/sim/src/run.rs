@@ -209,8 +209,14 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     let mut record = record.borrow_mut();
     let findings = driver.reported(record.findings());
     if any_worker {
-        let crate::world::SimWorld { oracle, nomad, .. } = &mut world;
+        let crate::world::SimWorld { oracle, nomad, subject, .. } = &mut world;
         oracle.check_disks(&findings, nomad);
+        // A process that survives SIGKILL hides nothing. A crash loses what the worker had seen, and Nomad still shows it.
+        let whole = run.crashes.is_empty() && faults.without(Fault::StuckStop).is_empty() && !spot;
+        if let Some(last) = record.last.take() {
+            let said = driver.stops(&last.0, &last.1, &last.2);
+            oracle.check_stops(ended_at, outcome.as_ref(), &said, nomad, subject, whole);
+        }
     }
     let requests = attribution::attribute(&mut world, faults, any_worker, outcome.as_ref(), &findings);
     let started = first_received.unwrap_or(BEGIN);

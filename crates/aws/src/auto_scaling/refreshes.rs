@@ -56,6 +56,21 @@ impl AutoScaling {
         }
     }
 
+    /// The preferences of the refresh of a group that is in progress, or of the last one: minimum and maximum of healthy instances, and the
+    /// warm-up. `None`: AWS remembers none.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub async fn last_preferences(&self, asg: &str) -> Result<Option<Preferences>, Unseen> {
+        self.looks.acquire_look().await?;
+        // AWS lists the newest first.
+        let answer =
+            self.looks.call(|c| c.describe_instance_refreshes().auto_scaling_group_name(asg).max_records(1).send()).await;
+        let answer = answer.map_err(|e| unseen(refusal(&e, None)))?;
+        Ok(answer.instance_refreshes().first().and_then(InstanceRefresh::preferences).map(read_preferences))
+    }
+
     /// Cancels the refresh in progress. AWS waits for the replacements that have begun, and so for decamp's hooks.
     pub async fn cancel_refresh(&self, asg: &str) -> Result<Arc<str>, NotDone> {
         self.writes.acquire_write().await.map_err(NotDone::Refused)?;
@@ -109,6 +124,19 @@ where
 /// The id in an answer. Auto Scaling sends no answer without one.
 fn id(given: Option<&str>) -> Result<Arc<str>, NotDone> {
     given.map(Arc::from).ok_or_else(|| NotDone::Refused(Refusal::Away("an answer without a refresh's id".into())))
+}
+
+/// The preferences that decide when instances leave. The others do not matter to a check.
+fn read_preferences(preferences: &RefreshPreferences) -> Preferences {
+    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+    Preferences {
+        min_healthy: number(preferences.min_healthy_percentage()),
+        max_healthy: number(preferences.max_healthy_percentage()),
+        warm_up: number(preferences.instance_warmup()).map(|seconds| Duration::from_secs(seconds.into())),
+        skip_matching: preferences.skip_matching().unwrap_or(false),
+        auto_rollback: preferences.auto_rollback().unwrap_or(false),
+        ..Preferences::default()
+    }
 }
 
 fn refresh_preferences(preferences: &Preferences) -> RefreshPreferences {

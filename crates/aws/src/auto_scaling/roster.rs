@@ -1,6 +1,7 @@
 //! All instances of an Auto Scaling group, and the group's settings for replacing them. For `decamp check` and the Lambda's check.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{AutoScaling, lifecycle};
 use crate::aws::{refusal, unseen};
@@ -16,6 +17,10 @@ pub struct Roster {
     pub reuses: bool,
     /// `MinHealthyPercentage` and `MaxHealthyPercentage` of the maintenance policy, if there is one.
     pub healthy_percentages: Option<(i32, i32)>,
+    /// `DefaultInstanceWarmup`: how long a new instance is not counted, if the group says so.
+    pub warm_up: Option<Duration>,
+    /// `HealthCheckGracePeriod`. It is the warm-up of a refresh if neither the group nor the refresh has one.
+    pub grace: Option<Duration>,
 }
 
 impl AutoScaling {
@@ -33,10 +38,13 @@ impl AutoScaling {
             .filter_map(|listed| Some((listed.instance_id()?.parse().ok()?, lifecycle(listed.lifecycle_state()?.as_str()))));
         let reuse = group.warm_pool_configuration().and_then(|pool| pool.instance_reuse_policy());
         let maintenance = group.instance_maintenance_policy();
+        let seconds = |span: Option<i32>| span.and_then(|span| u64::try_from(span).ok()).map(Duration::from_secs);
         Ok(Some(Roster {
             instances: instances.collect(),
             reuses: reuse.and_then(|policy| policy.reuse_on_scale_in()).unwrap_or(false),
             healthy_percentages: maintenance.and_then(|p| Some((p.min_healthy_percentage()?, p.max_healthy_percentage()?))),
+            warm_up: seconds(group.default_instance_warmup()),
+            grace: seconds(group.health_check_grace_period()),
         }))
     }
 

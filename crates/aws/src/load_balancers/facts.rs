@@ -22,6 +22,7 @@ const CACHED_FOR: Duration = Duration::from_mins(5);
 /// The most groups in one DescribeTargetGroups.
 const GROUPS_PER_CALL: usize = 20;
 const DELAY: &str = "deregistration_delay.timeout_seconds";
+const SLOW_START: &str = "slow_start.duration_seconds";
 const TERMINATION: &str = "deregistration_delay.connection_termination.enabled";
 
 type Kinds = Arc<HashMap<TargetGroupArn, Kind>>;
@@ -51,6 +52,8 @@ pub(super) struct Attributes {
     pub(super) connection_termination: Option<bool>,
     /// Whether load balancing crosses zones.
     pub(super) cross_zone: Option<CrossZone>,
+    /// How long an ALB raises the share of requests of a new target.
+    pub(super) slow_start: Option<Duration>,
 }
 
 pub(super) struct Facts {
@@ -203,9 +206,10 @@ async fn read_attributes(client: &Client, arn: &TargetGroupArn) -> Result<Attrib
         Err(why) => return Err(unseen(why)),
     };
     let value = |key| answer.attributes().iter().find(|attribute| attribute.key() == Some(key)).and_then(|a| a.value());
-    let delay = value(DELAY).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let seconds = |key| value(key).and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let (delay, slow_start) = (seconds(DELAY), seconds(SLOW_START));
     let connection_termination = value(TERMINATION).and_then(|text| text.parse().ok());
-    Ok(Attributes { delay, connection_termination, cross_zone: value(CROSS_ZONE).and_then(CrossZone::read) })
+    Ok(Attributes { delay, connection_termination, cross_zone: value(CROSS_ZONE).and_then(CrossZone::read), slow_start })
 }
 
 #[cfg(test)]

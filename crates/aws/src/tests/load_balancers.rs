@@ -193,3 +193,29 @@ async fn one_scan_finds_the_groups_of_all_instances() {
     assert_eq!(by_address, Ok(vec![group("web-9")]));
     assert_eq!(server.count(), 14, "two pages and twelve groups");
 }
+
+#[tokio::test]
+async fn a_health_check_is_read_with_the_slow_start_and_without_it_nothing_is_guessed() {
+    let arn = group("web-a");
+    let answers = |check: &'static str| {
+        let arn = arn.clone();
+        move |call: &Call| match call.action() {
+            "DescribeTargetGroups" => {
+                let row = format!("<member><TargetGroupArn>{arn}</TargetGroupArn><Protocol>HTTP</Protocol>{check}</member>");
+                Answer::result("DescribeTargetGroups", &format!("<TargetGroups>{row}</TargetGroups>"))
+            }
+            _ => {
+                let row = "<member><Key>slow_start.duration_seconds</Key><Value>60</Value></member>";
+                Answer::result(call.action(), &format!("<Attributes>{row}</Attributes>"))
+            }
+        }
+    };
+    let whole = "<HealthCheckIntervalSeconds>10</HealthCheckIntervalSeconds><HealthyThresholdCount>3</HealthyThresholdCount>\
+                 <UnhealthyThresholdCount>2</UnhealthyThresholdCount>";
+    let server = Server::start(answers(whole)).await;
+    let check = balancers(&server).await.health_check(&arn).await.expect("it is read").expect("it is there");
+    assert_eq!((check.interval, check.healthy_threshold, check.unhealthy_threshold), (Duration::from_secs(10), 3, 2));
+    assert_eq!(check.takes_traffic_after(), Duration::from_secs(90));
+    let server = Server::start(answers("")).await;
+    assert_eq!(balancers(&server).await.health_check(&arn).await, Ok(None));
+}

@@ -188,3 +188,16 @@ async fn a_refresh_in_progress_is_adopted_and_after_one_that_just_ended_a_new_on
     let begun = begin(&auto_scaling(&failing).await, &"web".into(), &Preferences::default(), None).await;
     assert!(matches!(begun, Err(NotDone::Refused(Refusal::Denied(_)))), "{begun:?}");
 }
+
+#[tokio::test]
+async fn the_preferences_of_the_last_refresh_are_read() {
+    let preferences =
+        "<Preferences><MinHealthyPercentage>90</MinHealthyPercentage><InstanceWarmup>45</InstanceWarmup></Preferences>";
+    let rows = listed("r-2", "Successful", preferences);
+    let server = Server::start(move |_: &Call| described(&rows)).await;
+    let read = auto_scaling(&server).await.last_preferences("web").await.expect("it is listed").expect("there is one");
+    assert_eq!((read.min_healthy, read.max_healthy, read.warm_up), (Some(90), None, Some(Duration::from_secs(45))));
+    assert_eq!(server.asked("DescribeInstanceRefreshes")[0].field("MaxRecords"), "1");
+    let none = Server::start(|_: &Call| described("")).await;
+    assert_eq!(auto_scaling(&none).await.last_preferences("web").await, Ok(None));
+}

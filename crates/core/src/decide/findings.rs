@@ -7,11 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use super::budget;
 use super::case::Case;
-use super::snapshot::{Allocation, Balancer, JobKind, Snapshot, TaskGroup, TaskRole};
+use super::snapshot::{Allocation, JobKind, Snapshot, TaskGroup, TaskRole};
 use super::{Departure, Policy, connections};
-use crate::time::{Time, plain};
+use crate::time::plain;
 
 /// The layer of a setting, from the container outwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,6 +41,12 @@ pub enum Loss {
     LeavesBeforeForgotten,
     /// A request may take longer than a task has left to finish it.
     KilledWithRequests,
+    /// A task does not react to its signal, and is killed at its `kill_timeout`.
+    DeafTask,
+    /// A task dies of its signal at once, with the requests that it holds.
+    AbruptTask,
+    /// A task needs almost all of its `kill_timeout` to stop.
+    SlowStop,
     /// The only copies stop before their replacements serve.
     NoCopyLeft,
     /// A request may take longer than the load balancer lets it finish.
@@ -77,6 +82,12 @@ pub enum Loss {
 impl Loss {
     /// All names.
     pub const WORDS: &'static [&'static str] = Self::VARIANTS;
+
+    /// Whether Nomad's record of a stop shows it, and no setting: it is reported when the task has stopped.
+    #[must_use]
+    pub fn is_of_a_stop(self) -> bool {
+        matches!(self, Self::DeafTask | Self::AbruptTask)
+    }
 
     /// The rule's name, to search by.
     #[must_use]
@@ -137,9 +148,6 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The time that a replacement needs to start and to become healthy, before the next copy may stop: Nomad's `min_healthy_time` and a start.
-const REPLACEMENT: Duration = Duration::from_secs(15);
-
 /// Finds every setting in the snapshot that will cost requests in this departure. One finding for each pair of rule and object.
 #[must_use]
 pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Finding> {
@@ -152,7 +160,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
         findings.extend(of_a_drain(allocation));
         findings.extend(of_a_disk(allocation));
     }
-    findings.extend(of_an_interruption(case));
+    findings.extend(super::interruption::of_an_interruption(case));
     findings.extend(of_no_group(case));
     findings.extend(super::uncertain_targets::of_unknown_targets(case));
     findings.extend(super::uncertain_targets::of_groups_that_list_nothing(case));
@@ -195,7 +203,7 @@ fn margin(seen: &Snapshot, policy: &Policy) -> String {
 }
 
 /// One allocation of each task group that counts.
-fn one_of_each<'a>(case: &'a Case<'_>) -> Vec<&'a Allocation> {
+pub(super) fn one_of_each<'a>(case: &'a Case<'_>) -> Vec<&'a Allocation> {
     let mut each: Vec<&Allocation> = Vec::new();
     for allocation in case.all_remaining() {
         if !each.iter().any(|other| is_of(other, &allocation.group)) {
@@ -206,7 +214,7 @@ fn one_of_each<'a>(case: &'a Case<'_>) -> Vec<&'a Allocation> {
 }
 
 /// Whether it is a copy of this task group.
-fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
+pub(super) fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
     let of = &allocation.group;
     of.job == group.job && of.name == group.name && of.namespace == group.namespace
 }
@@ -338,34 +346,6 @@ fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
     })
 }
 
-/// Two minutes may be too short for a drain in order. The rest is cut (ADR 0014).
-fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
-    let super::Cause::Interruption { at } = &case.departure.cause else { return None };
-    let most_copies = one_of_each(case)
-        .into_iter()
-        .filter(|a| a.group.kind == JobKind::Service)
-        .map(|a| {
-            let copies = u32::try_from(case.all_remaining().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
-            let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
-            (case.policy.longest_stop(&a.group) + REPLACEMENT) * rounds
-        })
-        .max()
-        .unwrap_or_default();
-    // The time that is left now: a hold, or a load balancer that could not be read, may have used part of the two minutes.
-    let from = case.seen.nomad.at().map_or(case.budget.began, |looked| looked.max(case.budget.began));
-    let needed = still_sent_for(case, from) + most_copies;
-    let there = case.budget.until.since(from);
-    (there < needed).then(|| Finding {
-        layer: Layer::Group,
-        loss: Loss::Interrupted,
-        object: case.departure.asg.clone(),
-        value: format!("{} until EC2 takes it back at {at}", plain(there)),
-        needed: plain(needed),
-        why: "load balancers and migrations need longer than a spot interruption leaves".to_owned(),
-        line: "capacity_rebalance = true".to_owned(),
-    })
-}
-
 /// An ingress without a known load balancer. Most likely there is one that is neither attached nor named.
 fn of_no_group(case: &Case<'_>) -> Option<Finding> {
     case.seen.group.last()?;
@@ -381,14 +361,4 @@ fn of_no_group(case: &Case<'_>) -> Option<Finding> {
         why: "a load balancer that is not known is not left: it sends to the instance until that is gone".to_owned(),
         line: "notification_metadata = jsonencode({ target_groups = [aws_lb_target_group.this.arn] })".to_owned(),
     })
-}
-
-/// How long after `from` a load balancer may still send to the instance.
-fn still_sent_for(case: &Case<'_>, from: Time) -> Duration {
-    let of = |balancer: &Balancer| {
-        let group = balancer.sight.last().filter(|group| group.targets.is_some())?;
-        let all = budget::may_send_for(group, case.policy);
-        Some(balancer.deregistered.map_or(all, |at| (at + all).since(from).min(all)))
-    };
-    case.seen.balancers.iter().filter_map(of).max().unwrap_or_default()
 }

@@ -9,6 +9,7 @@ pub mod jobs;
 pub mod load_balancers;
 pub mod nomad;
 pub mod notes;
+mod stops;
 mod writes;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use self::jobs::*;
 pub use self::load_balancers::*;
 pub use self::nomad::*;
 pub use self::notes::*;
+pub use self::stops::*;
 pub use self::writes::*;
 use super::action::{Effect, Part, Refusal};
 use super::observed::{Observed, Unseen};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use decamp_core::decide::{
     Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
-    LifecycleAction, Node, NodeStatus, Nomad, Provider, Registration, Registrations, Service, Target, TargetGroup, TargetHealth,
-    Task, TaskGroup, TaskRole, Zones,
+    LifecycleAction, Node, NodeStatus, Nomad, Process, Provider, Registration, Registrations, Service, Target, TargetGroup,
+    TargetHealth, Task, TaskGroup, TaskRole, Zones,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -112,7 +112,13 @@ pub(crate) fn target_group(arn: TargetGroupArn, attached: bool) -> TargetGroup {
 }
 
 pub(crate) fn task(shutdown_delay: u64, kill_timeout: u64) -> Task {
-    Task { name: "server".into(), shutdown_delay: secs(shutdown_delay), kill_timeout: secs(kill_timeout), role: TaskRole::Main }
+    Task {
+        name: "server".into(),
+        shutdown_delay: secs(shutdown_delay),
+        kill_timeout: secs(kill_timeout),
+        role: TaskRole::Main,
+        process: Process::default(),
+    }
 }
 
 /// A job's group that loses nothing: it serves for another 20 s, and has 10 s to finish its requests.
@@ -151,6 +157,7 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         started: Some(Time(0)),
         told: None,
         ended: None,
+        ends: [].into(),
     }
 }
 

@@ -164,7 +164,7 @@ impl Client {
             return Err(Unseen::Stale);
         }
         let held = self.lists.long.get(&id).unwrap_or_default();
-        let matter = those_that_matter(&stubs);
+        let matter = those_that_matter(&stubs, |id| held.get(id).is_some_and(|before| !is_over(&before.client)));
         let read = stubs.iter().filter(|stub| matter.contains(stub.id.as_str())).map(|stub| {
             let before = held.get(&stub.id).filter(|a| a.modify_index == stub.modify_index);
             async move {
@@ -225,14 +225,16 @@ fn has_filters(version: &str) -> bool {
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (1, 3) <= (major, minor))
 }
 
-/// Which of these are read in full: all that have not ended, those that ended last, and one of each group of ended services.
-fn those_that_matter(stubs: &[wire::AllocationStub]) -> HashSet<&str> {
+/// Which of these are read in full: all that have not ended, those that ended last or since the last look, and one of each group of ended
+/// services.
+fn those_that_matter(stubs: &[wire::AllocationStub], ran: impl Fn(&str) -> bool) -> HashSet<&str> {
     let (mut ended, running): (Vec<_>, Vec<_>) = stubs.iter().partition(|stub| is_over(&stub.client));
     ended.sort_by_key(|stub| std::cmp::Reverse(stub.modify_index));
     let mut groups = HashSet::new();
     let services = ended.iter().filter(|stub| !matches!(stub.job_type.as_str(), "batch" | "sysbatch"));
     let first_of_each = services.filter(|stub| groups.insert(group_of(stub))).take(ENDED_GROUPS);
-    let matter = running.iter().chain(ended.iter().take(ENDED_LAST)).chain(first_of_each);
+    let since = ended.iter().filter(|stub| ran(&stub.id));
+    let matter = running.iter().chain(ended.iter().take(ENDED_LAST)).chain(since).chain(first_of_each);
     matter.map(|stub| stub.id.as_str()).collect()
 }
 
@@ -297,11 +299,12 @@ mod tests {
         for (place, status) in ["running", "pending", "lost", "unknown", ""].into_iter().enumerate() {
             stubs.insert(place * 1_000, stub(20_000 + place, status, "service", "web"));
         }
-        let matter = those_that_matter(&stubs);
+        let matter = those_that_matter(&stubs, |id| id == "5");
         assert!((20_000..20_005).all(|n| matter.contains(n.to_string().as_str())));
         assert!((9_568..9_600).all(|n| matter.contains(n.to_string().as_str())), "those that ended last");
         assert!(matter.contains("9499"), "the last of the service");
-        assert_eq!(matter.len(), 5 + ENDED_LAST + 1);
+        assert!(matter.contains("5"), "it ran at the last look");
+        assert_eq!(matter.len(), 5 + ENDED_LAST + 2);
     }
 
     #[test]

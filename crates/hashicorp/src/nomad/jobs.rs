@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ingress, wire};
-use decamp_core::decide::{JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use super::translate::client_status;
+use super::{ingress, process, wire};
+use decamp_core::decide::{JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole};
 
 /// Nomad's default of `kill_timeout`.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -13,17 +14,23 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For an allocation whose job is unknown: the default of a client's `max_kill_timeout`.
 const UNKNOWN_KILL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Namespace, job, its version, its index, the group, and whether the allocation has ended.
+type Key = (String, String, u64, u64, String, bool);
+
 /// The groups of one answer. Allocations of the same version of a group share one.
 #[derive(Default)]
 pub(super) struct Groups {
-    known: HashMap<(String, String, u64, u64, String), Arc<TaskGroup>>,
+    known: HashMap<Key, Arc<TaskGroup>>,
 }
 
 impl Groups {
     /// The group of an allocation.
     pub(super) fn of(&mut self, allocation: &wire::Allocation) -> Arc<TaskGroup> {
         let (version, index) = allocation.job.as_ref().map_or((u64::MAX, 0), |job| (job.version, job.modify_index));
-        let key = (allocation.namespace.clone(), allocation.job_id.clone(), version, index, allocation.task_group.clone());
+        // The job of an ended allocation is held without its configuration, by which an ingress is recognized.
+        let ended = client_status(&allocation.client).is_over();
+        let (namespace, job) = (allocation.namespace.clone(), allocation.job_id.clone());
+        let key = (namespace, job, version, index, allocation.task_group.clone(), ended);
         Arc::clone(self.known.entry(key).or_insert_with(|| Arc::new(group(allocation))))
     }
 }
@@ -48,7 +55,13 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
             count: 0,
             max_parallel: None,
             shutdown_delay,
-            tasks: vec![Task { name: name_of_task, shutdown_delay, kill_timeout, role: TaskRole::Main }],
+            tasks: vec![Task {
+                name: name_of_task,
+                shutdown_delay,
+                kill_timeout,
+                role: TaskRole::Main,
+                process: Process::default(),
+            }],
             services: Vec::new(),
             ingress: None,
         };
@@ -92,7 +105,8 @@ fn task(task: &wire::Task) -> Task {
         nanoseconds => Duration::from_nanos(nanoseconds),
     };
     let shutdown_delay = Duration::from_nanos(task.shutdown_delay);
-    Task { name: task.name.as_str().into(), shutdown_delay, kill_timeout, role: role(task) }
+    let (role, process) = (role(task), process::of(task));
+    Task { name: task.name.as_str().into(), shutdown_delay, kill_timeout, role, process }
 }
 
 fn role(task: &wire::Task) -> TaskRole {

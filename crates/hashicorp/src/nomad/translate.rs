@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::jobs::Groups;
-use super::{drain_meta, wire};
-use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork};
+use super::{drain_meta, stops, wire};
+use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork, Stop, TaskEnd};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 use decamp_net::http::RequestFailure;
@@ -43,6 +43,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
                 told: stop_requested(one, &read).map(by_our_clock),
                 ended: ended(one, read.client).map(by_our_clock),
                 started: started(one).map(by_our_clock),
+                ends: ends(one, &read, by_our_clock),
                 ..read
             })
         })
@@ -142,6 +143,7 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         started: None,
         told: None,
         ended: None,
+        ends: Arc::default(),
     })
 }
 
@@ -157,15 +159,24 @@ fn started(from: &wire::Allocation) -> Option<Time> {
     running.map(|task| Time::read(&task.started)).collect::<Option<Vec<Time>>>()?.into_iter().max()
 }
 
-/// A time at or before which an ended allocation was told to stop. Nomad records `Killing` when it begins to stop a task, which is after
-/// the group's `shutdown_delay` (recorded: task-ignores-its-signal).
+/// A time at or before which an ended allocation was told to stop. Nomad records `Killing` when it begins to stop a task: after the group's
+/// `shutdown_delay` (recorded: task-ignores-its-signal), and before the task's own (Nomad's `client/allocrunner/taskrunner`).
 fn stop_requested(from: &wire::Allocation, read: &Allocation) -> Option<Time> {
-    let signals = from.states.iter().filter_map(|(name, task)| {
-        let signal = task.events.iter().find(|event| event.kind == "Killing")?;
-        let delay = read.group.tasks.iter().find(|task| *task.name == **name).map_or(Duration::ZERO, |task| task.shutdown_delay);
-        Some(Time(signal.nanoseconds / 1_000_000) - read.group.shutdown_delay - delay)
-    });
-    signals.min().filter(|_| read.client.is_over())
+    let told = from.states.values().filter_map(stops::told).map(|told| told - read.group.shutdown_delay);
+    told.min().filter(|_| read.client.is_over())
+}
+
+/// How the tasks of an ended allocation ended that were told to stop.
+fn ends(from: &wire::Allocation, read: &Allocation, by_our_clock: impl Fn(Time) -> Time) -> Arc<[TaskEnd]> {
+    if !read.client.is_over() {
+        return Arc::default();
+    }
+    let ends = stops::ends(&from.states, Some(&read.group), from.transition.no_shutdown_delay).into_iter();
+    let by_our_clock = |end: TaskEnd| match end {
+        TaskEnd::Stopped(stop) => TaskEnd::Stopped(Stop { signalled: by_our_clock(stop.signalled), ..stop }),
+        TaskEnd::Unreadable { .. } => end,
+    };
+    ends.map(by_our_clock).collect()
 }
 
 /// When the last task of an allocation ended, if all of its tasks have ended.

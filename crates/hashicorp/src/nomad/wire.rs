@@ -3,11 +3,28 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 /// A field that may be missing or null.
 fn lenient<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// A value that may be in a form that is not known. It is then skipped, so that it costs no more than itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Tolerant<T> {
+    /// As expected.
+    Known(T),
+    /// Anything else.
+    Unknown(IgnoredAny),
+}
+
+impl<T: Default> Default for Tolerant<T> {
+    fn default() -> Self {
+        Self::Known(T::default())
+    }
 }
 
 macro_rules! wire {
@@ -86,16 +103,21 @@ wire! {
         resources: AllocatedResources = "AllocatedResources",
         network: NetworkStatus = "NetworkStatus",
         states: HashMap<String, TaskState> = "TaskStates",
+        transition: Transition = "DesiredTransition",
+    }
+    Transition {
+        no_shutdown_delay: bool = "NoShutdownDelay",
     }
     TaskState {
         state: String = "State",
         started: String = "StartedAt",
         finished: String = "FinishedAt",
-        events: Vec<TaskEvent> = "Events",
+        events: Tolerant<Vec<Tolerant<TaskEvent>>> = "Events",
     }
     TaskEvent {
         kind: String = "Type",
         nanoseconds: u64 = "Time",
+        details: HashMap<String, String> = "Details",
     }
     /// One of `GET /v1/allocations`.
     AllocationStub {
@@ -109,6 +131,8 @@ wire! {
         desired: String = "DesiredStatus",
         client: String = "ClientStatus",
         modify_index: u64 = "ModifyIndex",
+        states: HashMap<String, TaskState> = "TaskStates",
+        transition: Transition = "DesiredTransition",
     }
     NetworkStatus {
         address: String = "Address",
@@ -166,6 +190,8 @@ wire! {
     }
     Task {
         name: String = "Name",
+        driver: String = "Driver",
+        kill_signal: String = "KillSignal",
         kill_timeout: u64 = "KillTimeout",
         shutdown_delay: u64 = "ShutdownDelay",
         leader: bool = "Leader",
@@ -234,11 +260,13 @@ wire! {
 }
 
 impl Job {
-    /// The job without its tasks' configuration, which is most of its size and matters only while it runs.
+    /// The job without most of its tasks' configuration, which is most of its size and matters only while it runs.
     pub(super) fn without_configuration(&self) -> Self {
         let mut job = self.clone();
         for task in job.groups.iter_mut().flat_map(|group| &mut group.tasks) {
-            (task.config, task.env, task.templates) = Default::default();
+            (task.env, task.templates) = Default::default();
+            // What a finding about its stop names.
+            task.config.retain(|key, _| key == "init");
         }
         job
     }

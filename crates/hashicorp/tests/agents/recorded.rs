@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::server::{self, Reply, Server};
 
-fn lines(file: &str) -> Vec<Value> {
+pub(super) fn lines(file: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings").join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
     text.lines().map(|line| serde_json::from_str(line).expect("a line is one exchange")).collect()
 }
 
-fn text<'a>(line: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(line: &'a Value, key: &str) -> &'a str {
     line[key].as_str().unwrap_or_default()
 }
 
@@ -25,7 +25,7 @@ fn status(line: &Value) -> u16 {
 }
 
 /// Answers as recorded: JSON, or the plain text of an error.
-fn reply(line: &Value) -> Reply {
+pub(super) fn reply(line: &Value) -> Reply {
     match (status(line), &line["body"]) {
         (200, body) => Reply::json(body.to_string()).with("X-Nomad-Index", &line["index"]),
         (status, body) => Reply::text(status, body.as_str().unwrap_or_default()),

@@ -83,6 +83,7 @@ fn part(which: &str, more: Vec<String>) -> Vec<String> {
 /// The job of a service, with its copies spread over the nodes.
 fn service(service: &ServicePlan, setup: &TaskSetup) -> Value {
     let ServicePlan { name, copies, at_once, nature } = service;
+    let kill_timeout = service.kill_timeout();
     let arguments = part("service", vec!["--nature".to_owned(), nature.word().to_owned()]);
     let mut job = job(
         name,
@@ -96,7 +97,7 @@ fn service(service: &ServicePlan, setup: &TaskSetup) -> Value {
             "RestartPolicy": restarts(),
             "Networks": [{ "DynamicPorts": [{ "Label": "http" }] }],
             "Services": registered(name, &format!("/{name}/work")),
-            "Tasks": [task(&setup.command.to_string_lossy(), arguments, Plan::KILL_TIMEOUT)],
+            "Tasks": [task(&setup.command.to_string_lossy(), arguments, kill_timeout)],
         }),
     );
     job["Spreads"] = json!([{ "Attribute": "${node.unique.id}", "Weight": 100 }]);

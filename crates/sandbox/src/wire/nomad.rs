@@ -8,6 +8,7 @@ mod jobs;
 mod metadata;
 mod nodes;
 mod shapes;
+mod task_events;
 
 use std::sync::Arc;
 

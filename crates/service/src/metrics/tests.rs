@@ -22,6 +22,7 @@ fn counted() -> BTreeMap<String, BTreeSet<String>> {
     metrics.notified("ops", "departure.ended", "accepted");
     metrics.notification_failed("ops");
     metrics.stalled("cannot-see");
+    metrics.stopped_hard("web", StopKind::Deaf, 1);
     metrics.spans("sent", 1);
     metrics.refreshed("web", "started");
     metrics.refresh_progress("web", 50);

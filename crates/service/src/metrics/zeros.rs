@@ -8,7 +8,7 @@ use crate::notify;
 use crate::terraform_run::Other;
 use decamp_aws::{Caller, OPERATIONS};
 use decamp_config::{Serve, Settings, TokenSource};
-use decamp_core::decide::{Outcome, Reason, System};
+use decamp_core::decide::{Outcome, Reason, StopKind, System};
 use decamp_core::denials::Denial;
 use decamp_events::{EventContent, Rejection};
 
@@ -38,11 +38,14 @@ impl Metrics {
         }
     }
 
-    /// Creates a row for each outcome of a group. An unknown group gets its rows when its first departure begins.
+    /// Creates a row for each outcome of a group, and for each way in which its tasks may stop. An unknown group gets its rows when its first departure begins.
     pub(crate) fn create_group_rows(&self, group: &str) {
         let group = self.group_label(group);
         for outcome in Outcome::WORDS {
             self.departures.with_label_values(&[group, outcome]);
+        }
+        for how in StopKind::CUT {
+            self.hard_stops.with_label_values(&[group, how.word()]);
         }
     }
 

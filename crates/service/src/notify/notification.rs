@@ -49,6 +49,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) above_the_floor: Option<Duration>,
     pub(crate) steps: u32,
     pub(crate) foreseen: &'a [Finding],
+    /// What the stops of its tasks showed.
+    pub(crate) stopped: &'a [Finding],
 }
 
 impl Notification {
@@ -116,18 +118,19 @@ impl Notification {
 
     /// A departure is over: the report.
     pub(crate) fn ended(departure: &Departure, view: &View, ending: &Ending<'_>, at: Time) -> Self {
-        let Ending { outcome, took, above_the_floor, steps, foreseen } = ending;
+        let Ending { outcome, took, above_the_floor, steps, foreseen, stopped } = ending;
         let what = json!({
             "instance": view.instance, "group": view.group, "outcome": outcome.word(), "meaning": outcome.meaning(),
             "because": view.because, "budget": view.budget, "seconds": took.as_secs_f64(),
             "seconds_above_floor": above_the_floor.map(|above| above.as_secs_f64()), "steps": steps, "timeline": view.timeline,
-            "evidence": view.evidence, "foreseen": foreseen, "runbook": runbook::of_outcome(outcome),
+            "evidence": view.evidence, "foreseen": foreseen, "stopped": stopped, "runbook": runbook::of_outcome(outcome),
         });
         let mut lines = vec![format!("{} of {}: {} after {}", view.instance, view.group, outcome.word(), plain(*took))];
         lines.push(format!("That is: {}", outcome.meaning()));
         if !matches!(outcome, Outcome::Departed { .. }) {
             lines.push(format!("Runbook: {}", runbook::of_outcome(outcome)));
         }
+        lines.extend(stopped.iter().map(|finding| format!("Stopped: {finding}")));
         lines.extend(foreseen.iter().map(|finding| format!("Foreseen: {finding}")));
         lines.extend(view.evidence.iter().map(|evidence| format!("Seen: {}", evidence.what)));
         Self::new(ENDED, "", departure, at, what, lines)

@@ -18,7 +18,8 @@ use std::time::Duration;
 use crate::faults::{Fault, Faults};
 use crate::simulate::Draw;
 use decamp_core::decide::{
-    Action, ActionRef, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, decide, our_hook,
+    Action, ActionRef, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, Stop, StopKind, TaskEnd,
+    TaskStops, decide, our_hook, stops,
 };
 use decamp_core::time::Time;
 
@@ -42,6 +43,8 @@ enum Mistake {
     Does(fn(&Context<'_>, Decision) -> Decision),
     /// It decides as decamp does, and does not report findings of this loss.
     Omits(Loss),
+    /// It decides as decamp does, and reads this in the events of a task that was told to stop.
+    Reads(fn(&Stop) -> Stop),
 }
 
 /// The snapshot and policy that a mutant may alter before it decides.
@@ -118,8 +121,30 @@ impl Mutant {
     pub(super) fn reports(self, finding: &Finding) -> bool {
         match self.wrong().kind {
             Mistake::Omits(loss) => finding.loss != loss,
-            Mistake::Sees(_) | Mistake::Does(_) => true,
+            Mistake::Sees(_) | Mistake::Does(_) | Mistake::Reads(_) => true,
         }
+    }
+
+    /// What the mutant says of how tasks stopped.
+    pub(super) fn stops(self, departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<TaskStops> {
+        let omits = |loss| matches!(self.wrong().kind, Mistake::Omits(omitted) if omitted == loss);
+        let read = |end: &TaskEnd| match (&self.wrong().kind, end) {
+            (Mistake::Reads(change), TaskEnd::Stopped(stop)) => TaskEnd::Stopped(change(stop)),
+            _ => end.clone(),
+        };
+        let mut view = seen.clone();
+        for known in &mut view.history.known {
+            known.ends = known.ends.iter().map(read).collect();
+        }
+        let mut said = stops(departure, &view, policy);
+        for task in &mut said {
+            task.stops.retain(|(kind, _)| {
+                let omitted =
+                    *kind == StopKind::Deaf && omits(Loss::DeafTask) || *kind == StopKind::Abrupt && omits(Loss::AbruptTask);
+                !omitted
+            });
+        }
+        said
     }
 
     /// The mutant's next step.
@@ -131,7 +156,7 @@ impl Mutant {
                 decide(departure, &view.seen, &view.policy, now)
             }
             Mistake::Does(change) => change(&Context { departure, seen, policy, now }, decide(departure, seen, policy, now)),
-            Mistake::Omits(_) => decide(departure, seen, policy, now),
+            Mistake::Omits(_) | Mistake::Reads(_) => decide(departure, seen, policy, now),
         };
         let idle = match &decision.action {
             Action::Look(parts) => parts.is_empty(),

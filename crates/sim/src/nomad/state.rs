@@ -100,6 +100,8 @@ pub struct Behaviour {
     pub sidecars_stop_in: Duration,
     /// Whether the process ignores its kill signal, so that it is killed after `kill_timeout`.
     pub ignores_signal: bool,
+    /// Whether it has no handler for its signal, which then ends it at once.
+    pub dies_of_signal: bool,
     /// How long the process survives SIGKILL.
     pub survives_kill_for: Duration,
     /// How long poststop tasks run.
@@ -123,6 +125,7 @@ impl Default for Behaviour {
             stops_in: Duration::from_secs(1),
             sidecars_stop_in: Duration::from_millis(100),
             ignores_signal: false,
+            dies_of_signal: false,
             survives_kill_for: Duration::ZERO,
             poststop: Duration::ZERO,
             exits_with_error: false,

@@ -83,6 +83,11 @@ impl Stopping {
         self.turn(task.role) + task.shutdown_delay
     }
 
+    /// Whether this task is the one that answers requests.
+    pub(super) fn serves(group: &TaskGroup, task: &Task) -> bool {
+        serving(group).is_some_and(|(_, serving)| serving.name == task.name)
+    }
+
     /// The state of one task that the client reports during the stop.
     #[must_use]
     pub fn task_state(
@@ -130,7 +135,7 @@ impl Stopping {
 }
 
 /// The time from the kill signal to the end of a task's process, and whether the process is killed.
-fn kill(task: &Task, behaviour: &Behaviour, cap: Option<Duration>) -> (Duration, bool) {
+pub(super) fn kill(task: &Task, behaviour: &Behaviour, cap: Option<Duration>) -> (Duration, bool) {
     let patience = cap.map_or(task.kill_timeout, |cap| task.kill_timeout.min(cap));
     let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
     if behaviour.ignores_signal || patience < stops_in {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::consul;
 use decamp_core::decide::snapshot::{
-    ClientStatus, DrainStatus, JobKind, NodeStatus, Provider, Service, Task, TaskGroup, TaskRole,
+    ClientStatus, DrainStatus, JobKind, NodeStatus, Process, Provider, Service, Task, TaskGroup, TaskRole,
 };
 use decamp_core::ids::NodeId;
 
@@ -49,7 +49,13 @@ impl TestCluster {
 
     fn group(&mut self, job: &str, kind: JobKind, count: u32, change: impl Fn(&mut Behaviour)) -> GroupNumber {
         let kill_timeout = Duration::from_secs(5);
-        let task = Task { name: "srv".into(), shutdown_delay: Duration::from_secs(2), kill_timeout, role: TaskRole::Main };
+        let task = Task {
+            name: "srv".into(),
+            shutdown_delay: Duration::from_secs(2),
+            kill_timeout,
+            role: TaskRole::Main,
+            process: Process::default(),
+        };
         let group = TaskGroup {
             namespace: "default".into(),
             job: job.into(),

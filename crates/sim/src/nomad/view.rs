@@ -11,10 +11,10 @@ use super::api::ApiError;
 use super::client::bits;
 use super::state::{AllocationState, DrainState, GroupState, LastDrainState, NodeNumber, NodeState, Note};
 use super::stopping::TaskState;
+use super::task_ends::{self, gets_kill_signal};
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, Task,
-    TaskRole,
+    Allocation, ClientStatus, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -210,16 +210,6 @@ impl Nomad {
         })
     }
 
-    /// When each task of an allocation that is over got its kill signal, as the task's events say.
-    pub fn signals(&self, number: AllocationNumber) -> impl Iterator<Item = (&Arc<str>, Time)> {
-        let state = &self.allocations[number.index()];
-        let plan = state.stopping.filter(|_| state.client.is_over());
-        let tasks = &self.groups[state.group.index()].spec.group.tasks;
-        plan.into_iter().flat_map(move |plan| {
-            tasks.iter().filter(|task| gets_kill_signal(task)).map(move |task| (&task.name, plan.signals(task)))
-        })
-    }
-
     /// The number of an allocation that is still listed.
     #[must_use]
     pub fn allocation_number(&self, id: AllocationId) -> Option<AllocationNumber> {
@@ -240,12 +230,13 @@ impl Nomad {
 
     /// A node as the rules see it. The list of allocations is cached until one of them changes.
     fn seen(&mut self, number: NodeNumber) -> Node {
+        let cap = self.kill_cap();
         let Self { nodes, allocations, groups, version_text, .. } = self;
         let state = &mut nodes[number.index()];
         let notes = state.notes();
         let listed = state.cached.get_or_insert_with(|| {
             let listed = state.allocations.iter().map(|n| &allocations[n.index()]);
-            listed.map(|allocation| shown(allocation, &groups[allocation.group.index()])).collect()
+            listed.map(|allocation| shown(allocation, &groups[allocation.group.index()], cap)).collect()
         });
         Node {
             id: state.spec.id,
@@ -274,12 +265,7 @@ fn whole_seconds(time: Time) -> Time {
     Time(time.0 / 1000 * 1000) + Duration::from_secs(1)
 }
 
-/// Whether a task gets a kill signal when its allocation stops. Prestart and poststop tasks end by themselves.
-fn gets_kill_signal(task: &Task) -> bool {
-    matches!(task.role, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar)
-}
-
-fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
+fn shown(allocation: &AllocationState, group: &GroupState, cap: Option<Duration>) -> Allocation {
     Allocation {
         id: allocation.id,
         group: group.spec.group.clone(),
@@ -293,6 +279,7 @@ fn shown(allocation: &AllocationState, group: &GroupState) -> Allocation {
             .filter(|_| allocation.client.is_over() && group.spec.group.tasks.iter().any(gets_kill_signal))
             .map(|plan| plan.requested),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
+        ends: task_ends::ends(allocation, group, cap),
     }
 }
 

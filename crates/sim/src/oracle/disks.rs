@@ -1,6 +1,6 @@
 //! Migrating disks: a replacement copies the disk from the leaving machine after the allocation there is over.
 
-use super::Oracle;
+use super::{LAST_LOOK, Oracle};
 use crate::event::AllocationNumber;
 use crate::nomad::Nomad;
 use decamp_core::decide::{Finding, JobKind, Loss, TaskGroup};
@@ -31,6 +31,12 @@ impl Oracle {
                 self.broke(stopped, "S18", format!("the disk of {} was lost without a finding", group.title()));
             }
         }
+    }
+
+    /// Whether an allocation started on the node so late that no look before the completion showed it.
+    #[must_use]
+    pub fn landed_unseen(&self) -> bool {
+        self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
     }
 
     /// The task groups whose disks were still being copied at that time.

@@ -81,6 +81,9 @@ fn cut_short(world: &SimWorld, findings: &[Finding]) -> u64 {
             Loss::DiskCut => cut_disks().into_iter().any(|group| group.is_titled(&finding.object)),
             Loss::LeavesBeforeForgotten
             | Loss::KilledWithRequests
+            | Loss::DeafTask
+            | Loss::AbruptTask
+            | Loss::SlowStop
             | Loss::NoCopyLeft
             | Loss::DelayTooShort
             | Loss::KeptConnections

@@ -22,6 +22,8 @@ pub(super) struct RunRecord {
     pub(super) overlapped: bool,
     pub(super) mark: u64,
     last_wait: Option<String>,
+    /// What the worker that ended the departure had seen.
+    pub(super) last: Option<Box<(Departure, Snapshot, Policy)>>,
 }
 
 impl RunRecord {
@@ -93,6 +95,11 @@ impl Observer for RunObserver {
             }
             // A worker that drains later may not see the group any more: a group that a scan found has no target of the instance by then.
             record.foresee_of_groups(effects, departure, seen, &self.policy);
+        }
+        // A later worker that finds the instance gone has seen nothing of it.
+        let ends = matches!(decision.action, Action::End(_));
+        if ends && (record.last.is_none() || seen.history.completed.is_some()) {
+            record.last = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
         }
         if decision.reason == Reason::SafeBesideTheDelay {
             record.overlapped = true;

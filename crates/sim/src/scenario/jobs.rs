@@ -12,7 +12,7 @@ use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
 use crate::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
 use crate::rng::Rng;
-use decamp_core::decide::{Ingress, JobKind, OwnNetwork, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::{Ingress, JobKind, OwnNetwork, Process, Provider, Service, Task, TaskGroup, TaskRole};
 
 thread_local! {
     static NAMES: RefCell<BTreeMap<(u64, &'static str), Arc<str>>> = const { RefCell::new(BTreeMap::new()) };
@@ -69,6 +69,7 @@ impl Cluster {
                 shutdown_delay: Duration::ZERO,
                 kill_timeout: secs([5, 5, 10, 30][pick(&mut self.rng, 4)]),
                 role: TaskRole::Main,
+                process: Process::default(),
             }],
             services: Vec::new(),
             ingress: None,
@@ -223,7 +224,7 @@ impl Cluster {
     }
 
     fn task(&mut self, stem: &'static str, role: TaskRole) -> Task {
-        Task { name: name(stem, 0), shutdown_delay: Duration::ZERO, kill_timeout: secs(5), role }
+        Task { name: name(stem, 0), shutdown_delay: Duration::ZERO, kill_timeout: secs(5), role, process: Process::default() }
     }
 
     fn draw_behaviour(&mut self, faults: Faults, place: u64) -> Behaviour {
@@ -235,7 +236,7 @@ impl Cluster {
         let stuck = faults.has(Fault::StuckStop) && !unseen && place == 0;
         // Where the clients allow more than Nomad's default, a process needs it.
         let cap = self.nomad.kill_cap().filter(|cap| faults.has(Fault::ClaimsHours) && place == 0 && secs(30) < *cap);
-        Behaviour {
+        let behaviour = Behaviour {
             starts_in: Duration::from_millis(300 + self.rng.below(4000)),
             // An allocation is healthy when its checks pass and `min_healthy_time` is over.
             healthy_in: secs(3 + self.rng.below(10)),
@@ -247,7 +248,9 @@ impl Cluster {
             disconnects: faults.has(Fault::AgentAway) && self.rng.one_in(2),
             copies_disk_in: secs(1 + self.rng.below(120)),
             ..Behaviour::default()
-        }
+        };
+        // One that ends so soon has no handler for its signal.
+        Behaviour { dies_of_signal: behaviour.stops_in < Duration::from_millis(250), ..behaviour }
     }
 
     /// Adds the jobs that are no services: batch, system and sysbatch jobs.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::snapshot::{
-    ClientStatus, DrainStatus, JobKind, NodeStatus, Provider, Service, Task, TaskGroup, TaskRole,
+    ClientStatus, DrainStatus, JobKind, NodeStatus, Process, Provider, Service, Task, TaskGroup, TaskRole,
 };
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
@@ -293,7 +293,13 @@ fn task_group(job: &Value) -> (TaskGroup, u32) {
             (_, None, _) => TaskRole::Main,
         };
         let name = word(&task["Name"]).as_str().into();
-        tasks.push(Task { name, shutdown_delay: span(&task["ShutdownDelay"]), kill_timeout: span(&task["KillTimeout"]), role });
+        tasks.push(Task {
+            name,
+            shutdown_delay: span(&task["ShutdownDelay"]),
+            kill_timeout: span(&task["KillTimeout"]),
+            role,
+            process: Process::default(),
+        });
     }
     let group = TaskGroup {
         namespace: "default".into(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use decamp_core::decide::snapshot::{JobKind, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::snapshot::{JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole};
 use decamp_core::ids::AllocationId;
 use decamp_core::time::Time;
 use decamp_sim::consul;
@@ -44,6 +44,7 @@ impl Small {
             shutdown_delay: Duration::ZERO,
             kill_timeout: Duration::from_secs(5),
             role: TaskRole::Main,
+            process: Process::default(),
         };
         let group = TaskGroup {
             namespace: namespace.into(),

@@ -11,6 +11,7 @@ use super::discovery::Registrations;
 use super::jobs::{JobKind, Provider, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainMeta, Node, Nomad, OwnNetwork};
 use super::notes::{Interval, Noted};
+use super::stops::TaskEnd;
 use super::writes::{Failures, SentDrain};
 use crate::decide::EffectKind;
 use crate::decide::outcome::Outcome;
@@ -141,6 +142,8 @@ pub struct Known {
     /// The last such look after which it was seen running on. An allocation that is told to stop leaves Consul before Nomad's next answer
     /// shows it.
     pub unlisted: Option<Time>,
+    /// How its tasks ended. Nomad may remove an allocation that is over from its list.
+    pub ends: Arc<[TaskEnd]>,
 }
 
 impl Known {
@@ -275,6 +278,9 @@ impl History {
                 known.listed = true;
                 known.vanished = None;
                 known.over |= over;
+                if !shown.ends.is_empty() {
+                    known.ends = Arc::clone(&shown.ends);
+                }
                 known.wanted = shown.wanted;
                 known.running = running;
                 if running && shown.wanted && known.missed_by <= Some(at) {
@@ -305,6 +311,7 @@ impl History {
                     missed: None,
                     missed_by: None,
                     unlisted: None,
+                    ends: Arc::default(),
                 });
                 true
             }

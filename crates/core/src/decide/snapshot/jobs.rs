@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::stops::Process;
+
 /// The settings of a task group: how its allocations stop, and what they register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TaskGroup {
@@ -59,6 +61,8 @@ pub struct Task {
     pub kill_timeout: Duration,
     /// When it stops, compared with the other tasks.
     pub role: TaskRole,
+    /// How its process is started and told to stop.
+    pub process: Process,
 }
 
 /// When a task of an allocation is stopped (facts/nomad.md 5.1 and 5.2).

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::jobs::{JobKind, TaskGroup, add_namespaces};
 use super::notes::Noted;
+use super::stops::TaskEnd;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
 
@@ -222,6 +223,8 @@ pub struct Allocation {
     pub told: Option<Time>,
     /// When the last of its tasks ended, if it is over and Nomad reports it.
     pub ended: Option<Time>,
+    /// How its tasks ended that were told to stop, if it is over and Nomad still has their events.
+    pub ends: Arc<[TaskEnd]>,
 }
 
 /// A network namespace of one allocation (`network { mode = "bridge" }` or `"cni/…"`).

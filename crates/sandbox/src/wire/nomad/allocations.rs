@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
 use super::nodes::filter_error;
-use super::{Answer, AppState, Request, jobs, read, shapes};
+use super::{Answer, AppState, Request, jobs, read, shapes, task_events};
 use crate::wire::filter::Filter;
 use crate::wire::query_options::{HttpError, QueryOptions, ReadAnswer};
 use decamp_core::decide::{ClientStatus, OwnNetwork, Provider};
@@ -56,6 +56,8 @@ fn ports(nomad: &Nomad, allocation: &AllocationState) -> Value {
 }
 
 fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
+    let stops = nomad.task_stops(number);
+    let tasks = &group_of(nomad, nomad.allocation(number)).spec.group.tasks;
     let states: Map<String, Value> = (nomad.task_states(number))
         .map(|(name, state)| {
             let (word, finished) = match state {
@@ -66,12 +68,9 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
                     ("dead", Value::from(shapes::stamp(allocation.ended.unwrap_or(allocation.synced))))
                 }
             };
-            // The only task event that decamp reads: the kill signal of the task.
-            let killing = nomad.signals(number).find(|(task, _)| *task == name).map(|(_, at)| {
-                json!([{ "Type": "Killing", "Time": at.0.saturating_mul(1_000_000),
-                    "DisplayMessage": "Sent interrupt. Waiting before force killing" }])
-            });
-            let row = json!({ "Events": killing, "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
+            let stopped = stops.iter().find(|stop| stop.task == *name);
+            let delay = tasks.iter().find(|task| task.name == *name).map(|task| task.shutdown_delay).unwrap_or_default();
+            let row = json!({ "Events": stopped.map(|stop| task_events::of(stop, delay)), "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
                 "StartedAt": shapes::stamp(nomad.allocation(number).started.unwrap_or(began)), "State": word });
             (name.to_string(), row)
         })
@@ -170,8 +169,19 @@ pub(super) async fn list(State(shared): AppState, options: QueryOptions) -> Answ
         let prefix = request.options.text("prefix").unwrap_or_default();
         let index = listed(nomad).map(|n| nomad.allocation(n).modified).max().unwrap_or(1);
         let with_tasks = request.options.text("task_states") != Some("false");
+        // Since 1.3 the servers list the last ones first and limit the list on request, as they filter it.
+        let reverse = nomad.version().filters() && request.options.text("reverse") == Some("true");
+        let most = request.options.text("per_page").filter(|_| nomad.version().filters()).and_then(|most| most.parse().ok());
+        let most: usize = most.filter(|most| 0 < *most).unwrap_or(usize::MAX);
+        let mut numbers: Vec<AllocationNumber> = listed(nomad).collect();
+        if reverse {
+            numbers.reverse();
+        }
         let mut rows = Vec::new();
-        for number in listed(nomad) {
+        for number in numbers {
+            if rows.len() == most {
+                break;
+            }
             let allocation = nomad.allocation(number);
             let namespace = &group_of(nomad, allocation).spec.group.namespace;
             let asked_for = request.wants(namespace) && allocation.id.to_string().starts_with(prefix);

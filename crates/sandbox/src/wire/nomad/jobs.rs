@@ -44,6 +44,20 @@ fn arguments(ingress: &Ingress) -> Value {
     json!([format!("--providers.{provider}=true"), format!("--providers.{provider}.{follows}")])
 }
 
+/// The configuration of a task in its driver: how its process is started.
+fn configuration(task: &Task, group: &TaskGroup) -> Value {
+    let mut config = json!({ "image": &*group.job });
+    if task.process.init {
+        config["init"] = Value::Bool(true);
+    }
+    if let Some(shell) = &task.process.shell {
+        let mut words = shell.split_whitespace();
+        config["command"] = json!(words.next());
+        config["args"] = words.map(Value::from).chain([Value::from("server & wait")]).collect();
+    }
+    config
+}
+
 fn task(task: &Task, group: &TaskGroup, is_first: bool) -> Value {
     let lifecycle = |hook: &str, sidecar: bool| json!({ "Hook": hook, "Sidecar": sidecar });
     let lifecycle = match task.role {
@@ -54,11 +68,11 @@ fn task(task: &Task, group: &TaskGroup, is_first: bool) -> Value {
     };
     let config = match group.ingress.as_ref().filter(|_| is_first) {
         Some(ingress) => json!({ "image": "traefik", "args": arguments(ingress) }),
-        None => json!({ "image": &*group.job }),
+        None => configuration(task, group),
     };
     let plugin = (group.csi_plugin && is_first).then(|| json!({ "ID": &*group.job, "Type": "node", "MountDir": "/csi" }));
-    json!({ "Name": &*task.name, "Driver": "docker", "Config": config, "CSIPluginConfig": plugin, "Env": null,
-        "KillSignal": "SIGTERM", "KillTimeout": nanoseconds(task.kill_timeout), "Leader": task.role == TaskRole::Leader,
+    json!({ "Name": &*task.name, "Driver": &*task.process.driver, "Config": config, "CSIPluginConfig": plugin, "Env": null,
+        "KillSignal": task.process.kill_signal.as_deref().unwrap_or_default(), "KillTimeout": nanoseconds(task.kill_timeout), "Leader": task.role == TaskRole::Leader,
         "Lifecycle": lifecycle, "Services": null, "ShutdownDelay": nanoseconds(task.shutdown_delay), "Templates": null,
         "Resources": { "CPU": 100, "MemoryMB": 64 } })
 }

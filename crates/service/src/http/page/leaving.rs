@@ -92,6 +92,7 @@ fn card(view: &View, origin: Option<&Origin>, chart: &str, now: Time) -> String 
     for denied in &view.denied {
         html.push_str(&format!("<p class=\"ill\">Denied until a policy is changed: {}</p>", Escaped(denied)));
     }
+    html.push_str(&stopped(view));
     if !view.walked_here {
         html.push_str("<p class=\"note\">This replica does not work on it. Its last sweep read it.");
         if let Some(Elsewhere { last_written, taken_up_at }) = view.elsewhere {
@@ -118,6 +119,12 @@ fn card(view: &View, origin: Option<&Origin>, chart: &str, now: Time) -> String 
     }
     html.push_str("</article>");
     html
+}
+
+/// The tasks that did not stop in order.
+pub(super) fn stopped(view: &View) -> String {
+    let each = view.stopped.iter().map(|finding| format!("<p class=\"ill\">{}</p>", Escaped(finding)));
+    each.collect()
 }
 
 /// The node's name, the zone, and the launch template.
@@ -235,13 +242,14 @@ pub(super) mod tests {
         view.because = EVIL.to_owned();
         view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), heartbeat: false, refused: Some(EVIL.to_owned()) }];
         view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
+        view.stopped = vec![EVIL.to_owned()];
         view
     }
 
     #[test]
     fn nothing_from_the_cluster_becomes_markup() {
         let html = card(&evil(), None, "", Time(0));
-        assert_eq!(html.matches("&lt;script&gt;").count(), 6, "{html}");
+        assert_eq!(html.matches("&lt;script&gt;").count(), 7, "{html}");
         assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
     }
 
