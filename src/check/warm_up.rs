@@ -16,7 +16,7 @@ use super::facts::Fact;
 use super::rules::{Notice, Verdict, notice};
 
 /// The health checks of the target groups, and the preferences of the group's last refresh.
-pub(super) struct Replacing {
+pub(crate) struct Replacing {
     pub(super) checks: Vec<(Arc<str>, HealthCheck)>,
     /// `None`: AWS remembers no refresh.
     pub(super) preferences: Result<Option<Preferences>, Unseen>,
