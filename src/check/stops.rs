@@ -37,8 +37,8 @@ struct Shown<'a> {
 }
 
 /// Each service and system job's groups that run on the nodes, once.
-fn shown<'a>(looks: &'a [(Departure, Snapshot)]) -> Vec<Shown<'a>> {
-    let mut all: BTreeMap<(&str, String), Shown<'a>> = BTreeMap::new();
+fn shown(looks: &[(Departure, Snapshot)]) -> Vec<Shown<'_>> {
+    let mut all: BTreeMap<(&str, String), Shown<'_>> = BTreeMap::new();
     for look in looks {
         let (departure, seen) = look;
         let targets: Vec<u16> = seen
