@@ -168,7 +168,7 @@ fn facts(report: &Report) -> Vec<StyledLine> {
         let rows = describe::budget(budget, *known);
         let row = |what: &str, how_long: &str| StyledLine::plain(format!("  {what:<34} {how_long}"));
         for (what, how_long) in &rows {
-            lines.push(row(*what, how_long));
+            lines.push(row(what, how_long));
             if *what == describe::LONGEST_STOP {
                 let past = report.longest_past_stop.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
                 let past = past.map_or_else(|| "unknown".to_owned(), decamp_core::time::plain);

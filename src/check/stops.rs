@@ -21,6 +21,9 @@ const MOST_JOBS: usize = 200;
 /// How many jobs are read concurrently.
 const CONCURRENT_JOBS: usize = 8;
 
+/// The namespace and the name of a job.
+type Job = (Arc<str>, Arc<str>);
+
 /// The ended allocations of one job, or why they could not be read.
 pub(crate) struct PastStops {
     pub(super) namespace: Arc<str>,
@@ -64,7 +67,7 @@ fn shown(looks: &[(Departure, Snapshot)]) -> Vec<Shown<'_>> {
 
 /// Reads the last ended allocations of each job on the nodes, wherever they were.
 pub(super) async fn read(nomad: &nomad::Client, looks: &[(Departure, Snapshot)], now: Time) -> Vec<PastStops> {
-    let mut jobs: BTreeMap<(Arc<str>, Arc<str>), Vec<Arc<TaskGroup>>> = BTreeMap::new();
+    let mut jobs: BTreeMap<Job, Vec<Arc<TaskGroup>>> = BTreeMap::new();
     for Shown { group, .. } in shown(looks) {
         jobs.entry((Arc::clone(&group.namespace), Arc::clone(&group.job))).or_default().push(Arc::clone(group));
     }

@@ -104,7 +104,7 @@ fn a_late_answer_does_not_make_an_old_look_at_the_node_a_recent_one() {
         while !together(&decision) {
             match &decision.action {
                 Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
-                _ => scene.obey(&decision),
+                Action::Do(_) | Action::Wait { .. } | Action::End(_) => scene.obey(&decision),
             }
             decision = scene.decide();
         }
