@@ -353,11 +353,7 @@ impl World for Worker<'_> {
             news.push(Observation::Nomad(self.look_at_nomad(departure, seen).await));
         }
         if consul && now.1 != versions.1 {
-            let look = self.look_at_consul(seen).await;
-            // As in the adapter, a denied request does not end the wait.
-            let denied = matches!(look, Err(decamp_core::decide::Unseen::Denied(_)));
-            self.looked.set((self.looked.get().0, if denied { now.1 } else { self.looked.get().1 }));
-            news.extend((!denied).then_some(Observation::Consul(look)));
+            news.extend(self.news_from_consul(seen, now.1).await);
         }
         news
     }

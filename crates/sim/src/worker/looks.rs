@@ -222,6 +222,16 @@ impl Worker<'_> {
         }
     }
 
+    /// Consul's answer after a change to `version`. As in the adapter, a denied request does not end the wait.
+    pub(super) async fn news_from_consul(&self, seen: &Snapshot, version: u64) -> Option<Observation> {
+        let look = self.look_at_consul(seen).await;
+        if matches!(look, Err(Unseen::Denied(_))) {
+            self.looked.set((self.looked.get().0, version));
+            return None;
+        }
+        Some(Observation::Consul(look))
+    }
+
     pub(super) async fn look_at_consul(&self, seen: &Snapshot) -> Result<Registrations, Unseen> {
         self.consul_asked.set(self.true_now());
         let namespaces = seen.consul_namespaces();
