@@ -16,6 +16,7 @@ locals {
     sweeps              = "Sweeps"
     waiting             = "InstancesWaiting"
     retained            = "InstancesRetained"
+    hard_stops          = "HardStops"
   }
 
   # The outcomes of a departure.

@@ -71,6 +71,11 @@ fn failed_requests(sandbox: &Sandbox) -> Value {
     sandbox.shared.look(|models| models.more())["requests"]["last_failures"].clone()
 }
 
+/// Whether a report of `check` finds nothing to change but hints. The sandbox's group has no warm-up.
+fn has_only_hints(report: &Value) -> bool {
+    report["notices"].as_array().is_some_and(|all| all.iter().all(|notice| notice["verdict"] == "hint"))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request() {
     let sandbox = serve(&quick()).await.expect("loopback has free ports");
@@ -80,7 +85,7 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
     let check = run(&sandbox, &["check", "--asg", ASG, "--json"]).await;
     let report: Value = serde_json::from_slice(&check.stdout).expect("JSON");
     assert_eq!(code(&check), Some(0), "{report:#}");
-    assert_eq!(report["notices"], Value::Array(vec![]), "{report:#}");
+    assert!(has_only_hints(&report), "{report:#}");
     let layers: Vec<&str> = report["found"].as_array().expect("a list").iter().filter_map(|f| f["layer"].as_str()).collect();
     for layer in ["container", "service", "ingress", "load-balancer", "node", "hook", "group"] {
         assert!(layers.contains(&layer), "{layer} is not in {report:#}");

@@ -173,7 +173,7 @@ async fn request_heads_without_bodies_keep_out_no_signed_webhook() {
     let mut answer = [0; 12];
     slow.read_exact(&mut answer).await.expect("it is answered");
     assert_eq!(&answer, b"HTTP/1.1 408");
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let large = format!("{head}{}", "x".repeat(200_000));
     assert_eq!(answered(1, to, &large, "401", 1).await.0, 1, "it is read, and its signature is wrong");
 }

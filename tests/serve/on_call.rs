@@ -160,7 +160,7 @@ async fn an_expired_hook_is_explained_and_with_the_missing_permission_the_next_i
     deny(&sandbox, Side::Aws, &["CompleteLifecycleAction", "RecordLifecycleActionHeartbeat"]);
     leaves(&sandbox, &replica, first).await;
     let says = page_leads_to(&replica, "reasons.md#write-failed").await;
-    assert!(says.contains("add the permission that is named"), "{says}");
+    assert!(says.contains("add the permission that the sentence names"), "{says}");
     assert_eq!(ended(&replica, first).await, "expired");
     let says = page_leads_to(&replica, "outcomes.md#expired").await;
     assert!(says.contains("autoscaling:RecordLifecycleActionHeartbeat") && says.contains("CompleteLifecycleAction"), "{says}");

@@ -50,11 +50,13 @@ fn runs_with_exec(words: &[&str]) -> bool {
     script.is_some_and(|script| has(script, "exec") || has(script, "trap"))
 }
 
-/// The beginning of the command. Arguments after a script may be long, and may be secret.
+/// The beginning of the command: the shell, and its option or its script. Arguments after them may be long, and may be secret.
 fn shown(words: &[&str]) -> String {
-    let named = words.first().copied().unwrap_or_default();
-    let script = words.get(1).filter(|word| word.starts_with('-') || is_shell(word));
-    let text = script.map_or_else(|| named.to_owned(), |second| format!("{named} {second}"));
+    let program = |words: &str| words.split_whitespace().next().unwrap_or_default().to_owned();
+    let named = program(words.first().copied().unwrap_or_default());
+    let is_option = |word: &str| word.strip_prefix('-').is_some_and(|letters| letters.chars().all(char::is_alphabetic));
+    let second = words.get(1).filter(|word| is_option(word) || is_shell(word));
+    let text = second.map_or_else(|| named.clone(), |second| format!("{named} {}", program(second)));
     text.chars().take(SHOWN).filter(|letter| !letter.is_control()).collect()
 }
 
