@@ -271,6 +271,7 @@ locals {
         [local.namespace, local.metrics.events_rejected, { stat = "Sum", label = "events refused" }],
         [local.namespace, local.metrics.denied, { stat = "Sum", label = "calls denied" }],
         [local.namespace, local.metrics.warnings, { stat = "Sum", label = "warnings of EC2" }],
+        [local.namespace, local.metrics.hard_stops, { stat = "Sum", label = "tasks that were killed" }],
         ["AWS/Lambda", "Errors", "FunctionName", var.name, { stat = "Sum", label = "errors" }],
         ["AWS/Lambda", "Throttles", "FunctionName", var.name, { stat = "Sum", label = "throttles" }],
       ]
