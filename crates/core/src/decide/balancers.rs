@@ -162,12 +162,9 @@ fn one_group(case: &Case<'_>, arn: &TargetGroupArn, attached: bool) -> Balancing
     let look = |again| Part::TargetGroups { groups: vec![GroupToRead { arn: arn.clone(), attached }], attributes_again: again };
     let entry = case.seen.balancers.iter().find(|b| b.arn == *arn);
     let Some((balancer, group)) = entry.and_then(|b| b.sight.now().map(|group| (b, group))) else {
-        let reason = match entry.and_then(|b| b.deregistered) {
-            Some(_) => Reason::MustConfirm,
-            None => entry.map_or(Reason::NotKnownYet, |entry| must_be_read(&entry.sight)),
-        };
         let sight = entry.map(|b| b.sight.clone()).unwrap_or_default();
         let certain = entry.and_then(|b| b.deregistered);
+        let reason = if certain.is_some() { Reason::MustConfirm } else { must_be_read(&sight) };
         if let (Some(at), Some(last)) = (certain, entry.and_then(|b| b.sight.last())) {
             // Deregistered for certain: one timer, then one confirming look.
             let release = at + budget::may_send_for(last, case.policy);

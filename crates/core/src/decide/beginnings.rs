@@ -80,7 +80,7 @@ fn listed(nodes: &[Node]) -> u32 {
 /// gone, Nomad reports only since when the others have been lost.
 pub(super) fn agents_dead(case: &Case<'_>) -> Option<Time> {
     let seen = case.seen.history.agents_dead_since?;
-    if case.seen.nomad.last().is_some_and(|nomad| case.seen.history.has_lost_a_row(nomad)) {
+    if case.has_lost_a_row() {
         return Some(seen);
     }
     let reported = case.nodes().iter().map(|node| node.status_since).collect::<Option<Vec<Time>>>();

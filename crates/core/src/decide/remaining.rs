@@ -3,7 +3,7 @@
 use super::beginnings;
 use super::case::Case;
 use super::snapshot::{Allocation, DrainMeta, JobKind, Node, Provider, TargetGroup, TaskGroup};
-use crate::ids::AllocationId;
+use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
 use std::time::Duration;
 
@@ -103,8 +103,14 @@ impl Case<'_> {
 
     /// Whether the node itself vanished with allocations that were never seen over. Most likely somebody purged it.
     pub(super) fn node_row_is_gone(&self) -> bool {
-        self.seen.nomad.last().is_some_and(|nomad| self.seen.history.has_lost_a_row(nomad))
-            && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
+        self.has_lost_a_row() && self.seen.history.known.iter().any(|k| !k.over && !k.group.csi_plugin)
+    }
+
+    /// Whether every node that is listed is lost, and one that this run saw is listed no more. Nomad lists a lost node until somebody
+    /// purges it, or until a day has passed.
+    pub(super) fn has_lost_a_row(&self) -> bool {
+        let is_listed = |id: &NodeId| self.nodes().iter().any(|node| node.id == *id);
+        self.nodes().iter().all(|node| node.status.is_lost()) && !self.seen.history.nodes.iter().all(is_listed)
     }
 
     /// Whether every node of the instance is lost, and neither it nor this run shows any allocation. It may be the row of an agent that

@@ -42,7 +42,7 @@ pub(super) fn by_fingerprint(instance: InstanceId, nodes: &[(NodeId, wire::Node)
         .map(|(id, node)| Twin {
             id: *id,
             status: translate::status(&node.status),
-            taken_out: is_ineligible(node) || is_handled_by_us(node),
+            taken_out: !translate::is_eligible(&node.eligibility) || is_handled_by_us(node),
         })
         .collect();
     let (nodes, set_aside) = set_aside(&twins);
@@ -83,11 +83,6 @@ pub(super) fn by_name_or_meta(
         }
         (None, Some(_)) => Ok(None),
     }
-}
-
-/// Whether Nomad places nothing new on a node.
-fn is_ineligible(node: &wire::Node) -> bool {
-    node.eligibility == "ineligible"
 }
 
 /// Whether the last drain of a node is one of decamp's, or its metadata has a note of decamp's.

@@ -58,7 +58,7 @@ impl Client {
                     node: *node,
                     name: n.name.as_str().into(),
                     status: translate::status(&n.status),
-                    eligible: n.eligibility != "ineligible",
+                    eligible: translate::is_eligible(&n.eligibility),
                     version: n.attribute("nomad.version").unwrap_or_default().into(),
                     consul_name: n.attribute("unique.consul.name").map(Arc::from),
                 }));

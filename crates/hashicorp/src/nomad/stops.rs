@@ -37,22 +37,12 @@ pub(super) fn ends<'a>(
 
 /// The events of a task in the order in which Nomad lists them. `None`: one of them is in a form that is not known.
 pub(super) fn events(state: &wire::TaskState) -> Option<Vec<&wire::TaskEvent>> {
-    let Tolerant::Known(events) = &state.events else { return None };
-    let each = events.iter().map(|event| match event {
-        Tolerant::Known(event) => Some(event),
-        Tolerant::Unknown(_) => None,
-    });
-    each.collect()
+    state.events.known()?.iter().map(Tolerant::known).collect()
 }
 
 /// The time in milliseconds of the first event that says that a task is told to stop.
 pub(super) fn told(state: &wire::TaskState) -> Option<Time> {
-    let Tolerant::Known(events) = &state.events else { return None };
-    let known = events.iter().filter_map(|event| match event {
-        Tolerant::Known(event) => Some(event),
-        Tolerant::Unknown(_) => None,
-    });
-    known.into_iter().find(|event| event.kind == KILLING).map(at)
+    state.events.known()?.iter().filter_map(Tolerant::known).find(|event| event.kind == KILLING).map(at)
 }
 
 fn at(event: &wire::TaskEvent) -> Time {

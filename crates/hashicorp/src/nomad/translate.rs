@@ -62,7 +62,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         name: node.name.as_str().into(),
         status: status(&node.status),
         status_since: whole_seconds(node.status_updated).map(by_our_clock),
-        eligible: node.eligibility != "ineligible",
+        eligible: is_eligible(&node.eligibility),
         drain,
         last_drain: node.last_drain.as_ref().map(|last| LastDrain {
             status: drain_status(&last.status),
@@ -76,6 +76,11 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         version: node.attribute("nomad.version").unwrap_or_default().into(),
         allocations,
     })
+}
+
+/// Whether Nomad may place new work on a node with this `SchedulingEligibility`.
+pub(super) fn is_eligible(text: &str) -> bool {
+    text != "ineligible"
 }
 
 pub(super) fn status(text: &str) -> NodeStatus {

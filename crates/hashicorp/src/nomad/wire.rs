@@ -21,6 +21,16 @@ pub(super) enum Tolerant<T> {
     Unknown(IgnoredAny),
 }
 
+impl<T> Tolerant<T> {
+    /// The value, if it is in the expected form.
+    pub(super) fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
 impl<T: Default> Default for Tolerant<T> {
     fn default() -> Self {
         Self::Known(T::default())

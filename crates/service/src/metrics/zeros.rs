@@ -38,7 +38,8 @@ impl Metrics {
         }
     }
 
-    /// Creates a row for each outcome of a group, and for each way in which its tasks may stop. An unknown group gets its rows when its first departure begins.
+    /// Creates a row for each outcome of a group, and for each way in which its tasks may stop. An unknown group gets its rows when its first
+    /// departure begins.
     pub(crate) fn create_group_rows(&self, group: &str) {
         let group = self.group_label(group);
         for outcome in Outcome::WORDS {

@@ -134,9 +134,14 @@ impl Stopping {
     }
 }
 
+/// The time that a client allows a task between its kill signal and SIGKILL.
+pub(super) fn allowed(task: &Task, cap: Option<Duration>) -> Duration {
+    cap.map_or(task.kill_timeout, |cap| task.kill_timeout.min(cap))
+}
+
 /// The time from the kill signal to the end of a task's process, and whether the process is killed.
 pub(super) fn kill(task: &Task, behaviour: &Behaviour, cap: Option<Duration>) -> (Duration, bool) {
-    let patience = cap.map_or(task.kill_timeout, |cap| task.kill_timeout.min(cap));
+    let patience = allowed(task, cap);
     let stops_in = if task.role == TaskRole::Sidecar { behaviour.sidecars_stop_in } else { behaviour.stops_in };
     if behaviour.ignores_signal || patience < stops_in {
         (patience + behaviour.survives_kill_for, true)

@@ -37,7 +37,7 @@ fn stop(state: &AllocationState, group: &GroupState, plan: &Stopping, task: &Tas
     // The rehearsal's processes end when they end.
     let serves = Stopping::serves(&group.spec.group, task);
     let (took, killed) = if serves { (plan.ended.since(signalled), plan.killed) } else { (span, killed) };
-    let kill_timeout = cap.map_or(task.kill_timeout, |cap| task.kill_timeout.min(cap));
+    let kill_timeout = super::stopping::allowed(task, cap);
     let by_signal = behaviour.dies_of_signal && task.role != TaskRole::Sidecar;
     // Docker reports no signal, and the other drivers do.
     let docker = state.id.0.is_multiple_of(2);

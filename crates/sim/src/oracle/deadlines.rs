@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::promises::longest_stop;
+use super::promises::{longest_stop, longest_stop_of};
 use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle};
 use crate::auto_scaling::AutoScaling;
 use crate::load_balancers::LoadBalancers;
-use crate::nomad::{AllocationState, Nomad};
+use crate::nomad::Nomad;
 use crate::scenario::BEGIN;
 use crate::world::Subject;
 use decamp_core::decide::{Cause, Departure, Effect, Phase};
@@ -85,7 +85,5 @@ impl Oracle {
 
 /// The longest stop of what Nomad lists as not over on any node with the instance's id. That a process is gone may be known to nobody.
 fn claimed_stop(nomad: &Nomad, subject: &Subject) -> Duration {
-    let of_it = |a: &&AllocationState| nomad.node(a.node).spec.instance == Some(subject.instance) && !a.client.is_over();
-    let groups = nomad.allocations().iter().filter(of_it).map(|a| &nomad.groups()[a.group.index()].spec.group);
-    groups.map(|group| group.longest_stop(Duration::ZERO, nomad.max_kill_timeout())).max().unwrap_or_default()
+    longest_stop_of(nomad, |a| nomad.node(a.node).spec.instance == Some(subject.instance) && !a.client.is_over())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{IN_ORDER, OUR_HOOK, Oracle, RACE};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
-use crate::nomad::{Nomad, Note};
+use crate::nomad::{AllocationState, Nomad, Note};
 use crate::world::Subject;
 use decamp_core::decide::{DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{InstanceId, NodeId};
@@ -355,7 +355,12 @@ impl Oracle {
 
 /// The longest that an allocation on the node may take to stop, without poststop tasks.
 pub(super) fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
-    let here = nomad.allocations().iter().filter(|a| nomad.node(a.node).spec.id == node && a.is_alive());
-    let groups = here.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
+    longest_stop_of(nomad, |a| nomad.node(a.node).spec.id == node && a.is_alive())
+}
+
+/// The longest that one of these allocations may take to stop, without poststop tasks.
+pub(super) fn longest_stop_of(nomad: &Nomad, counts: impl Fn(&AllocationState) -> bool) -> Duration {
+    let these = nomad.allocations().iter().filter(|a| counts(a));
+    let groups = these.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
     groups.map(|group| group.longest_stop(Duration::ZERO, nomad.max_kill_timeout())).max().unwrap_or_default()
 }

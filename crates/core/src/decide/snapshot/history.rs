@@ -318,14 +318,6 @@ impl History {
         }
     }
 
-    /// Whether every node that is listed is lost, and one that this run saw is listed no more. Nomad lists a lost node until somebody
-    /// purges it, or until a day has passed.
-    #[must_use]
-    pub(in crate::decide) fn has_lost_a_row(&self, nomad: &Nomad) -> bool {
-        let is_listed = |id: &NodeId| nomad.nodes.iter().any(|node| node.id == *id);
-        nomad.nodes.iter().all(|node| node.status.is_lost()) && !self.nodes.iter().all(is_listed)
-    }
-
     /// Whether an allocation was already lost when this run first saw it (ADR 0005).
     #[must_use]
     pub fn was_lost_before(&self, id: AllocationId) -> bool {
