@@ -22,6 +22,7 @@ mod acl;
 mod api;
 mod client;
 mod deadlines;
+mod disks;
 mod drainer;
 mod failures;
 mod lists;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 pub use self::acl::{NamespaceRule, NodeRule, Policy, Token};
 pub use self::api::{ApiError, DrainSpec, Written};
+pub use self::disks::DiskCopy;
 pub(crate) use self::drainer::BATCH;
 pub use self::lists::{Instance, ScaleStatus, ServiceName};
 pub use self::metadata::Metadata;
@@ -88,6 +90,8 @@ enum Due {
     Over { allocation: AllocationNumber, epoch: u32 },
     /// The allocation ends by itself: its batch work is done.
     Finish { allocation: AllocationNumber, epoch: u32 },
+    /// The allocation has the disk of the one that it replaces, and its client receives its tasks.
+    Copied { allocation: AllocationNumber, epoch: u32 },
     /// The allocation starts.
     Start { allocation: AllocationNumber, epoch: u32 },
     /// The allocation has run for long enough to be healthy.
@@ -211,6 +215,7 @@ impl Nomad {
             Due::Ended { allocation, epoch } if self.is_current(allocation, epoch) => self.serving_ended(allocation, outside),
             Due::Over { allocation, epoch } if self.is_current(allocation, epoch) => self.last_process_ended(allocation, outside),
             Due::Finish { allocation, epoch } if self.is_current(allocation, epoch) => self.end_by_itself(allocation, outside),
+            Due::Copied { allocation, epoch } if self.is_current(allocation, epoch) => self.end_copy(allocation),
             Due::Start { allocation, epoch } if self.is_current(allocation, epoch) => self.start(allocation, outside),
             Due::Healthy { allocation, epoch } if self.is_current(allocation, epoch) => self.become_healthy(allocation),
             Due::Register { allocation, epoch } if self.is_current(allocation, epoch) => self.register(allocation, outside),
@@ -220,6 +225,7 @@ impl Nomad {
             | Due::Ended { .. }
             | Due::Over { .. }
             | Due::Finish { .. }
+            | Due::Copied { .. }
             | Due::Start { .. }
             | Due::Healthy { .. }
             | Due::Register { .. } => {}
@@ -266,6 +272,7 @@ impl Nomad {
         let node = &mut self.nodes[node.index()];
         node.allocations_index = index;
         node.cached = None;
+        self.predecessors_changed(allocation);
         self.group_changed(group);
     }
 }
@@ -287,6 +294,7 @@ impl Due {
             | Self::Ended { .. }
             | Self::Over { .. }
             | Self::Finish { .. }
+            | Self::Copied { .. }
             | Self::Start { .. }
             | Self::Register { .. }
             | Self::Deregister { .. }

@@ -152,8 +152,8 @@ pub struct Oracle {
     caught_up: Option<Time>,
     detached: Option<Time>,
     consul_outages: consul_outages::ConsulOutages,
-    /// Allocations with a migrating disk, and until when their replacements copy it.
-    copying: Vec<(AllocationNumber, Time)>,
+    /// Allocations of the instance with a migrating disk that a drain moved, and whether decamp had drained by then.
+    disks: Vec<(AllocationNumber, bool)>,
 }
 
 impl Oracle {
@@ -234,7 +234,7 @@ impl Oracle {
         match event.what {
             What::Over => {
                 self.last_over = Some(at);
-                self.begin_copy_of_disk(at, event.allocation, nomad);
+                self.see_disk(event.allocation, nomad);
             }
             What::Ended { .. } => self.last_over = Some(at),
             What::Signalled => {
@@ -358,6 +358,7 @@ impl Oracle {
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.check_drained(at, verdict, nomad, consul, balancers, subject);
+                    self.check_disks_left(at, verdict, nomad);
                     self.check_evidence(at, verdict, consul, balancers, subject);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.check_leftovers(at, consul, nomad, subject);

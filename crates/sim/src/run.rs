@@ -210,7 +210,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     let findings = driver.reported(record.findings());
     if any_worker {
         let crate::world::SimWorld { oracle, nomad, subject, .. } = &mut world;
-        oracle.check_disks(&findings, nomad);
+        oracle.check_disk_findings(&findings, nomad);
         // A process that survives SIGKILL hides nothing. A crash loses what the worker had seen, and Nomad still shows it.
         let whole = run.crashes.is_empty() && faults.without(Fault::StuckStop).is_empty() && !spot;
         if let Some(last) = record.last.take() {

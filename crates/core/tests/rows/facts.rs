@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Disk, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
     LifecycleAction, Node, NodeStatus, Nomad, Process, Provider, Registration, Registrations, Service, Target, TargetGroup,
     TargetHealth, Task, TaskGroup, TaskRole, Zones,
 };
@@ -158,6 +158,7 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         told: None,
         ended: None,
         ends: [].into(),
+        disk: Disk::Stays,
     }
 }
 

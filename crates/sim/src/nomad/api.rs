@@ -253,6 +253,10 @@ impl Nomad {
         for group in groups {
             self.groups[group.index()].stopped = true;
             self.groups[group.index()].missing.clear();
+            for &allocation in &self.groups[group.index()].allocations {
+                // No disk waits for a replacement any more.
+                self.nodes[self.allocations[allocation.index()].node.index()].cached = None;
+            }
             if purge {
                 self.unlist_group(group);
             } else {

@@ -6,6 +6,7 @@ use super::{Due, Nomad, Outside};
 use crate::consul::Entry;
 use crate::event::{AllocationNumber, What};
 use decamp_core::decide::snapshot::{ClientStatus, JobKind, Provider, TaskRole};
+use decamp_core::time::Time;
 
 impl Nomad {
     /// The client receives the request to stop an allocation.
@@ -137,9 +138,16 @@ impl Nomad {
         let at = self.soon(20, 120);
         let state = &self.allocations[number.index()];
         if state.life == Life::Coming && self.nodes[state.node.index()].agent_alive {
-            let starts_in = self.groups[state.group.index()].spec.behaviour.starts_in;
-            self.queue.put(at + starts_in, Due::Start { allocation: number, epoch: state.epoch });
+            let copied = self.begin_copy(number, at);
+            self.schedule_start_at(number, copied);
         }
+    }
+
+    /// Schedules the start of an allocation whose disk is there at this time.
+    pub(super) fn schedule_start_at(&mut self, number: AllocationNumber, at: Time) {
+        let state = &self.allocations[number.index()];
+        let starts_in = self.groups[state.group.index()].spec.behaviour.starts_in;
+        self.queue.put(at + starts_in, Due::Start { allocation: number, epoch: state.epoch });
     }
 
     pub(super) fn start(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
@@ -200,7 +208,7 @@ impl Nomad {
     }
 
     /// Registers the allocation's services with the node's Consul agent; they pass from `passes` on.
-    pub(super) fn register_at(&mut self, number: AllocationNumber, passes: decamp_core::time::Time, outside: &mut Outside<'_>) {
+    pub(super) fn register_at(&mut self, number: AllocationNumber, passes: Time, outside: &mut Outside<'_>) {
         let state = &self.allocations[number.index()];
         let node = &self.nodes[state.node.index()];
         let Some((consul_node, _)) = node.spec.consul.as_ref().filter(|_| node.agent_alive) else { return };
@@ -274,6 +282,7 @@ impl Nomad {
         let state = &mut self.allocations[number.index()];
         let spec = &self.groups[state.group.index()].spec;
         state.synced = self.now;
+        state.has_events |= state.has_received();
         let was = state.client;
         state.client = match (state.life, &state.stopping) {
             (Life::Coming, _) => ClientStatus::Pending,

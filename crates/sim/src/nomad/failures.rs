@@ -66,6 +66,7 @@ impl Nomad {
                 self.queue.put(plan.ended, Due::Over { allocation, epoch });
             }
         }
+        self.cut_copies(node);
         self.schedule_down(node, at);
     }
 

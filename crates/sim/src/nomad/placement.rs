@@ -68,6 +68,7 @@ impl Nomad {
         let state = &mut self.allocations[number.index()];
         state.life = Life::Running;
         state.started = Some(self.now - RUNS_FOR);
+        state.has_events = true;
         state.client = ClientStatus::Running;
         state.healthy = healthy;
         self.enter_nomad_discovery(number);
@@ -166,6 +167,8 @@ impl Nomad {
             stopping: None,
             previous,
             next: None,
+            copy: super::disks::DiskCopy::default(),
+            has_events: false,
             in_nomad_discovery: 0,
             modified: 0,
             epoch: 0,

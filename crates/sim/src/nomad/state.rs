@@ -280,6 +280,10 @@ pub struct AllocationState {
     pub previous: Option<AllocationNumber>,
     /// The allocation that replaces it.
     pub next: Option<AllocationNumber>,
+    /// The disk that it copies from the allocation that it replaces.
+    pub copy: super::disks::DiskCopy,
+    /// Whether the servers know a task event of it. The first is `Received`, once its disk is there.
+    pub has_events: bool,
     /// Its services that Nomad's own discovery lists, one bit for each.
     pub in_nomad_discovery: u32,
     /// The raft index of its last change.

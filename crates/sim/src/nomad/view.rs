@@ -9,12 +9,13 @@ use super::Nomad;
 use super::acl::{NodeRule, Token};
 use super::api::ApiError;
 use super::client::bits;
+use super::disks;
 use super::state::{AllocationState, DrainState, GroupState, LastDrainState, NodeNumber, NodeState, Note};
 use super::stopping::TaskState;
 use super::task_ends::{self, gets_kill_signal};
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, TaskRole,
+    Allocation, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -198,11 +199,13 @@ impl Nomad {
         let spec = &self.groups[state.group.index()].spec;
         let (cap, pending) = (self.kill_cap(), self.version.shows_pending_in_shutdown_delay());
         let plan = state.stopping.filter(|plan| plan.requested <= state.synced);
-        let known = plan.is_some() || state.client != ClientStatus::Pending;
+        let known = plan.is_some() || state.client != ClientStatus::Pending || state.has_events;
         spec.group.tasks.iter().filter(move |_| known).map(move |task| {
             let at_rest = match (state.client, task.role) {
                 (ClientStatus::Complete | ClientStatus::Failed, _) | (_, TaskRole::Finished) => TaskState::Dead,
                 (_, TaskRole::Poststop) => TaskState::Pending,
+                // Its tasks are received, and have not started.
+                (ClientStatus::Pending, _) if plan.is_none() => TaskState::Pending,
                 (_, TaskRole::Leader | TaskRole::Main | TaskRole::Sidecar) => TaskState::Running,
             };
             let stopping = plan.map(|plan| plan.task_state(task, &spec.behaviour, state.synced, cap, pending));
@@ -236,7 +239,11 @@ impl Nomad {
         let notes = state.notes();
         let listed = state.cached.get_or_insert_with(|| {
             let listed = state.allocations.iter().map(|n| &allocations[n.index()]);
-            listed.map(|allocation| shown(allocation, &groups[allocation.group.index()], cap)).collect()
+            let shown = |allocation: &AllocationState| Allocation {
+                disk: disks::shown(allocation, allocations, groups),
+                ..shown(allocation, &groups[allocation.group.index()], cap)
+            };
+            listed.map(shown).collect()
         });
         Node {
             id: state.spec.id,
@@ -280,6 +287,7 @@ fn shown(allocation: &AllocationState, group: &GroupState, cap: Option<Duration>
             .map(|plan| plan.requested),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
         ends: task_ends::ends(allocation, group, cap),
+        disk: Disk::Stays,
     }
 }
 

@@ -2,35 +2,51 @@
 
 use super::{LAST_LOOK, Oracle};
 use crate::event::AllocationNumber;
-use crate::nomad::Nomad;
-use decamp_core::decide::{Finding, JobKind, Loss, TaskGroup};
+use crate::nomad::{DiskCopy, Nomad};
+use decamp_core::decide::{Finding, JobKind, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
 
 impl Oracle {
-    /// Called when an allocation on the leaving node is over. If a drain moved it, its replacement begins to copy its disk.
-    pub(super) fn begin_copy_of_disk(&mut self, at: Time, number: AllocationNumber, nomad: &Nomad) {
+    /// Called when an allocation on the leaving node is over. If a drain moved it, its disk has to leave too.
+    pub(super) fn see_disk(&mut self, number: AllocationNumber, nomad: &Nomad) {
         let allocation = nomad.allocation(number);
-        let spec = &nomad.groups()[allocation.group.index()].spec;
-        let moved = self.first_drain.is_some() && !allocation.wanted;
-        if moved && spec.group.migrates_disk && spec.group.kind == JobKind::Service {
-            self.copying.push((number, at + spec.behaviour.copies_disk_in));
+        let group = &nomad.groups()[allocation.group.index()].spec.group;
+        let drained = self.first_drain.is_some() || self.operator_drained.is_some();
+        if drained && allocation.marked && !allocation.wanted && group.migrates_disk && group.kind == JobKind::Service {
+            self.disks.push((number, self.first_drain.is_some()));
+        }
+    }
+
+    /// S20: an outcome that claims that the instance left in order implies that no disk was left on it.
+    pub(super) fn check_disks_left(&mut self, at: Time, verdict: &Outcome, nomad: &Nomad) {
+        if !matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed { .. }) || self.hides_disks() {
+            return;
+        }
+        let left = self.disks.iter().map(|(number, _)| number).find(|number| !nomad.disk_has_left(**number));
+        if let Some(group) = left.map(|number| group(nomad, *number)) {
+            self.broke(at, "S20", format!("the disk of {} was left on the instance", group.title()));
         }
     }
 
     /// S18: a finding named each disk whose copy decamp's completion cut.
-    pub fn check_disks(&mut self, findings: &[Finding], nomad: &Nomad) {
-        let Some((completed, stopped)) = self.verdict.as_ref().map(|(at, _)| *at).zip(self.machine_stopped) else { return };
-        // No list showed decamp an allocation that was purged, that started after the drain began, or that was replaced while its agent
-        // was away.
-        if self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some() {
+    pub fn check_disk_findings(&mut self, findings: &[Finding], nomad: &Nomad) {
+        let Some(stopped) = self.machine_stopped.filter(|_| self.verdict.is_some()) else { return };
+        if self.hides_disks() {
             return;
         }
-        for group in self.cut_disks(completed.max(stopped), nomad) {
+        // What ended under an operator's drain was gone before decamp looked for findings.
+        for group in self.cut(nomad, |by_us| by_us) {
             let named = findings.iter().any(|finding| finding.loss == Loss::DiskCut && group.is_titled(&finding.object));
             if !named {
                 self.broke(stopped, "S18", format!("the disk of {} was lost without a finding", group.title()));
             }
         }
+    }
+
+    /// Whether no list showed decamp a disk: of an allocation that was purged, that started after the drain began, or that was replaced
+    /// while its agent was away.
+    fn hides_disks(&self) -> bool {
+        self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some()
     }
 
     /// Whether an allocation started on the node so late that no look before the completion showed it.
@@ -39,9 +55,24 @@ impl Oracle {
         self.landed.zip(self.verdict.as_ref()).is_some_and(|(landed, (verdict, _))| *verdict < landed + LAST_LOOK)
     }
 
-    /// The task groups whose disks were still being copied at that time.
-    pub fn cut_disks<'n>(&self, at: Time, nomad: &'n Nomad) -> Vec<&'n TaskGroup> {
-        let cut = self.copying.iter().filter(|(_, copied)| at < *copied);
-        cut.map(|(number, _)| &*nomad.groups()[nomad.allocation(*number).group.index()].spec.group).collect()
+    /// The task groups whose disks were lost with the machine.
+    pub fn cut_disks<'n>(&self, nomad: &'n Nomad) -> Vec<&'n TaskGroup> {
+        self.cut(nomad, |_| true)
     }
+
+    fn cut<'n>(&self, nomad: &'n Nomad, counts: impl Fn(bool) -> bool) -> Vec<&'n TaskGroup> {
+        let lost = |number: &&AllocationNumber| {
+            let mut last = nomad.allocation(**number);
+            while let Some(next) = last.next.map(|next| nomad.allocation(next)) {
+                last = next;
+            }
+            !nomad.disk_has_left(**number) || last.copy == DiskCopy::Cut
+        };
+        let counted = self.disks.iter().filter(|(_, by_us)| counts(*by_us)).map(|(number, _)| number);
+        counted.filter(lost).map(|number| group(nomad, *number)).collect()
+    }
+}
+
+fn group(nomad: &Nomad, number: AllocationNumber) -> &TaskGroup {
+    &nomad.groups()[nomad.allocation(number).group.index()].spec.group
 }

@@ -75,7 +75,7 @@ fn cut_short(world: &SimWorld, findings: &[Finding]) -> u64 {
     let is_cut = |finding: &Finding| {
         let here = world.nomad.allocations().iter().filter(|a| Some(a.node) == world.subject.node && !a.wanted);
         let group = |number: crate::nomad::GroupNumber| &world.nomad.groups()[number.index()].spec.group;
-        let cut_disks = || world.oracle.machine_stopped.map(|at| world.oracle.cut_disks(at, &world.nomad)).unwrap_or_default();
+        let cut_disks = || world.oracle.machine_stopped.map(|_| world.oracle.cut_disks(&world.nomad)).unwrap_or_default();
         match finding.loss {
             Loss::CutAtDeadline => here.into_iter().any(|a| group(a.group).is_titled(&finding.object)),
             Loss::DiskCut => cut_disks().into_iter().any(|group| group.is_titled(&finding.object)),

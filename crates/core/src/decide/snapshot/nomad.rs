@@ -225,6 +225,24 @@ pub struct Allocation {
     pub ended: Option<Time>,
     /// How its tasks ended that were told to stop, if it is over and Nomad still has their events.
     pub ends: Arc<[TaskEnd]>,
+    /// Where its disk is, if the disk migrates.
+    pub disk: Disk,
+}
+
+/// Where an allocation's disk is. A replacement copies it from this node's client, after the allocation here has ended. Nomad records no
+/// progress: the first task event of the replacement (`Received`) shows that the copy has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disk {
+    /// It does not migrate, or its allocation runs, or nobody asked Nomad to move the allocation, or its job was stopped.
+    Stays,
+    /// Nomad stopped its allocation to move it, and has placed no replacement that would copy the disk. An allocation that is placed later
+    /// copies nothing.
+    Unplaced,
+    /// This replacement has no task event yet, so it may be copying.
+    Copying(AllocationId),
+    /// A replacement has it, or had its chance: its tasks have events, or it is over, or Nomad no longer lists it.
+    Moved,
 }
 
 /// A network namespace of one allocation (`network { mode = "bridge" }` or `"cni/…"`).
