@@ -90,6 +90,7 @@ pub(crate) fn of(outcome: &Outcome) -> u8 {
         Outcome::Interrupted => 21,
         Outcome::Refused { .. } => 22,
         Outcome::Overtaken => 23,
+        Outcome::DataLeft { .. } => 24,
     }
 }
 
@@ -160,6 +161,7 @@ mod tests {
             Outcome::Interrupted,
             Outcome::Refused { why: "".into() },
             Outcome::Overtaken,
+            Outcome::DataLeft { titles: [].into() },
         ];
         let help = help("run");
         for (place, outcome) in outcomes.iter().enumerate() {

@@ -12,6 +12,7 @@ mod connections;
 mod consul_outage;
 mod departure;
 mod descriptions;
+mod disks;
 mod duplicate_nodes;
 mod ending;
 mod findings;
@@ -28,6 +29,7 @@ mod ownership;
 mod policy;
 mod proposal;
 mod reason;
+mod reason_class;
 mod registrations;
 mod remaining;
 pub mod snapshot;
@@ -52,6 +54,7 @@ pub use self::outcome::*;
 pub use self::ownership::{addresses_to_ask, targets_of};
 pub use self::policy::*;
 pub use self::reason::*;
+pub use self::reason_class::ReasonClass;
 pub use self::snapshot::*;
 pub use self::stops::{Foreseen, PAST, StopKind, TaskStops, foreseen_stops, stop_evidence, stop_findings, stops};
 pub use self::traefik::{Follows, Traefik};
@@ -168,6 +171,8 @@ fn depart(case: &Case<'_>, token: Proposal, heartbeat: Proposal) -> Merged {
         let begun = !seen.history.drains.is_empty() || case.nodes().iter().any(|node| node.drain.is_some());
         if balancing.released || begun {
             let left = nodes::all_stopped(case);
+            // A replacement copies its disk from the node after the allocation here has stopped.
+            let left = if left.is_settled() { disks::all_moved(case) } else { left };
             over = left.is_settled();
             proposals.push(left);
         }

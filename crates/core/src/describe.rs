@@ -225,6 +225,7 @@ pub fn found_nothing_to_do(outcome: &Outcome, steps: u32) -> bool {
         Outcome::Departed { .. }
         | Outcome::Forced
         | Outcome::Unconfirmed { .. }
+        | Outcome::DataLeft { .. }
         | Outcome::TimedOut
         | Outcome::Retained
         | Outcome::AgentDead

@@ -186,6 +186,7 @@ impl Involvement {
             Outcome::Departed { .. }
             | Outcome::Forced
             | Outcome::Unconfirmed { .. }
+            | Outcome::DataLeft { .. }
             | Outcome::TimedOut
             | Outcome::AgentDead
             | Outcome::NoNode => Self::Completed,

@@ -358,7 +358,7 @@ impl Oracle {
                 if *result == LifecycleResult::Continue && open {
                     self.verdict = Some((at, verdict.clone()));
                     self.check_drained(at, verdict, nomad, consul, balancers, subject);
-                    self.check_disks_left(at, verdict, nomad);
+                    self.check_disks_left(at, verdict, in_time, nomad);
                     self.check_evidence(at, verdict, consul, balancers, subject);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.check_leftovers(at, consul, nomad, subject);

@@ -4,7 +4,7 @@ mod stories;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use decamp_core::decide::Loss;
+use decamp_core::decide::{Loss, Outcome};
 use decamp_sim::drivers::Driver;
 use decamp_sim::run::{CrashPoint, Run, RunReport, run_departure};
 use decamp_sim::simulate::{Draw, faults_of, play_seed};
@@ -84,13 +84,18 @@ fn one_outage_of_consul_neither_ends_another_nor_hides_it() {
 }
 
 #[test]
-fn some_departures_cut_the_copy_of_a_disk() {
-    let cuts = |seed: &u64| {
-        let report = play_seed(*seed, Draw::None, &Driver::Decamp, false);
+fn a_disk_is_lost_only_where_nothing_replaces_its_allocation_and_the_outcome_names_it() {
+    let no_room = "no-room-elsewhere".parse().expect("it is a fault");
+    let lost = |seed: u64, draw: Draw| {
+        let report = play_seed(seed, draw, &Driver::Decamp, false);
         let cost = |place: usize| report.requests.costly & 1 << place != 0;
-        report.findings.iter().take(64).enumerate().any(|(place, finding)| finding.loss == Loss::DiskCut && cost(place))
+        let mut findings = report.findings.iter().take(64).enumerate();
+        findings.any(|(place, finding)| finding.loss == Loss::DiskCut && cost(place)).then_some(report.outcome)
     };
-    assert!((0..CLEAN).any(|seed| cuts(&seed)), "decamp does not wait for the copy, and the documentation says so");
+    assert!((0..CLEAN).all(|seed| lost(seed, Draw::None).is_none()), "decamp waits for every copy");
+    let outcomes: Vec<_> = (0..CLEAN).filter_map(|seed| lost(seed, no_room)).flatten().collect();
+    assert!(!outcomes.is_empty());
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::DataLeft { .. })), "{outcomes:?}");
 }
 
 fn summary(report: &RunReport) -> (u64, String, Option<String>, u64, u32) {

@@ -61,6 +61,10 @@ impl Blocker {
             Self { kind: BlockerKind::Node, name, id: node.map(|node| node.id.to_string()) }
         };
         match reason {
+            Reason::DiskCopying { replacement, title, .. } => {
+                Self { kind: BlockerKind::Allocation, name: title.to_string(), id: Some(replacement.to_string()) }
+            }
+            Reason::DiskUnplaced { title, .. } => named(BlockerKind::Allocation, title),
             Reason::AllocationsLeft { example, title, .. } => {
                 Self { kind: BlockerKind::Allocation, name: title.to_string(), id: Some(example.to_string()) }
             }

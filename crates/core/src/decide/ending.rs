@@ -8,7 +8,7 @@ use super::case::Case;
 use super::proposal::{Order, Proposal, merge};
 use super::snapshot::{DrainMeta, NomadSight, Phase, Provider};
 use super::{Cause, EffectKind, LifecycleResult, Observed, Outcome, Part, Reason, StoppedUnseen};
-use super::{consul_outage, lifecycle_hook, missing_node, registrations, traffic_sources, uncertain_targets, unlisted};
+use super::{consul_outage, disks, lifecycle_hook, missing_node, registrations, traffic_sources, uncertain_targets, unlisted};
 use crate::time::Time;
 
 /// How old the last look at the load balancers may be. The wait for a registration may take longer.
@@ -44,6 +44,12 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
     }
     if matches!(case.departure.cause, Cause::Interruption { .. }) {
         return Proposal::Done;
+    }
+    // Nobody copies the disks of a node whose agent is dead.
+    let titles = disks::titles(case);
+    if !titles.is_empty() {
+        let verdict = Outcome::DataLeft { titles };
+        return lifecycle_hook::complete(case, case.policy.on_timeout, verdict, Reason::NoneKnownToRun);
     }
     let proved = discovery.proved && is_proved(case);
     let (verdict, reason) = verdict(case, no_node, proved, consul_outage::stopped_unseen(case));
@@ -107,8 +113,10 @@ pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
     // A target that may still be sent to is not nothing (ADR 0009).
     let unseen = consul_outage::stopped_unseen(case);
     let proved = is_proved(case) && unseen.is_none();
+    let titles = disks::titles(case);
     let verdict = match (over && released, proved && was_forced(case)) {
         _ if missing_node::is_nowhere(case) && released => Outcome::NoNode,
+        (true, _) if !titles.is_empty() => Outcome::DataLeft { titles },
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed { unseen, cut: was_forced(case) },
         // Nobody could stop or watch its processes.

@@ -328,7 +328,8 @@ fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
 }
 
 /// The replacement copies the disk from this node's client after this allocation has ended. If the node is gone by then, the replacement
-/// starts with an empty disk, and only the client's log shows it (Nomad's `client/allocrunner/migrate_hook.go`).
+/// starts with an empty disk, and only the client's log shows it (Nomad's `client/allocrunner/migrate_hook.go`). decamp waits for the copy,
+/// and cannot know how long it takes.
 fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     // A drain moves nothing else to another node.
@@ -337,11 +338,12 @@ fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
         loss: Loss::DiskCut,
         object: group.title().into(),
         value: "ephemeral_disk { migrate = true }".to_owned(),
-        needed: "a disk that is copied before the machine goes".to_owned(),
-        why: "the replacement copies the disk from this node after the allocation has stopped, decamp does not wait for the copy, and \
-              a replacement whose copy is cut starts with an empty disk"
+        needed: "time and room for the copy before the departure ends".to_owned(),
+        why: "the replacement copies the disk from this node after the allocation has stopped; decamp keeps the instance until it has \
+              it, or ends as data-left when the time is up; a replacement whose copy is cut starts with an empty disk, and one that \
+              Nomad places late copies nothing"
             .to_owned(),
-        line: "# keep the data on a volume that is not the machine's, or hold the group with the tag decamp:hold and move it by hand"
+        line: "# if the copy may take longer than the departure: raise DECAMP_MAX_DEPARTURE and the hook's heartbeat_timeout"
             .to_owned(),
     })
 }

@@ -15,7 +15,7 @@ use super::{overlap, uncertain_targets, unlisted};
 use crate::time::Time;
 
 /// The node and its allocations are read again this often, even without news from the watch: a cancelled drain changes no allocation.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often a token that does not see enough is read again (ADR 0011).
 const READ_TOKEN_EVERY: Duration = Duration::from_secs(60);
 /// How old a look at the node may be when it is drained. Another worker may have drained it meanwhile.

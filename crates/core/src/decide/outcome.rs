@@ -32,6 +32,11 @@ pub enum Outcome {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
     },
+    /// Its allocations are over, and disks were left on it that no replacement has; the action was completed by `on_timeout`.
+    DataLeft {
+        /// Job and group of the disks, each once.
+        titles: Arc<[Arc<str>]>,
+    },
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
     /// Abandoned under a retention policy: the instance is kept, and billed, until somebody terminates it.
@@ -79,17 +84,20 @@ impl fmt::Display for StoppedUnseen {
             Some(before) => write!(f, "Consul could not be seen for a time between {after} and {before}, in which ")?,
             None => write!(f, "Consul could not be seen from some time after {after} on, and since then ")?,
         }
-        let named: Vec<&str> = titles.iter().take(MOST_TITLES).map(|title| &**title).collect();
-        f.write_str(&named.join(", "))?;
-        if MOST_TITLES < titles.len() {
-            write!(f, " and {} more", titles.len() - MOST_TITLES)?;
-        }
+        f.write_str(&listed(titles))?;
         f.write_str(" stopped: an ingress may have gone on sending to what was gone")
     }
 }
 
 /// The most task groups that a sentence names.
 const MOST_TITLES: usize = 5;
+
+/// The titles as part of a sentence.
+fn listed(titles: &[Arc<str>]) -> String {
+    let named: Vec<&str> = titles.iter().take(MOST_TITLES).map(|title| &**title).collect();
+    let more = titles.len().saturating_sub(MOST_TITLES);
+    if more == 0 { named.join(", ") } else { format!("{} and {more} more", named.join(", ")) }
+}
 
 impl Outcome {
     /// All names.
@@ -119,6 +127,9 @@ impl Outcome {
             let cut = if *cut { "; some were cut short by a deadline" } else { "" };
             return Cow::Owned(format!("its allocations are over, but {unseen}{cut}"));
         }
+        if let Self::DataLeft { titles } = self {
+            return Cow::Owned(format!("its allocations are over, but no replacement has the disk of {}", listed(titles)));
+        }
         Cow::Borrowed(match self {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
             Self::Departed { waiting_for: Some(_) } => "nothing was left on the instance; another hook still holds it",
@@ -129,6 +140,7 @@ impl Outcome {
             Self::Unconfirmed { cut: false, .. } => {
                 "its allocations are over, but discovery or a load balancer may still send to some of them"
             }
+            Self::DataLeft { .. } => "its allocations are over, but disks were left on it",
             Self::TimedOut => "the time was up before everything was gone",
             Self::Retained => "the time was up; the instance is kept until somebody terminates it",
             Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",

@@ -118,6 +118,22 @@ pub enum Reason {
         /// Its job and group.
         title: Arc<str>,
     },
+    /// Replacements copy the disks of what has stopped on the node, from the node.
+    DiskCopying {
+        /// How many.
+        count: u32,
+        /// The job and group of the first.
+        title: Arc<str>,
+        /// Its replacement.
+        replacement: AllocationId,
+    },
+    /// Nomad placed no replacement that would copy the disk of what has stopped on the node.
+    DiskUnplaced {
+        /// How many.
+        count: u32,
+        /// The job and group of the first.
+        title: Arc<str>,
+    },
     /// Consul cannot be seen, and what an ingress finds there stops.
     StopsUnseen {
         /// How many allocations.
@@ -183,23 +199,6 @@ pub enum Reason {
     ActionCompleted,
 }
 
-/// What a reason to wait means for a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter)]
-pub enum ReasonClass {
-    /// Nothing: decamp itself looks, writes or ends, or the wait ends by itself.
-    Own,
-    /// The load balancers' deregistration delay, which nobody can shorten.
-    Delay,
-    /// Allocations stop, and each has its time.
-    Stopping,
-    /// Service discovery has not removed it yet.
-    Discovery,
-    /// Waiting alone may not end it, so a person should look.
-    Blocked,
-    /// Waiting does not end it, so a person has to act.
-    NeedsAPerson,
-}
-
 impl Reason {
     /// All names.
     pub const WORDS: &'static [&'static str] = ReasonKind::VARIANTS;
@@ -231,64 +230,6 @@ impl ReasonKind {
     #[must_use]
     pub fn word(self) -> &'static str {
         self.into()
-    }
-
-    /// What it means for a person.
-    #[must_use]
-    pub fn class(self) -> ReasonClass {
-        match self {
-            Self::LoadBalancerDelay => ReasonClass::Delay,
-            Self::AllocationsLeft => ReasonClass::Stopping,
-            Self::StillRegistered | Self::RegisteredByHand | Self::NotRegisteredYet => ReasonClass::Discovery,
-            Self::CannotSee
-            | Self::StopsUnseen
-            | Self::WriteFailed
-            | Self::DrainHangs
-            | Self::Held
-            | Self::NoSight
-            | Self::AgentDead
-            | Self::AgentLost
-            | Self::DrainCancelled => ReasonClass::Blocked,
-            Self::RootVolume | Self::NodeMissing | Self::WhichHook => ReasonClass::NeedsAPerson,
-            Self::NotKnownYet
-            | Self::MayHaveChanged
-            | Self::MustConfirm
-            | Self::HeartbeatDue
-            | Self::TakesNewWork
-            | Self::TakesRequests
-            | Self::RegisteredAgain
-            | Self::SafeBesideTheDelay
-            | Self::WorkLeft
-            | Self::LandedAfterDrain
-            | Self::TimeIsShort
-            | Self::NothingLeft
-            | Self::NoneKnownToRun
-            | Self::TimeIsUp
-            | Self::NextMustKnow
-            | Self::HookNotBegun
-            | Self::NoNodeYet
-            | Self::NowhereListed
-            | Self::UnknownTarget
-            | Self::LastHealthyTarget
-            | Self::LastOfItsZone
-            | Self::Vanished
-            | Self::NotListed
-            | Self::InState
-            | Self::PastItsHook
-            | Self::NoHookOfOurs
-            | Self::ActionCompleted => ReasonClass::Own,
-        }
-    }
-}
-
-impl ReasonClass {
-    /// Whether a person should look at it, or has to act.
-    #[must_use]
-    pub fn is_blocked(self) -> bool {
-        match self {
-            Self::Own | Self::Delay | Self::Stopping | Self::Discovery => false,
-            Self::Blocked | Self::NeedsAPerson => true,
-        }
     }
 }
 
@@ -342,6 +283,20 @@ impl fmt::Display for Reason {
             Self::AllocationsLeft { count, example, title } => {
                 write!(f, "{count} allocations are not over, {title} ({example}) among them")
             }
+            Self::DiskCopying { count: 1, title, replacement } => {
+                write!(f, "the replacement of {title} ({replacement}) does not have its disk yet")
+            }
+            Self::DiskCopying { count, title, replacement } => {
+                write!(f, "{count} replacements do not have their disks yet, that of {title} ({replacement}) among them")
+            }
+            Self::DiskUnplaced { count: 1, title } => {
+                write!(f, "Nomad placed no replacement of {title}, so nothing copies its disk from here; save the data by hand")
+            }
+            Self::DiskUnplaced { count, title } => write!(
+                f,
+                "Nomad placed no replacement for {count} allocations, {title} among them, so nothing copies their disks from here; \
+                 save the data by hand"
+            ),
             Self::StopsUnseen { count: 1, title } => {
                 write!(f, "Consul cannot be seen while {title} stops, and an ingress may go on sending to it")
             }

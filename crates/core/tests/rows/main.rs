@@ -10,6 +10,7 @@ mod decisions;
 mod denials;
 mod descriptions;
 mod discovery;
+mod disks;
 mod drain_state;
 mod draining;
 mod duplicate_nodes;

@@ -4,6 +4,8 @@
 mod balancers;
 mod beginnings;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
+mod disks;
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod drain;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod ends;
@@ -68,6 +70,7 @@ const TABLES: &[&[WrongDriver]] = &[
     balancers::WRONG_DRIVERS,
     drain::WRONG_DRIVERS,
     over::WRONG_DRIVERS,
+    disks::WRONG_DRIVERS,
     beginnings::WRONG_DRIVERS,
     ends::WRONG_DRIVERS,
     findings::WRONG_DRIVERS,

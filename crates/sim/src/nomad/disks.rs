@@ -18,8 +18,8 @@ pub enum DiskCopy {
     None,
     /// It copies one until this time.
     Until(Time),
-    /// It has the whole disk.
-    Whole,
+    /// It has the whole disk, since this time.
+    Whole(Time),
     /// The predecessor's machine or agent went, so it starts with an empty disk.
     Cut,
 }
@@ -50,7 +50,7 @@ impl Nomad {
     pub(super) fn end_copy(&mut self, number: AllocationNumber) {
         let state = &mut self.allocations[number.index()];
         if self.nodes[state.node.index()].agent_alive && matches!(state.copy, DiskCopy::Until(_)) {
-            state.copy = DiskCopy::Whole;
+            state.copy = DiskCopy::Whole(self.now);
             self.schedule_sync(number);
         }
     }
@@ -148,6 +148,6 @@ impl AllocationState {
     /// Whether its client has received its tasks. It does when the disk is there.
     #[must_use]
     pub fn has_received(&self) -> bool {
-        matches!(self.copy, DiskCopy::Whole | DiskCopy::Cut) || self.started.is_some()
+        matches!(self.copy, DiskCopy::Whole(_) | DiskCopy::Cut) || self.started.is_some()
     }
 }

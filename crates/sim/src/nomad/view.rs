@@ -15,7 +15,8 @@ use super::stopping::TaskState;
 use super::task_ends::{self, gets_kill_signal};
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations, TaskRole,
+    Allocation, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations,
+    TaskRole,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;

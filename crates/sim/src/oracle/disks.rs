@@ -1,8 +1,10 @@
 //! Migrating disks: a replacement copies the disk from the leaving machine after the allocation there is over.
 
+use std::sync::Arc;
+
 use super::{LAST_LOOK, Oracle};
 use crate::event::AllocationNumber;
-use crate::nomad::{DiskCopy, Nomad};
+use crate::nomad::{AllocationState, DiskCopy, Nomad};
 use decamp_core::decide::{Finding, JobKind, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
 
@@ -17,13 +19,24 @@ impl Oracle {
         }
     }
 
-    /// S20: an outcome that claims that the instance left in order implies that no disk was left on it.
-    pub(super) fn check_disks_left(&mut self, at: Time, verdict: &Outcome, nomad: &Nomad) {
-        if !matches!(verdict, Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed { .. }) || self.hides_disks() {
+    /// S20: an outcome that claims that the instance left in order implies that no disk was left on it. L2: `data-left` is for the end, or
+    /// for a dead agent.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other outcome says anything of disks")]
+    pub(super) fn check_disks_left(&mut self, at: Time, verdict: &Outcome, in_time: bool, nomad: &Nomad) {
+        if self.hides_disks() {
             return;
         }
-        let left = self.disks.iter().map(|(number, _)| number).find(|number| !nomad.disk_has_left(**number));
-        if let Some(group) = left.map(|number| group(nomad, *number)) {
+        let named: &[Arc<str>] = match verdict {
+            Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed { .. } => &[],
+            Outcome::DataLeft { titles } => titles,
+            _ => return,
+        };
+        if in_time && !named.is_empty() {
+            self.broke(at, "L2", format!("it gave up the disk of {} although there was time", named[0]));
+        }
+        let left = self.disks.iter().map(|(number, _)| number).filter(|number| !nomad.disk_has_left(**number));
+        let unnamed = left.map(|number| group(nomad, *number)).find(|group| !named.iter().any(|title| group.is_titled(title)));
+        if let Some(group) = unnamed {
             self.broke(at, "S20", format!("the disk of {} was left on the instance", group.title()));
         }
     }
@@ -60,14 +73,21 @@ impl Oracle {
         self.cut(nomad, |_| true)
     }
 
+    /// For each disk, from the end of its allocation until its last replacement had it, or for ever.
+    pub fn copies<'n>(&'n self, nomad: &'n Nomad) -> impl Iterator<Item = (Time, Time)> + 'n {
+        self.disks.iter().filter_map(|(number, _)| {
+            let over = nomad.allocation(*number).ended?;
+            let until = match last(nomad, *number).copy {
+                DiskCopy::Whole(at) => at,
+                DiskCopy::None | DiskCopy::Until(_) | DiskCopy::Cut if nomad.disk_has_left(*number) => over,
+                DiskCopy::None | DiskCopy::Until(_) | DiskCopy::Cut => Time::NEVER,
+            };
+            Some((over, until))
+        })
+    }
+
     fn cut<'n>(&self, nomad: &'n Nomad, counts: impl Fn(bool) -> bool) -> Vec<&'n TaskGroup> {
-        let lost = |number: &&AllocationNumber| {
-            let mut last = nomad.allocation(**number);
-            while let Some(next) = last.next.map(|next| nomad.allocation(next)) {
-                last = next;
-            }
-            !nomad.disk_has_left(**number) || last.copy == DiskCopy::Cut
-        };
+        let lost = |number: &&AllocationNumber| !nomad.disk_has_left(**number) || last(nomad, **number).copy == DiskCopy::Cut;
         let counted = self.disks.iter().filter(|(_, by_us)| counts(*by_us)).map(|(number, _)| number);
         counted.filter(lost).map(|number| group(nomad, *number)).collect()
     }
@@ -75,4 +95,13 @@ impl Oracle {
 
 fn group(nomad: &Nomad, number: AllocationNumber) -> &TaskGroup {
     &nomad.groups()[nomad.allocation(number).group.index()].spec.group
+}
+
+/// The last of the replacements.
+fn last(nomad: &Nomad, number: AllocationNumber) -> &AllocationState {
+    let mut last = nomad.allocation(number);
+    while let Some(next) = last.next {
+        last = nomad.allocation(next);
+    }
+    last
 }

@@ -269,6 +269,7 @@ impl Oracle {
             Outcome::Departed { .. }
             | Outcome::Forced
             | Outcome::Unconfirmed { .. }
+            | Outcome::DataLeft { .. }
             | Outcome::TimedOut
             | Outcome::AgentDead
             | Outcome::NoNode => true,

@@ -255,6 +255,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     let named = match outcome {
         Some(
             Outcome::Forced
+            | Outcome::DataLeft { .. }
             | Outcome::TimedOut
             | Outcome::Retained
             | Outcome::AgentDead

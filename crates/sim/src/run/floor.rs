@@ -1,4 +1,4 @@
-//! The floor of a departure: the time that load balancers and stops took with any driver. The time above the floor is decamp's.
+//! The floor of a departure: the time that load balancers, stops and copies of disks took with any driver. The time above the floor is decamp's.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) fn above_floor(
         return None;
     }
     let oracle = &world.oracle;
-    let mut spans = vec![];
+    let mut spans: Vec<(Time, Time)> = oracle.copies(&world.nomad).collect();
     if !balancers.is_zero() {
         let from = oracle.first_deregistered.unwrap_or(started);
         spans.push((from, from + balancers));
@@ -54,7 +54,9 @@ pub(super) fn waited_out(world: &SimWorld, faults: Faults, policy: &Policy, star
     let dead = oracle.agent_died.filter(|_| faults.has(Fault::AgentDead)).map(dead);
     let left = faults.has(Fault::LeftoverRegistration).then(|| over + policy.leftover_wait);
     let nowhere = faults.has(Fault::NoNode).then(|| started + policy.no_node_wait);
-    [Some(released), Some(over), dead, left, nowhere].into_iter().flatten().max().unwrap_or(started)
+    // A disk that nobody copies is waited for to the end.
+    let copied = oracle.copies(&world.nomad).map(|(_, copied)| copied.min(started + policy.max_departure)).max();
+    [Some(released), Some(over), dead, left, nowhere, copied].into_iter().flatten().max().unwrap_or(started)
 }
 
 /// How much of the time from `from` to `to` the spans cover together.

@@ -320,4 +320,23 @@ const FAILURES: &[Story] = &[
             "departed",
         )
     },
+    Story {
+        shows: &["does not have its disk yet"],
+        never: &[FORCE],
+        ..story(
+            "disk-copying",
+            "A disk migrates: everything has stopped, and the instance stays until the replacement has copied the disk from it.",
+            &[],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["so nothing copies its disk from here"],
+        ..story(
+            "disk-unplaced",
+            "A disk migrates, and its job fits nowhere else: the instance is kept to the end, and the outcome names the disk.",
+            &[Fault::NoRoomElsewhere],
+            "data-left",
+        )
+    },
 ];

@@ -78,6 +78,12 @@ impl Node {
         self.drain.is_some() && !self.allocations.iter().any(|a| keeps_it(a) && !was_lost_before(a.id))
     }
 
+    /// Whether a disk is left on the node that another node may be copying.
+    #[must_use]
+    pub fn has_disks(&self) -> bool {
+        self.allocations.iter().any(|a| matches!(a.disk, Disk::Copying(_) | Disk::Unplaced))
+    }
+
     /// Whether a drain of everything is complete, and Nomad wants an allocation on the node to run all the same.
     #[must_use]
     pub fn has_work_after_its_drain(&self) -> bool {

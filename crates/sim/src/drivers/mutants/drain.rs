@@ -238,7 +238,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
 
 impl AlteredView<'_> {
     /// Alters every node in the snapshot.
-    pub(super) fn nodes(&mut self, change: impl Fn(&mut Node)) {
+    pub(super) fn nodes(&mut self, change: impl FnMut(&mut Node)) {
         self.seen.nomad.edit(|nomad| nomad.nodes.iter_mut().for_each(change));
     }
 
@@ -248,10 +248,10 @@ impl AlteredView<'_> {
     }
 
     /// Alters every allocation in the snapshot.
-    pub(super) fn allocations(&mut self, change: impl Fn(&mut Allocation)) {
+    pub(super) fn allocations(&mut self, mut change: impl FnMut(&mut Allocation)) {
         self.nodes(|node| {
             let mut allocations = node.allocations.to_vec();
-            allocations.iter_mut().for_each(&change);
+            allocations.iter_mut().for_each(&mut change);
             node.allocations = allocations.into();
         });
     }

@@ -51,8 +51,8 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
     },
     WrongDriver {
         name: "forgets-disks",
-        mistake: "It does not report disks whose copy is cut when the machine stops.",
-        faults: &[],
+        mistake: "It does not report disks that may be lost with the machine.",
+        faults: &[Fault::NoRoomElsewhere],
         kind: Omits(Loss::DiskCut),
     },
 ];

@@ -1,0 +1,91 @@
+//! Disks that migrate: the instance stays until each replacement has copied its disk from it (ADR 0046).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::case::Case;
+use super::nodes::{LOOK_EVERY, agent_dead_until};
+use super::proposal::{Order, Proposal, merge, must_see};
+use super::snapshot::{Allocation, Disk, JobKind, Node};
+use super::{Part, Reason};
+use crate::ids::AllocationId;
+
+/// A disk that is left on the instance.
+enum Left<'a> {
+    /// This replacement has no task event yet.
+    Copying(&'a Allocation, AllocationId),
+    /// No replacement will copy it.
+    Unplaced(&'a Allocation),
+}
+
+/// Waits until no disk is left on the instance. A dead agent serves no disk, so it is waited for only as long as for its allocations.
+pub(super) fn all_moved(case: &Case<'_>) -> Proposal {
+    let Some(looked) = case.seen.nomad.fresh_at() else {
+        return must_see(case, &case.seen.nomad, Part::Nomad);
+    };
+    let (mut copying, mut unplaced) = (Vec::new(), Vec::new());
+    for disk in left(case) {
+        match disk {
+            Left::Copying(allocation, to) => copying.push((allocation, to)),
+            Left::Unplaced(allocation) => unplaced.push(allocation),
+        }
+    }
+    if copying.is_empty() && unplaced.is_empty() {
+        return Proposal::Done;
+    }
+    // As for allocations that run, the node is read again by the rule that made it ineligible.
+    let again = (looked + LOOK_EVERY).max(case.now + Duration::from_secs(1));
+    if let Some(until) = agent_dead_until(case) {
+        return match case.now < until {
+            true => Proposal::watch(until.min(again), Part::Nomad, Reason::AgentDead { until }),
+            false => Proposal::Done,
+        };
+    }
+    let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX);
+    // A disk that nobody copies needs a person, so its reason comes first.
+    let unplaced = unplaced.first().map(|first| Reason::DiskUnplaced { count: count(unplaced.len()), title: title(first) });
+    let copying = copying.first().map(|(first, replacement)| Reason::DiskCopying {
+        count: count(copying.len()),
+        title: title(first),
+        replacement: *replacement,
+    });
+    let waits = unplaced.into_iter().chain(copying).map(|reason| Proposal::watch(again, Part::Nomad, reason));
+    merge(Order::Together, waits)
+}
+
+/// The task groups whose disks are left, each once.
+pub(super) fn titles(case: &Case<'_>) -> Arc<[Arc<str>]> {
+    let mut titles: Vec<Arc<str>> = Vec::new();
+    for Left::Copying(allocation, _) | Left::Unplaced(allocation) in left(case) {
+        let title = title(allocation);
+        if !titles.contains(&title) {
+            titles.push(title);
+        }
+    }
+    titles.into()
+}
+
+fn title(allocation: &Allocation) -> Arc<str> {
+    allocation.group.title().into()
+}
+
+/// The disks that are left, as they were last seen.
+fn left<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Left<'c>> {
+    let all = case.nodes().iter().flat_map(|node| node.allocations.iter().map(move |allocation| (node, allocation)));
+    all.filter_map(|(node, allocation)| match allocation.disk {
+        Disk::Copying(replacement) => Some(Left::Copying(allocation, replacement)),
+        // Since 1.11 Nomad does not replace batch allocations that a deadline stopped.
+        Disk::Unplaced => (allocation.group.kind == JobKind::Service && ended_lately(case, node, allocation))
+            .then_some(Left::Unplaced(allocation)),
+        Disk::Stays | Disk::Moved => None,
+    })
+}
+
+/// Whether an allocation ended under the last drain of its node, or since about when this departure began: its second phase is a drain of
+/// its own, and an operator may have drained the node before it. Nomad lists allocations for a day, and what an earlier drain stopped
+/// without a replacement was somebody else's to decide.
+fn ended_lately(case: &Case<'_>, node: &Node, allocation: &Allocation) -> bool {
+    let Some(ended) = allocation.ended else { return true };
+    let drained = node.last_drain.as_ref().is_some_and(|drain| drain.started.is_none_or(|started| started <= ended));
+    drained || case.budget.began - case.policy.max_departure <= ended
+}
