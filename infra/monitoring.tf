@@ -20,7 +20,7 @@ locals {
   }
 
   # The outcomes of a departure.
-  outcomes = ["departed", "forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused", "overtaken"]
+  outcomes = ["departed", "forced", "unconfirmed", "data-left", "timed-out", "retained", "agent-dead", "no-node", "gone", "expired", "already-past", "not-leaving", "not-ours", "interrupted", "refused", "overtaken"]
 
   # SQS leaves messages that were received more than three times out of this metric, so a departure's message counts only for its first three
   # passes. Two messages may wait longer: one at the end of a long queue, and the event of a scheduled change, which is hidden for hours at a time.

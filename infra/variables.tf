@@ -808,7 +808,7 @@ variable "alarms" {
   type = object({
     message_age            = optional(number)
     minutes_without_sweeps = optional(number, 15)
-    outcomes               = optional(list(string), ["forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "expired"])
+    outcomes               = optional(list(string), ["forced", "unconfirmed", "data-left", "timed-out", "retained", "agent-dead", "no-node", "expired"])
   })
   default  = {}
   nullable = false

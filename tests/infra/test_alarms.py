@@ -82,7 +82,7 @@ class Alarms(unittest.TestCase):
     def test_every_bad_outcome_is_watched(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-outcomes-web"]
         watched = {query["metric"][0]["dimensions"]["Outcome"] for query in alarm["metric_query"] if query["metric"]}
-        self.assertEqual(watched, {"forced", "unconfirmed", "timed-out", "retained", "agent-dead", "no-node", "expired"})
+        self.assertEqual(watched, {"forced", "unconfirmed", "data-left", "timed-out", "retained", "agent-dead", "no-node", "expired"})
         self.assertEqual([query["expression"] for query in alarm["metric_query"] if query["return_data"]], ["SUM(METRICS())"])
 
 
