@@ -161,7 +161,7 @@ mod tests {
             Outcome::Interrupted,
             Outcome::Refused { why: "".into() },
             Outcome::Overtaken,
-            Outcome::DataLeft { titles: [].into() },
+            Outcome::DataLeft { titles: [].into(), cut: false },
         ];
         let help = help("run");
         for (place, outcome) in outcomes.iter().enumerate() {

@@ -12,9 +12,9 @@ use std::time::Duration;
 use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Group, HandRegistration, Hook, JobKind, Lifecycle, LifecycleAction,
-    Node, NodeStatus, Nomad, NomadSight, Observation, Process, Provider, Registration, Registrations, Service, Snapshot, Target,
-    TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
+    Allocation, BalancerKind, Cause, ClientStatus, Departure, Disk, Group, HandRegistration, Hook, JobKind, Lifecycle,
+    LifecycleAction, Node, NodeStatus, Nomad, NomadSight, Observation, Process, Provider, Registration, Registrations, Service,
+    Snapshot, Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -103,6 +103,7 @@ fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
         told: None,
         ended: None,
         ends: [].into(),
+        disk: Disk::Stays,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod acl;
 mod allocations;
+mod disks;
 mod drain_meta;
 mod find;
 mod freshness;
@@ -31,7 +32,7 @@ use serde_json::json;
 pub use self::listing::{Listed, Server};
 use decamp_config::Connection;
 use decamp_core::decide::{DrainMeta, Node, Nomad, NomadSight, Noted, Refusal, Unseen, WholeSeconds, sight_of};
-use decamp_core::ids::{InstanceId, NodeId};
+use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_net::http;
 use decamp_net::http::{Answer, RequestFailure};
@@ -46,6 +47,9 @@ const INDEX_CACHED_FOR: Duration = Duration::from_mins(1);
 
 /// How long it is cached that another node has an address.
 const ADDRESSES_CACHED_FOR: Duration = Duration::from_mins(1);
+
+/// How long it is cached that an ended allocation's disk has moved on. It does not come back.
+const DISKS_CACHED_FOR: Duration = Duration::from_mins(30);
 
 /// decamp's clock.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
@@ -65,6 +69,8 @@ pub struct Client {
     node_cache: node_cache::NodeCache,
     /// Nodes with too many allocations to read all of them in full.
     lists: allocations::Lists,
+    /// Ended allocations whose disks have moved on.
+    moved: TtlMap<AllocationId, ()>,
 }
 
 impl Client {
@@ -83,6 +89,7 @@ impl Client {
             addresses: TtlMap::with_ttl(ADDRESSES_CACHED_FOR),
             node_cache: node_cache::NodeCache::default(),
             lists: allocations::Lists::default(),
+            moved: TtlMap::with_ttl(DISKS_CACHED_FOR),
         })
     }
 
@@ -181,7 +188,8 @@ impl Client {
         let Some((node, answer)) = self.node(id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
         let allocations = self.list(id, node.attribute("nomad.version").unwrap_or_default()).await?;
-        translate::node(id, &node, &allocations, ahead).map(Some).map_err(RequestFailure::unseen)
+        let node = translate::node(id, &node, &allocations, ahead).map_err(RequestFailure::unseen)?;
+        self.follow_disks(node, &allocations).await.map(Some)
     }
 
     fn ahead(&self, answer: &Answer) -> i64 {

@@ -48,7 +48,7 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
     // Nobody copies the disks of a node whose agent is dead.
     let titles = disks::titles(case);
     if !titles.is_empty() {
-        let verdict = Outcome::DataLeft { titles };
+        let verdict = Outcome::DataLeft { titles, cut: was_forced(case) };
         return lifecycle_hook::complete(case, case.policy.on_timeout, verdict, Reason::NoneKnownToRun);
     }
     let proved = discovery.proved && is_proved(case);
@@ -116,7 +116,7 @@ pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
     let titles = disks::titles(case);
     let verdict = match (over && released, proved && was_forced(case)) {
         _ if missing_node::is_nowhere(case) && released => Outcome::NoNode,
-        (true, _) if !titles.is_empty() => Outcome::DataLeft { titles },
+        (true, _) if !titles.is_empty() => Outcome::DataLeft { titles, cut: was_forced(case) },
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed { unseen, cut: was_forced(case) },
         // Nobody could stop or watch its processes.

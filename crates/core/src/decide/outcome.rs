@@ -36,6 +36,9 @@ pub enum Outcome {
     DataLeft {
         /// Job and group of the disks, each once.
         titles: Arc<[Arc<str>]>,
+        /// Whether a deadline or a forced drain cut allocations short as well.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
     },
     /// The end came before everything was gone; the action was completed by `on_timeout`.
     TimedOut,
@@ -127,8 +130,9 @@ impl Outcome {
             let cut = if *cut { "; some were cut short by a deadline" } else { "" };
             return Cow::Owned(format!("its allocations are over, but {unseen}{cut}"));
         }
-        if let Self::DataLeft { titles } = self {
-            return Cow::Owned(format!("its allocations are over, but no replacement has the disk of {}", listed(titles)));
+        if let Self::DataLeft { titles, cut } = self {
+            let cut = if *cut { "; some were cut short by a deadline" } else { "" };
+            return Cow::Owned(format!("its allocations are over, but no replacement has the disk of {}{cut}", listed(titles)));
         }
         Cow::Borrowed(match self {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",

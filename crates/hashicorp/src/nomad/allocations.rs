@@ -272,6 +272,8 @@ fn ended(stub: wire::AllocationStub, known: &HashMap<(String, String, u64), Arc<
         client: stub.client,
         modify_index: stub.modify_index,
         job: Some(job),
+        transition: stub.transition,
+        next: stub.next,
         ..wire::Allocation::default()
     }
 }

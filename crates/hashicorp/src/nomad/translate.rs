@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::jobs::Groups;
 use super::{drain_meta, stops, wire};
-use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork, Stop, TaskEnd};
+use decamp_core::decide::{
+    Allocation, ClientStatus, Disk, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork, Stop, TaskEnd,
+};
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 use decamp_net::http::RequestFailure;
@@ -149,6 +151,7 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         told: None,
         ended: None,
         ends: Arc::default(),
+        disk: Disk::Stays,
     })
 }
 

@@ -59,7 +59,8 @@ impl Client {
         let allocations = self.newer_allocations(known).await?;
         let Some((node, answer)) = self.node(known.id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
-        translate::node(known.id, &node, &allocations, ahead).map(Some).map_err(RequestFailure::unseen)
+        let node = translate::node(known.id, &node, &allocations, ahead).map_err(RequestFailure::unseen)?;
+        self.follow_disks(node, &allocations).await.map(Some)
     }
 
     async fn newer_allocations(&self, known: &Node) -> Result<Vec<wire::Allocation>, Unseen> {
@@ -74,7 +75,8 @@ impl Client {
         };
         // For a node without allocations the index is that of all allocations in the cluster, which changes constantly
         // (facts/nomad.md 6.2).
-        let permit = if known.allocations.is_empty() { None } else { may_block() };
+        // The list does not change when a replacement on another node has its disk.
+        let permit = if known.allocations.is_empty() || known.has_disks() { None } else { may_block() };
         match permit {
             Some(_held) => self.list_newer(known.id, &known.version, index, WAIT).await,
             None => {

@@ -114,8 +114,22 @@ wire! {
         network: NetworkStatus = "NetworkStatus",
         states: HashMap<String, TaskState> = "TaskStates",
         transition: Transition = "DesiredTransition",
+        next: String = "NextAllocation",
+    }
+    /// `GET /v1/allocation/:id` of an allocation that replaces another.
+    Replacement {
+        id: String = "ID",
+        client: String = "ClientStatus",
+        next: String = "NextAllocation",
+        states: HashMap<String, TaskState> = "TaskStates",
+    }
+    /// `GET /v1/job/:id` of a job whose allocation has no replacement.
+    JobState {
+        id: String = "ID",
+        stop: bool = "Stop",
     }
     Transition {
+        migrate: bool = "Migrate",
         no_shutdown_delay: bool = "NoShutdownDelay",
     }
     TaskState {
@@ -143,6 +157,7 @@ wire! {
         modify_index: u64 = "ModifyIndex",
         states: HashMap<String, TaskState> = "TaskStates",
         transition: Transition = "DesiredTransition",
+        next: String = "NextAllocation",
     }
     NetworkStatus {
         address: String = "Address",
@@ -279,6 +294,14 @@ impl Job {
             task.config.retain(|key, _| key == "init");
         }
         job
+    }
+}
+
+impl Replacement {
+    /// Whether one of its tasks has an event, in whatever form.
+    pub(super) fn has_events(&self) -> bool {
+        let events = |state: &TaskState| state.events.known().is_none_or(|events| !events.is_empty());
+        self.states.values().any(events)
     }
 }
 

@@ -5,6 +5,7 @@ mod process;
 mod real_consul;
 mod real_nomad;
 mod recorded;
+mod recorded_disks;
 mod recorded_stops;
 mod rotation;
 mod server;

@@ -140,7 +140,7 @@ impl Trace {
         self.close(now);
         self.ready.append(&mut self.pending);
         let word = outcome.word();
-        let failed = matches!(outcome, Outcome::TimedOut | Outcome::Refused { .. });
+        let failed = matches!(outcome, Outcome::TimedOut | Outcome::DataLeft { .. } | Outcome::Refused { .. });
         // By another clock the instance may have entered its hook after our first look. The root span must contain all others.
         let first = self.began.unwrap_or(now);
         self.ready.push(Span {

@@ -30,7 +30,8 @@ impl Oracle {
         subject: &Subject,
     ) {
         let claims_registrations = matches!(verdict, Outcome::Departed { .. });
-        let claims = claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed { .. });
+        let claims =
+            claims_registrations || matches!(verdict, Outcome::Forced | Outcome::Unconfirmed { .. } | Outcome::DataLeft { .. });
         if claims && subject.node.is_none() && !nomad.nodes().any(|(_, n)| n.spec.instance == Some(subject.instance)) {
             self.broke(at, "S3", "there is no node, and it says departed".to_owned());
         }
@@ -46,7 +47,7 @@ impl Oracle {
             let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
             // decamp may leave a target behind that nobody can attribute, but only by name and after its wait (ADR 0009).
-            let by_name = matches!(verdict, Outcome::Unconfirmed { .. } | Outcome::NoNode);
+            let by_name = matches!(verdict, Outcome::Unconfirmed { .. } | Outcome::DataLeft { .. } | Outcome::NoNode);
             let waited = self.waited_for_addresses(at) || self.finds_no_address();
             let left_behind = by_name && (waited || self.forced.is_some());
             let sent_to = |id: &TargetId| match id {

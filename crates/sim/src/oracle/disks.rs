@@ -28,7 +28,7 @@ impl Oracle {
         }
         let named: &[Arc<str>] = match verdict {
             Outcome::Departed { .. } | Outcome::Forced | Outcome::Unconfirmed { .. } => &[],
-            Outcome::DataLeft { titles } => titles,
+            Outcome::DataLeft { titles, .. } => titles,
             _ => return,
         };
         if in_time && !named.is_empty() {

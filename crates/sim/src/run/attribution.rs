@@ -240,6 +240,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
         Some(
             Outcome::Forced
                 | Outcome::Unconfirmed { cut: true, .. }
+                | Outcome::DataLeft { cut: true, .. }
                 | Outcome::TimedOut
                 | Outcome::Retained
                 | Outcome::Expired
@@ -255,7 +256,6 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     let named = match outcome {
         Some(
             Outcome::Forced
-            | Outcome::DataLeft { .. }
             | Outcome::TimedOut
             | Outcome::Retained
             | Outcome::AgentDead
@@ -267,7 +267,14 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             | Outcome::NotLeaving
             | Outcome::AlreadyPast,
         ) => true,
-        Some(Outcome::Departed { .. } | Outcome::Unconfirmed { .. } | Outcome::NotOurs | Outcome::Refused { .. }) | None => false,
+        Some(
+            Outcome::Departed { .. }
+            | Outcome::Unconfirmed { .. }
+            | Outcome::DataLeft { .. }
+            | Outcome::NotOurs
+            | Outcome::Refused { .. },
+        )
+        | None => false,
     };
     let ended_by_us = oracle.verdict.as_ref().is_some_and(|(_, verdict)| matches!(verdict, Outcome::Departed { .. }));
     named && !ended_by_us && oracle.machine_stopped.is_some_and(|at| at <= failure.at)

@@ -58,6 +58,7 @@ fn ports(nomad: &Nomad, allocation: &AllocationState) -> Value {
 fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
     let stops = nomad.task_stops(number);
     let tasks = &group_of(nomad, nomad.allocation(number)).spec.group.tasks;
+    let began_at = nomad.allocation(number).started.unwrap_or(began);
     let states: Map<String, Value> = (nomad.task_states(number))
         .map(|(name, state)| {
             let (word, finished) = match state {
@@ -70,8 +71,9 @@ fn states(nomad: &Nomad, number: AllocationNumber, began: Time) -> Value {
             };
             let stopped = stops.iter().find(|stop| stop.task == *name);
             let delay = tasks.iter().find(|task| task.name == *name).map(|task| task.shutdown_delay).unwrap_or_default();
-            let row = json!({ "Events": stopped.map(|stop| task_events::of(stop, delay)), "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
-                "StartedAt": shapes::stamp(nomad.allocation(number).started.unwrap_or(began)), "State": word });
+            let events = task_events::of_task(began_at, stopped.map(|stop| (stop, delay)));
+            let row = json!({ "Events": events, "Failed": false, "FinishedAt": finished, "LastRestart": null, "Restarts": 0,
+                "StartedAt": shapes::stamp(began_at), "State": word });
             (name.to_string(), row)
         })
         .collect();

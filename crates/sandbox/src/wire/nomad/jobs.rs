@@ -88,7 +88,9 @@ fn group(state: &GroupState) -> Value {
     // The `consul` block of a group names the namespace of all its services.
     let namespace = group.services.iter().find_map(|service| service.namespace.as_deref());
     let consul = json!({ "Namespace": namespace.unwrap_or_default(), "Cluster": "default", "Partition": "" });
-    json!({ "Count": group.count, "Consul": consul, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
+    // A disk that migrates is sticky: Nomad prefers the node that has it.
+    let disk = json!({ "Migrate": group.migrates_disk, "SizeMB": 300, "Sticky": group.migrates_disk });
+    json!({ "Count": group.count, "Consul": consul, "EphemeralDisk": disk, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
         "ShutdownDelay": nanoseconds(group.shutdown_delay), "Tasks": tasks })
 }
 

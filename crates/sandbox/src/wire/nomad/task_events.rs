@@ -8,8 +8,15 @@ use serde_json::{Value, json};
 use decamp_core::decide::Stop;
 use decamp_core::time::Time;
 
+/// The events of a task that its client received then, and those of its stop.
+pub(super) fn of_task(received: Time, stop: Option<(&Stop, Duration)>) -> Vec<Value> {
+    let mut events = vec![event("Received", received, "Task received by client", &json!({}))];
+    events.extend(stop.into_iter().flat_map(|(stop, delay)| of(stop, delay)));
+    events
+}
+
 /// The events of one stop.
-pub(super) fn of(stop: &Stop, shutdown_delay: Duration) -> Value {
+fn of(stop: &Stop, shutdown_delay: Duration) -> Vec<Value> {
     let told = stop.signalled - shutdown_delay;
     let ended = stop.signalled + stop.took;
     let timeout = format!("{}s", stop.kill_timeout.as_secs_f64());
@@ -24,7 +31,7 @@ pub(super) fn of(stop: &Stop, shutdown_delay: Duration) -> Value {
         "oom_killed": stop.out_of_memory.to_string() });
     events.push(event("Terminated", ended, &format!("Exit Code: {}{signal}", stop.exit_code), &details));
     events.push(event("Killed", ended, "Task successfully killed", &json!({})));
-    Value::Array(events)
+    events
 }
 
 fn event(kind: &str, at: Time, shown: &str, details: &Value) -> Value {
@@ -80,7 +87,6 @@ mod tests {
                 out_of_memory: terminated["Details"]["oom_killed"] == "true",
             };
             let ours = of(&stop, Duration::ZERO);
-            let ours = ours.as_array().expect("a list");
             assert_eq!(ours.len(), real.len(), "{real:?}");
             for (own, real) in ours.iter().zip(&real) {
                 assert_eq!(own["Type"], real["Type"]);
@@ -105,8 +111,7 @@ mod tests {
             out_of_memory: false,
         };
         let events = of(&stop, Duration::from_secs(3));
-        let order: Vec<_> =
-            events.as_array().expect("a list").iter().map(|event| (event["Type"].as_str(), time(event).0)).collect();
+        let order: Vec<_> = events.iter().map(|event| (event["Type"].as_str(), time(event).0)).collect();
         let expected = [("Killing", 7_000), ("Waiting for shutdown delay", 7_000), ("Terminated", 11_000), ("Killed", 11_000)];
         assert_eq!(order, expected.map(|(kind, at)| (Some(kind), at)));
     }

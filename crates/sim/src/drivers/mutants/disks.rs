@@ -49,7 +49,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         faults: &[],
         kind: Does(|context, decision| match &decision.reason {
             Reason::DiskCopying { title, .. } => {
-                context.complete(Outcome::DataLeft { titles: [title.clone()].into() }).unwrap_or(decision)
+                context.complete(Outcome::DataLeft { titles: [title.clone()].into(), cut: false }).unwrap_or(decision)
             }
             _ => decision,
         }),

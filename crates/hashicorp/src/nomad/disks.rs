@@ -1,0 +1,120 @@
+//! Where the disks of a node's ended allocations are: which allocation replaces each, and whether that one has its tasks. A replacement's
+//! client copies the disk first, so the first task event (`Received`) is the proof (recorded: disk-migrates).
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{CONCURRENT_REQUESTS, Client, translate, wire};
+use decamp_core::decide::{Allocation, ClientStatus, Disk, JobKind, Node, Unseen};
+use decamp_core::ids::AllocationId;
+use decamp_net::http::RequestFailure;
+
+/// The most replacements of replacements that are followed.
+const LONGEST_CHAIN: usize = 8;
+
+impl Client {
+    /// The node with the whereabouts of its allocations' disks. `rows` are its allocations as Nomad listed them, in the same order. A
+    /// replacement that has its disk is not read again.
+    pub(super) async fn follow_disks(&self, node: Node, rows: &[wire::Allocation]) -> Result<Node, Unseen> {
+        let moved = node.allocations.iter().zip(rows).enumerate().filter(|(_, (read, row))| is_moved(read, row));
+        let followed = moved.map(|(place, (read, row))| async move { Ok((place, self.disk(read, row).await?)) });
+        let followed: Vec<(usize, Disk)> = stream::iter(followed).buffered(CONCURRENT_REQUESTS).try_collect().await?;
+        if followed.is_empty() {
+            return Ok(node);
+        }
+        let mut allocations = node.allocations.to_vec();
+        for (place, disk) in followed {
+            allocations[place].disk = disk;
+        }
+        Ok(Node { allocations: Arc::from(allocations), ..node })
+    }
+
+    async fn disk(&self, read: &Allocation, row: &wire::Allocation) -> Result<Disk, Unseen> {
+        if self.moved.get(&read.id).is_some() {
+            return Ok(Disk::Moved);
+        }
+        let mut next = row.next.clone();
+        for _ in 0..LONGEST_CHAIN {
+            if next.is_empty() {
+                break;
+            }
+            let Some(replacement) = self.replacement(&next).await? else { return Ok(self.has_moved(read.id)) };
+            let status = translate::client_status(&replacement.client);
+            let is_last = replacement.next.is_empty();
+            if replacement.has_events() || status == ClientStatus::Running || is_last && status.is_over() {
+                return Ok(self.has_moved(read.id));
+            }
+            if is_last && status != ClientStatus::Lost {
+                let id =
+                    next.parse().map_err(|why| Unseen::Away(format!("Nomad names a replacement whose id is {why}").into()))?;
+                return Ok(Disk::Copying(id));
+            }
+            // It was lost or replaced before it had the disk.
+            next = replacement.next;
+        }
+        // Nomad writes the id of a replacement together with the replacement, so there is none. One that is placed later has no
+        // predecessor. Of a job that was stopped or purged none will be.
+        Ok(if self.job_is_stopped(row).await? { Disk::Stays } else { Disk::Unplaced })
+    }
+
+    fn has_moved(&self, id: AllocationId) -> Disk {
+        self.moved.put(id, ());
+        Disk::Moved
+    }
+
+    /// A replacement; `None` if Nomad no longer lists it.
+    async fn replacement(&self, id: &str) -> Result<Option<wire::Replacement>, Unseen> {
+        let answer = match self.http.get(&format!("/v1/allocation/{id}"), &[]).await {
+            Ok(answer) => answer,
+            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(None),
+            Err(failure) => return Err(failure.unseen()),
+        };
+        if answer.header("x-nomad-knownleader") == Some("false") {
+            return Err(Unseen::Stale);
+        }
+        let replacement: wire::Replacement = answer.json().map_err(RequestFailure::unseen)?;
+        if replacement.id != id {
+            return Err(Unseen::Away(format!("asked for allocation {id}, Nomad answered with another").into()));
+        }
+        Ok(Some(replacement))
+    }
+
+    /// Whether an allocation's job was stopped or purged since. The job in the allocation is the one with which it was placed.
+    async fn job_is_stopped(&self, row: &wire::Allocation) -> Result<bool, Unseen> {
+        let path = format!("/v1/job/{}", in_path(&row.job_id));
+        let answer = match self.http.get(&path, &[("namespace", &row.namespace)]).await {
+            Ok(answer) => answer,
+            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(true),
+            Err(failure) => return Err(failure.unseen()),
+        };
+        let job: wire::JobState = answer.json().map_err(RequestFailure::unseen)?;
+        if job.id != row.job_id {
+            return Err(Unseen::Away(format!("asked for job {}, Nomad answered with another", row.job_id).into()));
+        }
+        Ok(job.stop)
+    }
+}
+
+/// Whether an allocation ended because somebody asked Nomad to move it, and its disk moves with it.
+fn is_moved(read: &Allocation, row: &wire::Allocation) -> bool {
+    let moves = matches!(read.group.kind, JobKind::Service | JobKind::Batch) && read.group.migrates_disk;
+    moves && read.client.is_over() && !read.wanted && row.transition.migrate
+}
+
+/// A job's id as part of a path. Nomad reads a slash in it as it is.
+fn in_path(id: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/');
+    id.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_id_is_written_in_a_path() {
+        assert_eq!(in_path("nightly/dispatch-1"), "nightly/dispatch-1");
+        assert_eq!(in_path("a b?c%ü"), "a%20b%3Fc%25%C3%BC");
+    }
+}
