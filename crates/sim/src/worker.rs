@@ -395,7 +395,6 @@ impl World for Worker<'_> {
 
 fn versions_of(world: &SimWorld) -> (u64, u64) {
     // The adapter polls while a replacement copies a disk, so a change of it is news too.
-    let index = |n| world.nomad.node(n).allocations_index.max(world.nomad.disks_version(n));
-    let nomad = world.subject.node.map_or(0, index);
+    let nomad = world.subject.node.map_or(0, |n| world.nomad.node(n).allocations_index.max(world.nomad.disks_version(n)));
     (nomad, world.consul.node(world.subject.consul_node).index)
 }
