@@ -75,8 +75,14 @@ impl Client {
         };
         // For a node without allocations the index is that of all allocations in the cluster, which changes constantly
         // (facts/nomad.md 6.2).
-        // The list does not change when a replacement on another node has its disk.
-        let permit = if known.allocations.is_empty() || known.has_disks() { None } else { may_block() };
+        // The list does not change when a replacement on another node has its disk. Each disk costs a call, so that more of them are
+        // polled less often.
+        let disks = known.disks_left();
+        if 0 < disks {
+            sleep(pause(known.id, index) + Duration::from_secs(disks.into())).await;
+            return self.list(known.id, &known.version).await;
+        }
+        let permit = if known.allocations.is_empty() { None } else { may_block() };
         match permit {
             Some(_held) => self.list_newer(known.id, &known.version, index, WAIT).await,
             None => {

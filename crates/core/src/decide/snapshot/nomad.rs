@@ -78,10 +78,11 @@ impl Node {
         self.drain.is_some() && !self.allocations.iter().any(|a| keeps_it(a) && !was_lost_before(a.id))
     }
 
-    /// Whether a disk is left on the node that another node may be copying.
+    /// How many disks are left on the node that have to move. Each costs a look one more call.
     #[must_use]
-    pub fn has_disks(&self) -> bool {
-        self.allocations.iter().any(|a| matches!(a.disk, Disk::Copying(_) | Disk::Unplaced))
+    pub fn disks_left(&self) -> u32 {
+        let left = self.allocations.iter().filter(|a| matches!(a.disk, Disk::Copying(_) | Disk::Unplaced));
+        u32::try_from(left.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a drain of everything is complete, and Nomad wants an allocation on the node to run all the same.
