@@ -94,6 +94,9 @@ impl World {
         if options.batch {
             cluster::add_batch(&mut nomad, &mut consul, &nodes, options);
         }
+        if options.deaf {
+            cluster::add_deaf(&mut nomad, &mut consul, &nodes, options);
+        }
         let mut requests = Requests::new(now, Rng::new(rng.bits()), fronts, options.rate, options.longest_request);
         let mut numbers = vec![None; nomad.groups().len()];
         for group in services {

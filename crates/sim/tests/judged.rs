@@ -186,3 +186,23 @@ fn a_retained_instance_was_cut_at_its_deadline() {
 fn a_wait_for_a_dead_agent_ends_although_it_never_reports_the_end_of_a_stop() {
     is_clean("claims-hours,machine-dies", 16_458, 1);
 }
+
+#[test]
+fn a_consul_that_denies_access_for_good_is_asked_less_often_the_longer_it_lasts() {
+    for seed in [3_061_136, 4_223_737] {
+        is_clean("all", seed, 1);
+    }
+    for seed in [121, 11_824] {
+        is_clean("stuck-stop,claims-hours,denied-for-good", seed, 1);
+    }
+}
+
+#[test]
+fn what_a_deadline_cut_before_a_denied_completion_was_said() {
+    is_clean("stuck-stop,claims-hours,denied-for-good", 11_540, 1);
+}
+
+#[test]
+fn nobody_foresees_a_short_delay_who_may_not_read_nomad() {
+    is_clean("all", 7_071_502, 1);
+}

@@ -78,6 +78,23 @@ fn the_reason_names_services_that_stop_unseen() {
     assert!(is_watched(&decision), "it is watched for Consul to come back: {decision:?}");
 }
 
+/// A stop may take hours, and a denial lasts until a person changes a policy.
+#[test]
+fn an_outage_that_lasts_is_looked_at_less_often() {
+    let looks_after = |seconds: u64| {
+        let mut scene = draining(|_| ());
+        away_for(&mut scene, seconds);
+        scene.look_in_vain(&Part::Consul);
+        let tried = scene.now;
+        let again = scene.until_no_heartbeat();
+        let Action::Wait { until, .. } = again.action else { panic!("{again:?}") };
+        assert!(matches!(again.reason, Reason::StopsUnseen { .. }), "{again:?}");
+        until.since(tried)
+    };
+    assert_eq!(looks_after(20), secs(3));
+    assert_eq!(looks_after(80), secs(10));
+}
+
 #[test]
 fn what_stopped_unseen_is_named_by_the_outcome() {
     let mut scene = draining(|_| ());

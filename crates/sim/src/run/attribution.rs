@@ -173,7 +173,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             // Another party deregistered the instance before decamp had changed anything.
             let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
             let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
-            untouched || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+            untouched || hides_the_ingress(world, faults, failure) || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
         }
         // Two concurrent drains, or a drain that a new leader begins again, make an old Nomad mark too many allocations (its bug #25979).
         // Before its first drain decamp stops no copy.
@@ -248,7 +248,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 | Outcome::Gone
         )
     );
-    let deadline = oracle.deadline.filter(|_| cut);
+    // A worker at the end of the time said that the departure was cut, and was not allowed to complete the action.
+    let not_completed = faults.has(Fault::DeniedForGood) && outcome == Some(&Outcome::AlreadyPast);
+    let deadline = oracle.deadline.filter(|_| cut || not_completed);
     if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
         return true;
     }
@@ -322,6 +324,15 @@ fn taken_out_by_another(world: &SimWorld, failure: &FailedRequest) -> bool {
     let is_attached = world.auto_scaling.groups().any(|group| group.attached.contains(front));
     // A machine that has died is no longer a target.
     world.oracle.machine_died || !world.oracle.left.contains(front) && (!is_attached || world.oracle.first_drain.is_none())
+}
+
+/// Whether Auto Scaling deregistered the instance there, and a Nomad that denies access hid from decamp how long the ingress has to finish
+/// its requests.
+fn hides_the_ingress(world: &SimWorld, faults: Faults, failure: &FailedRequest) -> bool {
+    let attached = |front| world.auto_scaling.groups().any(|group| group.attached.contains(front));
+    faults.has(Fault::DeniedForGood)
+        && world.oracle.first_drain.is_none()
+        && world.subject.fronts.get(failure.front).is_some_and(attached)
 }
 
 /// Whether EC2 takes the instance back, and the hook that named its target groups was deleted before decamp looked.

@@ -180,6 +180,22 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         }),
     },
     WrongDriver {
+        name: "never-looks-less-often",
+        mistake: "It asks a Consul that denies access every three seconds, for as long as anything stops.",
+        faults: &[Fault::StuckStop, Fault::ClaimsHours, Fault::DeniedForGood],
+        kind: Sees(|view| {
+            let blind = view.seen.consul.blind().map(|blind| (blind.tried, blind.why.clone()));
+            let Some((tried, why)) = blind.filter(|_| view.seen.stops_in_consul().next().is_some()) else { return };
+            let (last, since) = (view.seen.consul.last().cloned(), tried - Duration::from_secs(50));
+            view.seen.consul = match (last, view.seen.consul.at()) {
+                (Some(last), Some(at)) => Observed::seen(at.min(since), last),
+                _ => Observed::default(),
+            };
+            view.seen.consul.take(since, Err(why.clone()));
+            view.seen.consul.take(tried, Err(why));
+        }),
+    },
+    WrongDriver {
         name: "forgets-an-outage-with-the-stop",
         mistake: "It ignores an outage of Consul that hides a stop and outlasts it.",
         faults: &[Fault::ConsulVanishes],
