@@ -326,13 +326,13 @@ fn taken_out_by_another(world: &SimWorld, failure: &FailedRequest) -> bool {
     world.oracle.machine_died || !world.oracle.left.contains(front) && (!is_attached || world.oracle.first_drain.is_none())
 }
 
-/// Whether Auto Scaling deregistered the instance there, and a Nomad that denies access hid from decamp how long the ingress has to finish
+/// Whether another party deregistered the instance there, and a Nomad that denies access hid from decamp how long the ingress has to finish
 /// its requests.
 fn hides_the_ingress(world: &SimWorld, faults: Faults, failure: &FailedRequest) -> bool {
-    let attached = |front| world.auto_scaling.groups().any(|group| group.attached.contains(front));
+    let by_us = |front| world.oracle.left.contains(front);
     faults.has(Fault::DeniedForGood)
         && world.oracle.first_drain.is_none()
-        && world.subject.fronts.get(failure.front).is_some_and(attached)
+        && !world.subject.fronts.get(failure.front).is_some_and(by_us)
 }
 
 /// Whether EC2 takes the instance back, and the hook that named its target groups was deleted before decamp looked.
