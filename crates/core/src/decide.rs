@@ -98,7 +98,8 @@ fn next(case: &Case<'_>) -> Merged {
     if !confirmed.is_settled() {
         // A drain goes on stopping allocations while Auto Scaling cannot be read.
         let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
-        return decide_among(case, [ending::time_is_up(case), confirmed, watched, news, heartbeat]);
+        let note = beginnings::write_down_an_outage(case);
+        return decide_among(case, [ending::time_is_up(case), note, confirmed, watched, news, heartbeat]);
     }
     if lifecycle_hook::hook_is_ambiguous(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();

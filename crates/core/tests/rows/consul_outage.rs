@@ -237,6 +237,40 @@ fn an_ingress_that_stops_is_not_found_in_consul() {
     assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
 }
 
+/// A new pass whose first look at Nomad already shows the services over, and whose first look at Consul fails.
+#[test]
+fn what_stopped_between_the_beginning_of_a_pass_and_its_first_look_is_named() {
+    let named = |ended_after: u64| {
+        let mut scene = draining(|_| ());
+        let now = scene.now;
+        scene.allocations(|a| a.ended = Some(now + secs(ended_after)));
+        scene.stopped_are_over();
+        scene.pass(40);
+        scene.seen = Snapshot::begin(instance(), now + secs(38));
+        for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadSight, Part::Nomad] {
+            scene.look(&part);
+        }
+        scene.look_in_vain(&Part::Consul);
+        scene.seen.unseen_at_once(scene.now).is_some()
+    };
+    assert!(named(39), "no worker looked at Consul when it ended");
+    assert!(!named(10), "an earlier worker watched it");
+}
+
+#[test]
+fn an_outage_is_noted_while_auto_scaling_cannot_be_read() {
+    let mut scene = draining(|_| ());
+    scene.look_in_vain(&Part::Lifecycle);
+    scene.look_in_vain(&Part::Consul);
+    assert!(writes(&scene.decide(), EffectKind::Note), "{:?}", scene.decide());
+    let mut unmarked = scene.clone();
+    for node in &mut unmarked.nomad.nodes {
+        node.last_drain = None;
+    }
+    unmarked.look(&Part::Nomad);
+    assert!(!writes(&unmarked.decide(), EffectKind::Note), "nothing shows that the node is the instance's");
+}
+
 #[test]
 fn the_next_worker_names_what_stopped_unseen_before_it_came() {
     let mut scene = draining(|_| ());

@@ -12,6 +12,7 @@
 
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
+use crate::nomad::AllocationState;
 use crate::traffic::{Failed, FailedRequest};
 use crate::world::{Lists, SimWorld};
 use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
@@ -173,12 +174,16 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             // Another party deregistered the instance before decamp had changed anything.
             let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
             let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
-            untouched || hides_the_ingress(world, faults, failure) || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+            untouched
+                || hides_the_ingress(world, faults, failure)
+                || faults.has(Fault::TargetGroupDeleted)
+                || faults.has(Fault::DelayUnreadable)
+                || oracle.delay_unknown()
         }
         // Two concurrent drains, or a drain that a new leader begins again, make an old Nomad mark too many allocations (its bug #25979).
         // Before its first drain decamp stops no copy.
         Failed::NoCopy => {
-            let untouched = oracle.first_drain.is_none_or(|at| failure.at < at);
+            let untouched = oracle.first_drain.is_none_or(|at| failure.at < at) || !stopped_a_copy(world, failure);
             let drains_meet = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = drains_meet && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
             // If there is one copy too many, Nomad marks one more at once.
@@ -308,6 +313,14 @@ fn hidden_by_hand(world: &SimWorld, failure: &FailedRequest) -> bool {
     let hidden =
         world.subject.consul_lists == Lists::NoNode || matches!(world.subject.consul_token, crate::consul::Token::NodesOnly);
     failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
+}
+
+/// Whether a copy of the service on the instance's nodes had been told to stop by then. If none had, a copy elsewhere has left.
+fn stopped_a_copy(world: &SimWorld, failure: &FailedRequest) -> bool {
+    let is_its = |node| Some(node) == world.subject.node || world.nomad.node(node).spec.instance == Some(world.subject.instance);
+    let told = |a: &AllocationState| a.stopping.as_ref().is_some_and(|stopping| stopping.requested <= failure.at);
+    let Some(group) = failure.service.and_then(|service| world.group_of_service(service)) else { return true };
+    world.nomad.allocations().iter().any(|a| a.group == group && is_its(a.node) && told(a))
 }
 
 /// Whether the instance may have left, before any look, a group in which it was alone or which was deleted. Then nobody can see at which

@@ -55,7 +55,7 @@ impl Worker<'_> {
                 join_all(looks).await
             }
             Part::Scan => {
-                let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
+                let addresses = seen.addresses();
                 let instance = TargetId::Instance(departure.instance);
                 let ours = |id: &TargetId| *id == instance || matches!(id, TargetId::Ip(ip) if addresses.contains(ip));
                 let look = self.call(System::LoadBalancers, None, |s| {
