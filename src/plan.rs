@@ -7,8 +7,8 @@ mod json;
 use anyhow::Result;
 use clap::Args;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Finding, Lifecycle, NomadSight, Observation, Outcome, Policy, Refusal, Snapshot,
-    TargetGroup, foreseen_losses,
+    Action, Budget, Decision, Departure, Finding, Lifecycle, Observation, Outcome, Policy, Refusal, Snapshot, TargetGroup,
+    TokenAccess, foreseen_losses,
 };
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{Observer, RunOptions, RunResult, run};
@@ -144,7 +144,7 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
 
 /// The systems that the findings depend on and that could not be read.
 fn unseen_systems(seen: &Snapshot, policy: &Policy) -> Vec<&'static str> {
-    let nomad = seen.nomad.last().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    let nomad = seen.nomad.last().is_some() && matches!(seen.nomad_token.last(), Some(TokenAccess::Full));
     let consul = !policy.consul || seen.consul.last().is_some();
     let balancers = seen.group.last().is_some() && seen.balancers.iter().all(|balancer| balancer.sight.last().is_some());
     let all = [("Nomad", nomad), ("Consul", consul), ("load balancers", balancers)];

@@ -37,7 +37,7 @@ mod traffic_sources;
 mod uncertain_targets;
 mod unlisted;
 
-pub use self::acl::{AclNamespace, AclRules, sight_of};
+pub use self::acl::{AclNamespace, AclRules, token_access};
 pub use self::action::*;
 pub use self::beginnings::{keeps_notes, last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
@@ -131,7 +131,7 @@ fn next(case: &Case<'_>) -> Merged {
             let outcome = Outcome::Refused { why: why.clone() };
             return Decision { action: Action::End(outcome), reason: Reason::NoSight(why) }.into();
         }
-        if seen.nomad_sight.at().is_none() {
+        if seen.nomad_token.at().is_none() {
             return decide_among(case, [token, heartbeat]);
         }
     }
@@ -144,7 +144,7 @@ fn nomad_at_first(case: &Case<'_>) -> Proposal {
     if nomad.at().is_some() || nomad.blind().is_some() {
         return Proposal::DoesNotApply;
     }
-    Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::NotKnownYet)
+    Proposal::look(vec![Part::Nomad, Part::NomadToken], Reason::NotKnownYet)
 }
 
 /// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.

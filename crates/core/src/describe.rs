@@ -243,7 +243,7 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
         System::AutoScaling => seen.lifecycle.blind().or(seen.group.blind()),
         System::LoadBalancers => seen.balancers.iter().find_map(|balancer| balancer.sight.blind()).or(seen.scan.blind()),
         System::Nomad => {
-            seen.nomad.blind().or(seen.nomad_sight.blind()).or(seen.nomad_services.blind()).or(seen.elsewhere.blind())
+            seen.nomad.blind().or(seen.nomad_token.blind()).or(seen.nomad_services.blind()).or(seen.elsewhere.blind())
         }
         System::Consul => seen.consul.blind(),
     };

@@ -11,7 +11,7 @@
 //!
 //! The HTTP API. Writes, in `api`: [`Nomad::set_drain`], [`Nomad::cancel_drain`], [`Nomad::set_eligibility`], [`Nomad::purge_node`],
 //! [`Nomad::stop_job`], [`Nomad::scale`]. Reads, in `view`: [`Nomad::look`] (a node with its allocations, as the rules need them),
-//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]. Further lists for the sandbox, in `lists`. Each call takes the
+//! [`Nomad::registrations`] (its own discovery), [`Nomad::token_access`]. Further lists for the sandbox, in `lists`. Each call takes the
 //! [`Token`] of the caller, and a read takes its [`Read`] mode. A refusal is an [`ApiError`] with status and text.
 //!
 //! Failures, in `failures`: [`Nomad::lose_leader`], [`Nomad::kill_agent`], [`Nomad::revive_agent`], [`Nomad::end_machine`],

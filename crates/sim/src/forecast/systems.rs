@@ -8,7 +8,7 @@ use decamp_core::decide::snapshot::{
     TargetGroup, TargetHealth,
 };
 use decamp_core::decide::{
-    Departure, Effect, Lifecycle, NomadSight, Observation, Observed, Part, Policy, Snapshot, System, UNREADABLE_DELAY, Unseen,
+    Departure, Effect, Lifecycle, Observation, Observed, Part, Policy, Snapshot, System, TokenAccess, UNREADABLE_DELAY, Unseen,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -43,7 +43,7 @@ pub(super) struct Systems {
     pub(super) group: Result<Group, Unseen>,
     pub(super) balancers: Vec<(TargetGroupArn, Result<TargetGroup, Unseen>)>,
     pub(super) nomad: Result<Nomad, Unseen>,
-    nomad_sight: Result<NomadSight, Unseen>,
+    nomad_token: Result<TokenAccess, Unseen>,
     consul: Result<Registrations, Unseen>,
     nomad_services: Result<Registrations, Unseen>,
     elsewhere: Result<Elsewhere, Unseen>,
@@ -73,7 +73,7 @@ impl Systems {
             group: seen(&of.group).map(|group| Group { held: false, ..group }),
             balancers,
             nomad: seen(&of.nomad),
-            nomad_sight: seen(&of.nomad_sight),
+            nomad_token: seen(&of.nomad_token),
             consul: seen(&of.consul),
             nomad_services: seen(&of.nomad_services),
             elsewhere: seen(&of.elsewhere),
@@ -132,7 +132,7 @@ impl Systems {
                 vec![Observation::Scan(Ok(listing.map(|(arn, _)| arn.clone()).collect()))]
             }
             Part::Nomad => vec![Observation::Nomad(self.nomad.clone())],
-            Part::NomadSight => vec![Observation::NomadSight(self.nomad_sight.clone())],
+            Part::NomadToken => vec![Observation::NomadToken(self.nomad_token.clone())],
             Part::Consul => vec![Observation::Consul(self.consul.clone())],
             Part::NomadServices => vec![Observation::NomadServices(self.nomad_services.clone())],
             Part::Addresses(_) => vec![Observation::Addresses(self.elsewhere.clone())],
@@ -149,7 +149,7 @@ impl Systems {
             | Part::Group { .. }
             | Part::TargetGroups { .. }
             | Part::Scan
-            | Part::NomadSight
+            | Part::NomadToken
             | Part::Addresses(_) => false,
         }
     }
