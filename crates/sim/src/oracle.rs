@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::promises::Bounds;
-use super::auto_scaling::{AutoScaling, Ending, Happening};
+use super::auto_scaling::{AutoScaling, Ending, InstanceEvent};
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
@@ -162,9 +162,9 @@ impl Oracle {
     }
 
     /// Called for everything that happens in Auto Scaling.
-    pub fn auto_scaling(&mut self, at: Time, subject: &Subject, happening: &Happening) {
+    pub fn auto_scaling(&mut self, at: Time, subject: &Subject, event: &InstanceEvent) {
         // decamp does not complete another terminating hook of the group.
-        if let Happening::ActionEnded { instance, hook, ending } = happening
+        if let InstanceEvent::ActionEnded { instance, hook, ending } = event
             && *instance == subject.instance
             && **hook == *OUR_HOOK
         {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 pub use self::actors::Intervention;
 use super::api_faults::ApiFaults;
-use super::auto_scaling::{AutoScaling, Happening};
+use super::auto_scaling::{AutoScaling, InstanceEvent};
 use super::consul::{self, Consul};
 use super::event::{AllocationNumber, Event, What};
 use super::load_balancers::LoadBalancers;
@@ -222,9 +222,9 @@ impl SimWorld {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
-        for (_, happening) in self.auto_scaling.happened() {
-            self.oracle.auto_scaling(now, &self.subject, &happening);
-            if happening == Happening::MachineStopped(self.subject.instance) {
+        for (_, event) in self.auto_scaling.take_instance_events() {
+            self.oracle.auto_scaling(now, &self.subject, &event);
+            if event == InstanceEvent::MachineStopped(self.subject.instance) {
                 self.machine_stops();
             }
         }
