@@ -15,7 +15,7 @@ use decamp_sim::auto_scaling::{AutoScaling, LifecycleState, MachineEvent};
 use decamp_sim::bucket::Limit;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
-use decamp_sim::event::{AllocationNumber, Event, What};
+use decamp_sim::event::{AllocationNumber, Event, EventKind};
 use decamp_sim::load_balancers::LoadBalancers;
 use decamp_sim::nomad;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
@@ -154,11 +154,11 @@ impl RehearsalWorld {
             }
         }
         for event in std::mem::take(&mut self.log) {
-            match event.what {
-                What::Serving => self.report_start(event.allocation),
-                What::Signalled => self.report(Change::ProcessSignalled(event.allocation)),
-                What::Ended { .. } => self.report(Change::ProcessGone(event.allocation)),
-                What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Over => {}
+            match event.kind {
+                EventKind::Serving => self.report_start(event.allocation),
+                EventKind::Signalled => self.report(Change::ProcessSignalled(event.allocation)),
+                EventKind::Ended { .. } => self.report(Change::ProcessGone(event.allocation)),
+                EventKind::InDiscovery { .. } | EventKind::LeftDiscovery { .. } | EventKind::StopRequested | EventKind::Over => {}
             }
         }
     }

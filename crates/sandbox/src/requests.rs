@@ -8,7 +8,7 @@ use super::cluster;
 use super::routing::Routing;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
-use decamp_sim::event::{AllocationNumber, Event, What};
+use decamp_sim::event::{AllocationNumber, Event, EventKind};
 use decamp_sim::load_balancers::{LoadBalancers, Route};
 use decamp_sim::rng::Rng;
 use decamp_sim::traffic::Failed;
@@ -176,24 +176,24 @@ impl Requests {
     pub(super) fn happened(&mut self, event: Event, number: impl Fn(u16) -> Option<usize>) {
         let (at, allocation) = (event.at, event.allocation);
         self.routing.advance(at);
-        match event.what {
-            What::Serving => self.edit(allocation, |process| process.listens = true),
-            What::InDiscovery { service } => {
+        match event.kind {
+            EventKind::Serving => self.edit(allocation, |process| process.listens = true),
+            EventKind::InDiscovery { service } => {
                 if let Some(service) = number(service) {
                     self.routing.joins(at, service, allocation, &mut self.rng);
                 }
             }
-            What::LeftDiscovery { service } => {
+            EventKind::LeftDiscovery { service } => {
                 if let Some(service) = number(service) {
                     self.routing.leaves(at, service, allocation, &mut self.rng);
                 }
             }
-            What::Signalled => self.edit(allocation, |process| {
+            EventKind::Signalled => self.edit(allocation, |process| {
                 process.listens = false;
                 process.finishes_by = Some(at + process.kill_timeout);
             }),
-            What::Ended { killed } => self.ended(at, allocation, killed),
-            What::ToldToStop | What::Over => {}
+            EventKind::Ended { killed } => self.ended(at, allocation, killed),
+            EventKind::StopRequested | EventKind::Over => {}
         }
     }
 
@@ -261,7 +261,7 @@ mod tests {
         assert!(requests.knows(higher));
         assert!(!requests.knows(lower), "it would never be added, and all its requests would fail");
         requests.add_allocation(lower, false, Duration::from_secs(5));
-        requests.happened(Event { at: Time(1), allocation: lower, what: What::Serving }, |_| None);
+        requests.happened(Event { at: Time(1), allocation: lower, kind: EventKind::Serving }, |_| None);
         assert!(requests.process(lower).listens && !requests.process(higher).listens);
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use self::front::Front;
 pub use self::ingress::{Follows, Ingress};
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::load_balancers::LoadBalancers;
 use super::rng::Rng;
 use decamp_core::ids::{TargetGroupArn, TargetId};
@@ -249,26 +249,26 @@ impl Traffic {
         if !self.knows(number) {
             self.put_process(number, Process::default());
         }
-        match event.what {
-            What::Serving => self.processes[number.index()].listens = true,
-            What::InDiscovery { service } => {
+        match event.kind {
+            EventKind::Serving => self.processes[number.index()].listens = true,
+            EventKind::InDiscovery { service } => {
                 if let Some(service) = service_number(service) {
                     self.ingress.joins(at, service, number, &mut self.rng);
                 }
             }
-            What::LeftDiscovery { service } => {
+            EventKind::LeftDiscovery { service } => {
                 if let Some(service) = service_number(service) {
                     self.ingress.leaves(at, service, number, &mut self.rng);
                 }
             }
-            What::Signalled => {
+            EventKind::Signalled => {
                 let process = &mut self.processes[number.index()];
                 process.listens = false;
                 process.killed_at = at + process.kill_timeout;
                 self.close_kept_connections(number);
             }
-            What::Ended { killed } => self.ended(at, number, killed),
-            What::ToldToStop | What::Over => {}
+            EventKind::Ended { killed } => self.ended(at, number, killed),
+            EventKind::StopRequested | EventKind::Over => {}
         }
     }
 

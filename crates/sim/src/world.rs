@@ -10,7 +10,7 @@ pub use self::actors::Intervention;
 use super::api_faults::ApiFaults;
 use super::auto_scaling::{AutoScaling, InstanceEvent};
 use super::consul::{self, Consul};
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{self, Nomad};
 use super::oracle::Oracle;
@@ -250,7 +250,7 @@ impl SimWorld {
             }
             let allocation = self.nomad.allocation(event.allocation);
             let ours = Some(allocation.node) == self.subject.node;
-            if ours && matches!(event.what, What::ToldToStop | What::Signalled) {
+            if ours && matches!(event.kind, EventKind::StopRequested | EventKind::Signalled) {
                 self.traffic.fill(event.at, &self.balancers);
             }
             self.oracle.process(self.now, event, ours, self.subject.unreported, &self.nomad, &self.traffic, &self.balancers);
