@@ -73,13 +73,18 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     next(case).decision
 }
 
-/// Every reason of the decision that [`decide`] makes, its own first.
+/// Every reason of the decision that [`decide`] makes, each once, its own first.
 #[must_use]
 pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Reason> {
     let case = &Case::new(departure, seen, policy, now);
-    let Merged { decision, mut others } = next(case);
-    others.insert(0, decision.reason);
-    others
+    let Merged { decision, others } = next(case);
+    let mut all = vec![decision.reason];
+    for other in others {
+        if !all.contains(&other) {
+            all.push(other);
+        }
+    }
+    all
 }
 
 /// Checks whether the departure has ended, whether the instance leaves by a hook of ours, and whether its group is held. Then the departure
