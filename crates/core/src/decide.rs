@@ -37,7 +37,7 @@ mod traffic_sources;
 mod uncertain_targets;
 mod unlisted;
 
-pub use self::acl::{AclNamespace, AclRules, sight_of};
+pub use self::acl::{AclNamespace, AclRules, token_access};
 pub use self::action::*;
 pub use self::beginnings::{keeps_notes, last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
@@ -73,13 +73,18 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     next(case).decision
 }
 
-/// Every reason of the decision that [`decide`] makes, its own first.
+/// Every reason of the decision that [`decide`] makes, each once, its own first.
 #[must_use]
 pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Reason> {
     let case = &Case::new(departure, seen, policy, now);
-    let Merged { decision, mut others } = next(case);
-    others.insert(0, decision.reason);
-    others
+    let Merged { decision, others } = next(case);
+    let mut all = vec![decision.reason];
+    for other in others {
+        if !all.contains(&other) {
+            all.push(other);
+        }
+    }
+    all
 }
 
 /// Checks whether the departure has ended, whether the instance leaves by a hook of ours, and whether its group is held. Then the departure
@@ -132,7 +137,7 @@ fn next(case: &Case<'_>) -> Merged {
             let outcome = Outcome::Refused { why: why.clone() };
             return Decision { action: Action::End(outcome), reason: Reason::NoSight(why) }.into();
         }
-        if seen.nomad_sight.at().is_none() {
+        if seen.nomad_token.at().is_none() {
             return decide_among(case, [token, heartbeat]);
         }
     }
@@ -145,7 +150,7 @@ fn nomad_at_first(case: &Case<'_>) -> Proposal {
     if nomad.at().is_some() || nomad.blind().is_some() {
         return Proposal::DoesNotApply;
     }
-    Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::NotKnownYet)
+    Proposal::look(vec![Part::Nomad, Part::NomadToken], Reason::NotKnownYet)
 }
 
 /// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.

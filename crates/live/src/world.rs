@@ -109,7 +109,7 @@ fn unseen(group: &str, parts: &[Part]) -> Vec<Observation> {
     let why = || Unseen::Away(of_no_cluster(group));
     let unseen = |part: &Part| match part {
         Part::Nomad => Some(Observation::Nomad(Err(why()))),
-        Part::NomadSight => Some(Observation::NomadSight(Err(why()))),
+        Part::NomadToken => Some(Observation::NomadToken(Err(why()))),
         Part::Consul => Some(Observation::Consul(Err(why()))),
         Part::NomadServices => Some(Observation::NomadServices(Err(why()))),
         Part::Addresses(_) => Some(Observation::Addresses(Err(why()))),
@@ -153,7 +153,7 @@ impl Live {
                 let addresses = seen.addresses();
                 vec![Observation::Scan(self.load_balancers.scan(departure.instance, &addresses).await)]
             }
-            Part::Nomad | Part::NomadSight | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
+            Part::Nomad | Part::NomadToken | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::snapshot::{Balancer, Hook, Known, Lifecycle, NomadSight, Snapshot, TargetGroup};
+use super::snapshot::{Balancer, Hook, Known, Lifecycle, Snapshot, TargetGroup, TokenAccess};
 use super::{Cause, Departure, Policy};
 use crate::time::Time;
 
@@ -253,7 +253,7 @@ fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Tim
     // Not if nobody will begin it: the token does not see enough, or the instance comes back.
     let leaves = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
     // Nor while the group cannot be read. Each pass would find the departure untouched again, and it would never end.
-    let sees = leaves && seen.group.now().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    let sees = leaves && seen.group.now().is_some() && matches!(seen.nomad_token.last(), Some(TokenAccess::Full));
     let found_late = seen.history.untouched.filter(|at| sees && began + policy.max_departure / 2 <= *at);
     let untouched = found_late.map_or(clock, |at| at + needed * 2);
     // The drain of an earlier worker after a hold says until when.

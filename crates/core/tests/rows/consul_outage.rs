@@ -247,7 +247,7 @@ fn what_stopped_between_the_beginning_of_a_pass_and_its_first_look_is_named() {
         scene.stopped_are_over();
         scene.pass(40);
         scene.seen = Snapshot::begin(instance(), now + secs(38));
-        for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadSight, Part::Nomad] {
+        for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadToken, Part::Nomad] {
             scene.look(&part);
         }
         scene.look_in_vain(&Part::Consul);

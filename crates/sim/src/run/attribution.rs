@@ -13,7 +13,7 @@
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
 use crate::nomad::AllocationState;
-use crate::traffic::{Failed, FailedRequest};
+use crate::traffic::{FailedRequest, FailureCause};
 use crate::world::{Lists, SimWorld};
 use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
@@ -120,22 +120,24 @@ fn foreseen_by(world: &SimWorld, failure: &FailedRequest, findings: &[Finding]) 
         |finding: &Finding| world.subject.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
     let names_it = |finding: &Finding| {
         let at_group = group.is_some_and(|group| group.is_titled(&finding.object));
-        match (failure.how, finding.loss) {
-            (Failed::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
-            (Failed::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
-            (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
-            (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
-            (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
-            (Failed::CutByBalancer | Failed::CutByMachine, Loss::KeptConnections) => at_front(finding),
-            (Failed::NoTarget, Loss::LastHealthyTarget) => at_front(finding),
-            (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
-            (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
-            (Failed::CopyClosed | Failed::CopyDied, Loss::RegisteredByHand) => {
+        match (failure.cause, finding.loss) {
+            (FailureCause::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
+            (FailureCause::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
+            (FailureCause::CopyDied | FailureCause::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
+            (FailureCause::CopyClosed | FailureCause::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
+            (FailureCause::CutByBalancer | FailureCause::DoorDied, Loss::DelayTooShort) => at_front(finding),
+            (FailureCause::CutByBalancer | FailureCause::CutByMachine, Loss::KeptConnections) => at_front(finding),
+            (FailureCause::NoTarget, Loss::LastHealthyTarget) => at_front(finding),
+            (FailureCause::DoorClosed | FailureCause::DoorDied, Loss::NoTargetGroup) => at_group,
+            (FailureCause::DoorClosed | FailureCause::DoorDied, Loss::UnknownTarget) => at_front(finding),
+            (FailureCause::CopyClosed | FailureCause::CopyDied, Loss::RegisteredByHand) => {
                 failure.allocation == Some(AllocationNumber::BY_HAND)
                     && world.subject.by_hand.as_deref() == Some(&*finding.object)
             }
             // The unknown sources have the numbers after those of the known target groups.
-            (Failed::DoorClosed | Failed::DoorDied, Loss::UnhandledSource) => world.subject.fronts.len() <= failure.front,
+            (FailureCause::DoorClosed | FailureCause::DoorDied, Loss::UnhandledSource) => {
+                world.subject.fronts.len() <= failure.front
+            }
             (_, Loss::Interrupted) => true,
             _ => false,
         }
@@ -157,9 +159,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     }
     let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
     let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
-    let of_the_world = match failure.how {
-        Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
-        Failed::NoTarget => {
+    let of_the_world = match failure.cause {
+        FailureCause::CopyClosed | FailureCause::CopyDied if landed_unseen => true,
+        FailureCause::NoTarget => {
             // decamp reports nothing about attributes that it cannot read and zones that nobody reports. A target that is registered again
             // may become the last healthy one between two looks.
             let zones_unreported = world.subject.zones_unreported
@@ -170,7 +172,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 zones_unreported || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
             unreported || taken_out_by_another(world, failure)
         }
-        Failed::CutByBalancer => {
+        FailureCause::CutByBalancer => {
             // Another party deregistered the instance before decamp had changed anything.
             let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
             let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
@@ -182,7 +184,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
         }
         // Two concurrent drains, or a drain that a new leader begins again, make an old Nomad mark too many allocations (its bug #25979).
         // Before its first drain decamp stops no copy.
-        Failed::NoCopy => {
+        FailureCause::NoCopy => {
             let untouched = oracle.first_drain.is_none_or(|at| failure.at < at) || !stopped_a_copy(world, failure);
             let drains_meet = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = drains_meet && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
@@ -194,13 +196,13 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 || faults.has(Fault::NoRoomElsewhere)
         }
         // A copy that stays in discovery gets requests until it is killed, and holds some then.
-        Failed::CopyClosed => stays_in_discovery || hidden_by_hand(world, failure),
-        Failed::CopyDied => {
+        FailureCause::CopyClosed => stays_in_discovery || hidden_by_hand(world, failure),
+        FailureCause::CopyDied => {
             stays_in_discovery || hidden_by_hand(world, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
         }
         // decamp reports nothing about attributes that it may not read.
-        Failed::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
-        Failed::DoorClosed | Failed::DoorDied => {
+        FailureCause::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
+        FailureCause::DoorClosed | FailureCause::DoorDied => {
             oracle.delay_unknown() || hook_deleted_before_any_look(world, faults) || failure.kept && shows_no_port(faults)
         }
     };
@@ -218,7 +220,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
-    if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
+    if oracle.just_registered_again()
+        && matches!(failure.cause, FailureCause::DoorClosed | FailureCause::DoorDied | FailureCause::CutByBalancer)
+    {
         return true;
     }
     if oracle.work_stopped_by_operator
@@ -281,7 +285,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
 
 /// Whether a worker was there while Consul was away and something stopped, and the outcome does not mention it.
 fn is_unmentioned(world: &SimWorld, failure: &FailedRequest, outcome: Option<&Outcome>) -> bool {
-    let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
+    let at_a_copy = matches!(failure.cause, FailureCause::CopyClosed | FailureCause::CopyDied | FailureCause::NoCopy);
     let silent = match outcome {
         Some(Outcome::Unconfirmed { unseen: Some(unseen), .. }) => {
             group(world, failure).is_some_and(|group| !unseen.titles.iter().any(|title| group.is_titled(title)))
@@ -304,7 +308,7 @@ fn of_another_departure(world: &SimWorld, faults: Faults, failure: &FailedReques
             group.count <= group.max_parallel.unwrap_or(1)
         })
     };
-    faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
+    faults.has(Fault::OthersLeave) && (elsewhere || failure.cause == FailureCause::NoCopy && all_copies())
 }
 
 /// Whether decamp could not see the service that was registered by hand: Consul does not know the node, or the token may not read
@@ -359,5 +363,5 @@ fn describe(world: &SimWorld, failure: &FailedRequest) -> String {
     let at = failure.at.since(crate::scenario::BEGIN).as_secs_f64();
     let who = group(world, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
     let way = if failure.kept { "a kept connection of front" } else { "front" };
-    format!("{:?} at {who}, {at:.1} s after the beginning, through {way} {}", failure.how, failure.front)
+    format!("{:?} at {who}, {at:.1} s after the beginning, through {way} {}", failure.cause, failure.front)
 }

@@ -302,9 +302,10 @@ impl ClientStatus {
 /// Whether our Nomad token sees every allocation and may drain (ADR 0011). Without this proof an empty list means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NomadSight {
+pub enum TokenAccess {
     /// A management token, sufficient policies, or ACLs off.
     Full,
-    /// Something is missing. The sentence says what to add.
-    Short(Arc<str>),
+    /// Something is missing. The sentence says what to add. The JSON of `decamp plan` keeps its first name.
+    #[serde(rename = "short")]
+    Insufficient(Arc<str>),
 }

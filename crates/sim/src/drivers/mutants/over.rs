@@ -7,8 +7,8 @@ use super::Mistake::{Does, Sees};
 use super::{AlteredView, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Observed, Outcome,
-    Registrations, Unseen,
+    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, Observed, Outcome, Registrations,
+    TokenAccess, Unseen,
 };
 
 pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
@@ -156,8 +156,8 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         mistake: "It believes an empty answer of Nomad without proof that its token could have seen more.",
         faults: &[Fault::BlindToken],
         kind: Sees(|view| {
-            if view.seen.nomad_sight.now().is_some() {
-                view.seen.nomad_sight = Observed::seen(view.now, NomadSight::Full);
+            if view.seen.nomad_token.now().is_some() {
+                view.seen.nomad_token = Observed::seen(view.now, TokenAccess::Full);
             }
         }),
     },
@@ -279,7 +279,7 @@ impl AlteredView<'_> {
         if self.seen.nomad.blind().is_some_and(|blind| for_reason(&blind.why)) {
             let nothing = Nomad { nodes: Vec::new(), set_aside: Vec::new() };
             self.seen.nomad = Observed::seen(self.now, nothing);
-            self.seen.nomad_sight = Observed::seen(self.now, NomadSight::Full);
+            self.seen.nomad_token = Observed::seen(self.now, TokenAccess::Full);
             self.seen.history.known.clear();
             self.seen.history.no_node_since = Some(self.seen.history.began - self.policy.no_node_wait);
         }
