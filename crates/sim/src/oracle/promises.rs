@@ -86,7 +86,8 @@ impl Oracle {
             Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.check_own_hook(at, &of.hook),
             // The drain on the node shows whose it is, also while Auto Scaling cannot be read. Such a note takes nothing from the instance.
-            Effect::Note { node, notes } if notes.iter().all(|n| n.what == Beginning::Unseen) && is_drained_by_us(nomad, *node) => {}
+            Effect::Note { node, notes }
+                if notes.iter().all(|n| n.what == Beginning::Unseen) && is_drained_by_us(nomad, *node) => {}
             Effect::Note { .. } => self.check_may_touch(at, auto_scaling, subject),
             Effect::MakeIneligible(_) | Effect::Deregister { .. } => {
                 self.check_may_touch(at, auto_scaling, subject);
