@@ -1,7 +1,8 @@
 //! Lifecycle states, budgets and findings as text for people.
 
-use decamp_core::decide::{Budget, Finding, Lifecycle, Snapshot};
+use decamp_core::decide::{Budget, Finding, Lifecycle, Reason, Snapshot};
 pub(crate) use decamp_core::describe::because;
+use decamp_core::describe::sentence;
 use decamp_core::time::{Time, plain};
 use serde::Serialize;
 use serde_json::Value;
@@ -62,6 +63,20 @@ impl Known {
             json[*field] = Value::Null;
         }
         json
+    }
+}
+
+/// A reason's word and its sentence, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NamedReason {
+    reason: &'static str,
+    because: String,
+}
+
+impl NamedReason {
+    /// Every one of these reasons.
+    pub(crate) fn each(reasons: &[Reason], seen: &Snapshot) -> Vec<Self> {
+        reasons.iter().map(|reason| Self { reason: reason.word(), because: sentence(reason, seen) }).collect()
     }
 }
 

@@ -7,11 +7,11 @@ mod json;
 use anyhow::Result;
 use clap::Args;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Finding, Lifecycle, NomadSight, Observation, Outcome, Policy, Refusal, Snapshot,
-    TargetGroup, foreseen_losses,
+    Action, Budget, Decision, Departure, Finding, Lifecycle, Observation, Outcome, Policy, Reason, Refusal, Snapshot,
+    TargetGroup, TokenAccess, foreseen_losses, reasons,
 };
 use decamp_core::ids::InstanceId;
-use decamp_core::run::{Observer, RunOptions, RunResult, run};
+use decamp_core::run::{Ending, Observer, RunOptions, run};
 use decamp_core::time::{Time, plain};
 use decamp_core::world::World;
 use decamp_sim::forecast::{Stops, forecast};
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use self::foreseen::Foreseen;
 use super::connect::{connect, named_by_a_person};
-use super::describe;
+use super::describe::{self, NamedReason};
 use super::out::{say, say_json, wrapped};
 use super::styled::{Style, StyledLine, say_styled};
 use super::survey::{lines, ours, survey};
@@ -45,25 +45,36 @@ pub(crate) struct Arguments {
 }
 
 /// Records the last decision.
-#[derive(Default)]
-pub(crate) struct LastDecision(pub(crate) Option<Decision>);
+struct LastDecision<'a> {
+    policy: &'a Policy,
+    /// The decision with all its reasons.
+    decision: Option<(Decision, Vec<Reason>)>,
+}
 
-impl Observer for LastDecision {
-    fn decided(&mut self, _: &Departure, decision: &Decision, _: &Snapshot, _: Time) {
-        self.0 = Some(decision.clone());
+impl Observer for LastDecision<'_> {
+    fn decided(&mut self, departure: &Departure, decision: &Decision, seen: &Snapshot, now: Time) {
+        self.decision = Some((decision.clone(), reasons(departure, seen, self.policy, now)));
     }
     fn wrote(&mut self, _: &Departure, _: &decamp_core::decide::Effect, _: &Result<(), Refusal>, _: Time) {}
 }
 
+/// The next step of a departure.
+pub(crate) struct NextStep {
+    /// A write, a wait or the end. `None`: no decision was reached.
+    pub(crate) decision: Option<Decision>,
+    /// Every reason of the decision, its own first.
+    pub(crate) reasons: Vec<Reason>,
+    /// The snapshot of the decision.
+    pub(crate) seen: Snapshot,
+}
+
 /// Looks and decides until the next step is a write or a wait.
-pub(crate) async fn next_step<W: World>(world: &W, departure: &Departure, policy: &Policy) -> (Option<Decision>, Snapshot) {
-    let mut last = LastDecision::default();
+pub(crate) async fn next_step<W: World>(world: &W, departure: &Departure, policy: &Policy) -> NextStep {
+    let mut last = LastDecision { policy, decision: None };
     let manner = RunOptions { observe: true, never_wait: true, ..RunOptions::default() };
-    let ending = run(world, departure, policy, manner, &mut last).await;
-    match ending.how {
-        RunResult::Observed(decision) => (Some(decision), ending.seen),
-        RunResult::Ended(..) | RunResult::HandedBack => (last.0, ending.seen),
-    }
+    let Ending { seen, .. } = run(world, departure, policy, manner, &mut last).await;
+    let (decision, reasons) = last.decision.map_or_else(Default::default, |(decision, reasons)| (Some(decision), reasons));
+    NextStep { decision, reasons, seen }
 }
 
 pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
@@ -73,7 +84,7 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let policy = &*at.settings.policy_of(&departure.asg);
     // The survey reads everything, whether or not the instance is leaving. The rules read only as much as they need.
     let mut surveyed = survey(&at.live, &departure, policy, &[]).await;
-    let (decision, seen) = next_step(&at.live, &departure, policy).await;
+    let NextStep { decision, reasons, seen } = next_step(&at.live, &departure, policy).await;
     let now = at.live.now();
     // Only the rules' look asks when the instance entered its hook.
     if let Some(group) = seen.group.last().filter(|group| group.activity_began.is_some()) {
@@ -86,8 +97,9 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
     let findings: Vec<Finding> = foreseen_losses(&departure, &surveyed, policy);
     if arguments.json {
         let forecast = played.as_ref().map(|played| json::forecast(played, &surveyed));
+        let reasons = NamedReason::each(&reasons, &seen);
         say_json(
-            &json!({ "departure": departure, "snapshot": surveyed, "budget": known.budget_json(&budget), "foreseen": findings, "decision": decision, "forecast": forecast }),
+            &json!({ "departure": departure, "snapshot": surveyed, "budget": known.budget_json(&budget), "foreseen": findings, "decision": decision, "reasons": reasons, "forecast": forecast }),
         );
         return Ok(0);
     }
@@ -144,7 +156,7 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
 
 /// The systems that the findings depend on and that could not be read.
 fn unseen_systems(seen: &Snapshot, policy: &Policy) -> Vec<&'static str> {
-    let nomad = seen.nomad.last().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    let nomad = seen.nomad.last().is_some() && matches!(seen.nomad_token.last(), Some(TokenAccess::Full));
     let consul = !policy.consul || seen.consul.last().is_some();
     let balancers = seen.group.last().is_some() && seen.balancers.iter().all(|balancer| balancer.sight.last().is_some());
     let all = [("Nomad", nomad), ("Consul", consul), ("load balancers", balancers)];

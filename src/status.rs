@@ -20,9 +20,9 @@ use serde_json::json;
 
 use self::stable_times::StableTimes;
 use super::connect::{Connected, connect, named_by_a_person};
-use super::describe;
+use super::describe::{self, NamedReason};
 use super::out::{is_interactive, say, say_json, say_raw};
-use super::plan::next_step;
+use super::plan::{NextStep, next_step};
 
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
@@ -53,6 +53,8 @@ pub(super) struct Row {
     waits: bool,
     pub(super) step: String,
     pub(super) reason: String,
+    /// Every reason of the next step. `reason` is the first.
+    reasons: Vec<NamedReason>,
     since: Option<Time>,
     since_is_known: bool,
     time_left_s: Option<u64>,
@@ -120,6 +122,7 @@ async fn row(at: &Connected, one: &Leaving, times: &RefCell<StableTimes>) -> Row
         waits: false,
         step: "-".to_owned(),
         reason: reason.to_owned(),
+        reasons: Vec::new(),
         since: None,
         since_is_known: false,
         time_left_s: None,
@@ -135,11 +138,14 @@ async fn row(at: &Connected, one: &Leaving, times: &RefCell<StableTimes>) -> Row
         }
     }
     let policy = &*at.settings.policy_of(&departure.asg);
-    let (decision, seen) = next_step(&at.live, &departure, policy).await;
+    let NextStep { decision, mut reasons, seen } = next_step(&at.live, &departure, policy).await;
     let Some(mut decision) = decision else { return nothing("no decision was reached") };
     let now = at.live.now();
     let mut budget = Budget::of(&departure, &seen, policy);
     times.borrow_mut().hold(one.instance, &mut decision, &mut budget, now);
+    if let Some(own) = reasons.first_mut() {
+        own.clone_from(&decision.reason);
+    }
     let last_written = last_written(&departure, &seen);
     Row {
         last_written,
@@ -147,6 +153,7 @@ async fn row(at: &Connected, one: &Leaving, times: &RefCell<StableTimes>) -> Row
         waits: [Lifecycle::Waiting, Lifecycle::ReplacingRootVolume].contains(&one.lifecycle),
         step: phase(&seen).to_owned(),
         reason: describe::because(&decision, &seen),
+        reasons: NamedReason::each(&reasons, &seen),
         since: Some(budget.began),
         since_is_known: budget.began_is_known,
         time_left_s: Some(budget.end.since(now).as_secs()),

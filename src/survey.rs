@@ -1,8 +1,8 @@
 //! Reads everything about an instance, whether or not it is leaving, and describes it as text.
 
 use decamp_core::decide::{
-    Balancer, BalancerKind, Departure, GroupToRead, Node, NomadSight, Part, Policy, Snapshot, System, Target, TargetGroup,
-    TargetHealth, Zones, addresses_to_ask, targets_of,
+    Balancer, BalancerKind, Departure, GroupToRead, Node, Part, Policy, Snapshot, System, Target, TargetGroup, TargetHealth,
+    TokenAccess, Zones, addresses_to_ask, targets_of,
 };
 use decamp_core::describe::blindness;
 use decamp_core::ids::TargetGroupArn;
@@ -52,7 +52,7 @@ fn unseen_parts(seen: &Snapshot, policy: &Policy) -> Vec<Part> {
         (Part::Lifecycle, seen.lifecycle.last().is_none()),
         (Part::Group { with_activity: false }, seen.group.last().is_none()),
         (Part::Nomad, nodes.is_none()),
-        (Part::NomadSight, seen.nomad_sight.last().is_none()),
+        (Part::NomadToken, seen.nomad_token.last().is_none()),
         (Part::Consul, policy.consul && discovery && seen.consul.last().is_none()),
         (Part::NomadServices, discovery && seen.nomad_services.last().is_none()),
     ];
@@ -133,9 +133,9 @@ pub(crate) fn lines(departure: &Departure, seen: &Snapshot) -> Vec<String> {
         Some(nomad) => lines.extend(nomad.nodes.iter().flat_map(node_lines)),
         None => lines.push(cannot_see(seen, System::Nomad)),
     }
-    lines.push(match seen.nomad_sight.last() {
-        Some(NomadSight::Full) => "the Nomad token can read everything that is needed".to_owned(),
-        Some(NomadSight::Short(missing)) => format!("the Nomad token cannot see enough: {missing}"),
+    lines.push(match seen.nomad_token.last() {
+        Some(TokenAccess::Full) => "the Nomad token can read everything that is needed".to_owned(),
+        Some(TokenAccess::Insufficient(missing)) => format!("the Nomad token cannot see enough: {missing}"),
         None => cannot_see(seen, System::Nomad),
     });
     if let Some(registered) = seen.consul.last() {

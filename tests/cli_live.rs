@@ -71,6 +71,11 @@ fn failed_requests(sandbox: &Sandbox) -> Value {
     sandbox.shared.look(|models| models.more())["requests"]["last_failures"].clone()
 }
 
+/// Whether JSON lists the reasons of a decision, its own first, by this field.
+fn has_its_reasons(json: &Value, own: &Value, field: &str) -> bool {
+    own.is_string() && json["reasons"][0][field] == *own
+}
+
 /// Whether a report of `check` finds nothing to change but hints. The sandbox's group has no warm-up.
 fn has_only_hints(report: &Value) -> bool {
     report["notices"].as_array().is_some_and(|all| all.iter().all(|notice| notice["verdict"] == "hint"))
@@ -121,12 +126,20 @@ async fn a_departure_is_checked_planned_listed_and_run_without_a_failed_request(
         "{row}"
     );
 
+    assert!(has_its_reasons(row, &row["reason"], "because"), "{row:#}");
+    let whole: Value = serde_json::from_slice(&run(&sandbox, &["plan", "--instance", &id, "--json"]).await.stdout).expect("JSON");
+    assert!(has_its_reasons(&whole, &whole["decision"]["reason"]["reason"], "reason"), "{whole:#}");
+
     let departed = run(&sandbox, &["run", "--instance", &id, "--json"]).await;
     let stdout = text(&departed.stdout);
     assert_eq!(code(&departed), Some(0), "{stdout}\n{}", text(&departed.stderr));
     let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     let end = lines.last().expect("a report");
     assert_eq!((end["kind"].as_str(), end["outcome"].as_str()), (Some("end"), Some("departed")), "{end}");
+    let decisions: Vec<&Value> = lines.iter().filter(|line| line["kind"] == "decision").collect();
+    assert!(decisions.iter().all(|one| has_its_reasons(one, &one["reason"], "reason")), "{decisions:#?}");
+    let many = |one: &&&Value| one["action"] == "wait" && one["reasons"].as_array().is_some_and(|all| 1 < all.len());
+    assert!(decisions.iter().any(|one| many(&one)), "no wait says what else it waits for: {decisions:#?}");
     assert!(end["evidence"].as_array().is_some_and(|all| all.len() >= 4) && end["runbook"].is_null(), "{end:#}");
     assert_eq!(failed_requests(&sandbox), Value::Array(vec![]), "{stdout}");
     for secret in [NOMAD_TOKEN, CONSUL_TOKEN] {

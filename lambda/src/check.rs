@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_config::Settings;
-use decamp_core::decide::{Group, Hook, NomadSight, Registrations, TargetGroup, Unseen};
+use decamp_core::decide::{Group, Hook, Registrations, TargetGroup, TokenAccess, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
 use decamp_core::time::plain;
 use decamp_hashicorp::nomad::Listed;
@@ -245,9 +245,9 @@ fn target_group(arn: &TargetGroupArn, look: Result<TargetGroup, Unseen>) -> Chec
 
 /// Whether Nomad answers, and whether its token may read enough.
 async fn nomad(cluster: &Cluster) -> Vec<Check> {
-    vec![match cluster.nomad().sight().await {
-        Ok(NomadSight::Full) => Check::good("Nomad", "the token", "it can read everything that is needed"),
-        Ok(NomadSight::Short(missing)) => {
+    vec![match cluster.nomad().token_access().await {
+        Ok(TokenAccess::Full) => Check::good("Nomad", "the token", "it can read everything that is needed"),
+        Ok(TokenAccess::Insufficient(missing)) => {
             Check::bad("Nomad", "the token", missing.to_string(), "give it the policy in infra/policies/nomad.hcl")
         }
         Err(why) => Check::unseen("Nomad", "the token", &why),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use decamp_core::decide::{Layer, NomadSight, Provider, TaskGroup};
+use decamp_core::decide::{Layer, Provider, TaskGroup, TokenAccess};
 use decamp_core::ids::TargetId;
 use decamp_core::time::plain;
 use serde::Serialize;
@@ -186,7 +186,7 @@ fn nodes(read: &Inspection<'_>, add: &mut impl FnMut(Layer, &str, String)) {
             add(Layer::Node, "Nomad's servers", format!("this token cannot list them ({why}); decamp does not need them"))
         }
     }
-    if let Some(NomadSight::Full) = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last()) {
+    if let Some(TokenAccess::Full) = read.looks.iter().find_map(|(_, seen)| seen.nomad_token.last()) {
         add(Layer::Node, "the Nomad token", "can read everything that is needed, and may drain".to_owned());
     }
 }

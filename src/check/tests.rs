@@ -13,8 +13,8 @@ use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
     Allocation, BalancerKind, Cause, ClientStatus, Departure, Disk, Group, HandRegistration, Hook, JobKind, Lifecycle,
-    LifecycleAction, Node, NodeStatus, Nomad, NomadSight, Observation, Process, Provider, Registration, Registrations, Service,
-    Snapshot, Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, Unseen, Zones,
+    LifecycleAction, Node, NodeStatus, Nomad, Observation, Process, Provider, Registration, Registrations, Service, Snapshot,
+    Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, TokenAccess, Unseen, Zones,
 };
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
@@ -30,7 +30,7 @@ struct Calm {
     roster: Roster,
     group: Group,
     nomad: Result<Vec<Nomad>, Unseen>,
-    sight: NomadSight,
+    sight: TokenAccess,
     consul_whole: bool,
     registered: bool,
     by_hand: Vec<&'static str>,
@@ -146,7 +146,7 @@ fn calm() -> Calm {
             launched: decamp_core::decide::Launched::Unasked,
         },
         nomad: Ok((1..=2).map(|n| node(n, &job)).collect()),
-        sight: NomadSight::Full,
+        sight: TokenAccess::Full,
         consul_whole: true,
         registered: true,
         by_hand: Vec::new(),
@@ -189,7 +189,7 @@ impl Calm {
         let services: Vec<_> =
             services.map(|a| Registration { allocation: a.id, service: "web".into(), critical: false }).collect();
         seen.take(NOW, Observation::Nomad(nomad));
-        seen.take(NOW, Observation::NomadSight(Ok(self.sight.clone())));
+        seen.take(NOW, Observation::NomadToken(Ok(self.sight.clone())));
         let by_hand = self.by_hand.iter().map(|name| HandRegistration { service: (*name).into(), critical: false }).collect();
         let registrations = Registrations { whole: self.consul_whole, agent_dead: false, services: services.into(), by_hand };
         seen.take(NOW, Observation::Consul(Ok(registrations)));
@@ -253,7 +253,7 @@ fn one_change_from_calm_makes_one_notice() {
         (Warning, "tag decamp:hold", |c| c.group.held = true),
         (WouldNotWork, "neither attached nor named", |c| c.scanned = Ok(vec![arn("front"), arn("other")])),
         (Unknown, "not scanned", |c| c.scanned = Err(Unseen::Throttled)),
-        (WouldNotWork, "no node write", |c| c.sight = NomadSight::Short("no node write".into())),
+        (WouldNotWork, "no node write", |c| c.sight = TokenAccess::Insufficient("no node write".into())),
         (Warning, "may not see all", |c| {
             c.consul_whole = false;
             c.registered = false;

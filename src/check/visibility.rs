@@ -1,6 +1,6 @@
 //! Whether the tokens may read enough, and whether service discovery is asked and lists everything.
 
-use decamp_core::decide::{Layer, NomadSight, Snapshot};
+use decamp_core::decide::{Layer, Snapshot, TokenAccess};
 
 use super::Inspection;
 use super::rules::{Notice, Verdict, notice};
@@ -10,13 +10,13 @@ use crate::survey::is_controlled;
 pub(super) fn nomad_token_notices(read: &Inspection<'_>) -> Vec<Notice> {
     use Verdict::WouldNotWork;
     let mut notices = Vec::new();
-    let sight = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.last());
-    if let Some(NomadSight::Short(missing)) = sight {
+    let access = read.looks.iter().find_map(|(_, seen)| seen.nomad_token.last());
+    if let Some(TokenAccess::Insufficient(missing)) = access {
         let why = "an empty answer would prove nothing, so decamp would not drain the node";
         let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\"] }";
         notices.push(notice(WouldNotWork, Layer::Node, "the Nomad token", [missing, "a token that sees all", why, line]));
     }
-    let blind = read.looks.iter().find_map(|(_, seen)| seen.nomad_sight.blind().filter(|_| seen.nomad_sight.last().is_none()));
+    let blind = read.looks.iter().find_map(|(_, seen)| seen.nomad_token.blind().filter(|_| seen.nomad_token.last().is_none()));
     if let Some(blind) = blind {
         let why = format!("the token's policies cannot be read, so an empty answer of Nomad proves nothing: {}", blind.why);
         let line = "NOMAD_TOKEN=… # one that may read its own ACL policies";

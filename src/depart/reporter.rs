@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use decamp_core::decide::{Action, Budget, Decision, Departure, Effect, Finding, Policy, Refusal, Snapshot, foreseen_losses};
+use decamp_core::decide::{
+    Action, Budget, Decision, Departure, Effect, Finding, Policy, Refusal, Snapshot, foreseen_losses, reasons,
+};
 use decamp_core::denials::{Denial, Denials};
 use decamp_core::run::Observer;
 use decamp_core::time::Time;
@@ -15,7 +17,7 @@ use tracing::{error, info};
 
 use super::checklist::Checklist;
 use super::live_lines::LiveLines;
-use crate::describe;
+use crate::describe::{self, NamedReason};
 use crate::out::{say, say_json};
 
 /// A write that was accepted, for the report.
@@ -179,8 +181,9 @@ impl Reporter {
             if !(again && waits) {
                 self.last_line = Instant::now();
                 let seconds = self.seconds(now);
+                let reasons = NamedReason::each(&reasons(departure, seen, &self.policy, now), seen);
                 say_json(&json!({ "kind": "decision", "time": now, "seconds": seconds, "instance.id": instance, "asg.name": asg,
-                    "action": kind, "reason": reason.word(), "text": format!("{title}, because {because}"),
+                    "action": kind, "reason": reason.word(), "reasons": reasons, "text": format!("{title}, because {because}"),
                     "time_left_s": time_left_s }));
             }
             return;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use decamp_core::decide::{Effect, JobKind, LifecycleResult, Nomad, Phase, Snapshot, System};
 use decamp_core::time::{Time, plain};
-use decamp_sim::forecast::{End, Forecast, Span, What};
+use decamp_sim::forecast::{DeparturePart, Forecast, ForecastEnd, PartSpan};
 
 use crate::out::wrapped;
 use crate::styled::{Style, StyledLine};
@@ -82,19 +82,19 @@ impl Foreseen {
 
     /// Every bar, in the order in which they begin.
     pub(super) fn bars(&self) -> Vec<Bar> {
-        let spans = |forecast: &Forecast| -> Vec<((String, usize), Span)> {
-            let keys = keyed(forecast.spans.iter().map(|span| (format!("{:?}", span.what), span.from)));
+        let spans = |forecast: &Forecast| -> Vec<((String, usize), PartSpan)> {
+            let keys = keyed(forecast.spans.iter().map(|span| (format!("{:?}", span.part), span.from)));
             keys.into_iter().map(|(key, _)| key).zip(forecast.spans.clone()).collect()
         };
         let (early, late) = (spans(&self.earliest), spans(&self.latest));
         let mut bars: Vec<(Time, Bar)> = Vec::new();
         for (key, span) in &late {
             let other = early.iter().find(|(known, _)| known == key).map(|(_, span)| span);
-            let of = |time: fn(&Span) -> Option<Time>| Range {
+            let of = |time: fn(&PartSpan) -> Option<Time>| Range {
                 earliest: other.and_then(time).map(|at| self.since(at)),
                 latest: time(span).map(|at| self.since(at)),
             };
-            let bar = Bar { name: name(&span.what), from: of(|span| Some(span.from)), to: of(|span| span.to) };
+            let bar = Bar { name: name(&span.part), from: of(|span| Some(span.from)), to: of(|span| span.to) };
             bars.push((span.from, bar));
         }
         bars.sort_by_key(|(from, _)| *from);
@@ -104,7 +104,7 @@ impl Foreseen {
     /// The time that the chart spans.
     fn whole(&self) -> Duration {
         let end = |forecast: &Forecast| match &forecast.end {
-            End::Ended(_, at) | End::Unknown(at, ..) | End::Waits(at) => *at,
+            ForecastEnd::Ended(_, at) | ForecastEnd::Unknown(at, ..) | ForecastEnd::Waits(at) => *at,
         };
         let last = |forecast: &Forecast| forecast.spans.iter().filter_map(|span| span.to).chain([end(forecast)]).max();
         let latest = last(&self.latest).max(last(&self.earliest)).unwrap_or_default();
@@ -174,17 +174,17 @@ impl Foreseen {
     fn ends(&self, batch: bool) -> Vec<StyledLine> {
         let say = |text: String, style| wrapped("  ", &text, 2).into_iter().map(move |line| StyledLine::of(style, line));
         match (&self.earliest.end, &self.latest.end) {
-            (End::Unknown(at, system, why), _) | (_, End::Unknown(at, system, why)) => {
+            (ForecastEnd::Unknown(at, system, why), _) | (_, ForecastEnd::Unknown(at, system, why)) => {
                 let at = in_seconds(self.since(*at));
                 let text = format!(
                     "From {at} on nothing can be foreseen, because a departure waits for {system}, which cannot be seen: {why}"
                 );
                 say(text, Style::Warning).collect()
             }
-            (End::Waits(at), _) | (_, End::Waits(at)) => {
+            (ForecastEnd::Waits(at), _) | (_, ForecastEnd::Waits(at)) => {
                 say(format!("After {} it would still wait.", plain(self.since(*at))), Style::Warning).collect()
             }
-            (End::Ended(early, at), End::Ended(late, by)) => {
+            (ForecastEnd::Ended(early, at), ForecastEnd::Ended(late, by)) => {
                 let (at, by) = (self.since(*at), self.since(*by));
                 let range = Range { earliest: Some(at), latest: Some(by) }.text();
                 let style = |good: bool| if good { Style::Good } else { Style::Warning };
@@ -265,14 +265,14 @@ fn of_phase(phase: Phase) -> &'static str {
     }
 }
 
-fn name(what: &What) -> String {
-    match what {
-        What::Hook(hook) => format!("hook {hook}"),
-        What::Balancer(group) => format!("target group {}", group.name()),
-        What::Drain(node, phase) => format!("drain {} {node}", phase.word()),
-        What::Allocation(id, title) => format!("{title} {}", short(&id.to_string())),
-        What::Discovery(System::Consul) => "Consul lists services".to_owned(),
-        What::Discovery(_) => "Nomad lists services".to_owned(),
+fn name(part: &DeparturePart) -> String {
+    match part {
+        DeparturePart::Hook(hook) => format!("hook {hook}"),
+        DeparturePart::Balancer(group) => format!("target group {}", group.name()),
+        DeparturePart::Drain(node, phase) => format!("drain {} {node}", phase.word()),
+        DeparturePart::Allocation(id, title) => format!("{title} {}", short(&id.to_string())),
+        DeparturePart::Discovery(System::Consul) => "Consul lists services".to_owned(),
+        DeparturePart::Discovery(_) => "Nomad lists services".to_owned(),
     }
 }
 

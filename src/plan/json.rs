@@ -1,7 +1,7 @@
 //! The simulated departure of `decamp plan` as JSON. Seconds count from the entry into the hook, or from now if the instance waits already.
 
 use decamp_core::decide::Snapshot;
-use decamp_sim::forecast::{End, Forecast};
+use decamp_sim::forecast::{Forecast, ForecastEnd};
 use serde_json::{Value, json};
 
 use super::foreseen::{Foreseen, Range};
@@ -34,10 +34,10 @@ pub(super) fn forecast(played: &Foreseen, seen: &Snapshot) -> Value {
 fn end(forecast: &Forecast) -> Value {
     let since = |at: decamp_core::time::Time| at.since(forecast.begins).as_secs_f64();
     match &forecast.end {
-        End::Ended(outcome, at) => json!({ "outcome": outcome.word(), "at_s": since(*at) }),
-        End::Unknown(at, system, why) => {
+        ForecastEnd::Ended(outcome, at) => json!({ "outcome": outcome.word(), "at_s": since(*at) }),
+        ForecastEnd::Unknown(at, system, why) => {
             json!({ "outcome": null, "unknown_from_s": since(*at), "system": system, "why": why.to_string() })
         }
-        End::Waits(at) => json!({ "outcome": null, "still_waits_at_s": since(*at) }),
+        ForecastEnd::Waits(at) => json!({ "outcome": null, "still_waits_at_s": since(*at) }),
     }
 }

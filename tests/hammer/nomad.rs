@@ -1,7 +1,7 @@
 //! Fuzzes the readers of Nomad's answers. No allocation is over unless the answer says so, and no token can see everything unless its
 //! policy says so.
 
-use decamp_core::decide::{NomadSight, Unseen};
+use decamp_core::decide::{TokenAccess, Unseen};
 use decamp_core::ids::NodeId;
 use decamp_hashicorp::nomad::{read_node, read_policy};
 
@@ -59,7 +59,7 @@ fn parse_policy(input: &[u8]) -> &'static str {
         Err(Unseen::Away(_)) => "refused",
         Err(other) => panic!("a readable answer is never {other}"),
         Ok(None) => "not parsed",
-        Ok(Some(NomadSight::Full)) => {
+        Ok(Some(TokenAccess::Full)) => {
             let text = String::from_utf8_lossy(input);
             // A letter may be an escape sequence.
             let says = |word: &str| text.contains(word) || text.contains("\\u");
@@ -68,7 +68,7 @@ fn parse_policy(input: &[u8]) -> &'static str {
             }
             "full"
         }
-        Ok(Some(NomadSight::Short(why))) if why.contains("hides") => "hidden",
-        Ok(Some(NomadSight::Short(_))) => "short",
+        Ok(Some(TokenAccess::Insufficient(why))) if why.contains("hides") => "hidden",
+        Ok(Some(TokenAccess::Insufficient(_))) => "short",
     }
 }

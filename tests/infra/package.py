@@ -38,7 +38,8 @@ def build(architecture, folder, root=ROOT):
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     # Without the paths of this machine, the binary is the same wherever it is built.
     remapped = {str(root): "/decamp", cargo_home: "/cargo"}
-    flags = [f"--remap-path-prefix={old}={new}" for old, new in remapped.items()]
+    # A panic aborts, so that nothing reads the tables by which a stack is unwound.
+    flags = ["-Cforce-unwind-tables=no", *(f"--remap-path-prefix={old}={new}" for old, new in remapped.items())]
     c_flags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
     env = dict(
         os.environ,

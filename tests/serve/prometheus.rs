@@ -91,7 +91,7 @@ fn free_address() -> std::net::SocketAddr {
 /// Without a row at 0 before the first occurrence, Prometheus would see no increase.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_dashboard_shows_the_first_occurrence_of_everything() {
-    let sandbox = serve(&Options { delay: Duration::from_secs(5), ..quick() }).await.expect("loopback is there");
+    let sandbox = serve(&Options { delay: Duration::from_secs(5), deaf: true, ..quick() }).await.expect("loopback is there");
     let (told, collector) = (Receiver::start(Manners::FailsFirst(1, 503)).await, Receiver::start(Manners::Well).await);
     let file = tempfile::NamedTempFile::new().expect("a file");
     let text = format!(
@@ -134,6 +134,7 @@ async fn the_dashboard_shows_the_first_occurrence_of_everything() {
     let new: Vec<_> = after.difference(&before).filter(|row| !row.starts_with("decamp_http_requests_total")).collect();
     // A group that no setting names is known from its first departure, and a refresh from its first read.
     assert!(new.iter().all(|row| row.contains("{group=\"web\"") && !row.contains("refreshes_total")), "{new:#?}");
+    assert!(after.iter().any(|row| row.contains("decamp_hard_stops_total")), "{after:#?}");
     assert!(before.len() < after.len() && after.iter().any(|row| row.contains("outcome=\"departed\"")), "{after:#?}");
 
     let Some(prometheus) = prometheus else { return };

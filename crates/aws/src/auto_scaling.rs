@@ -11,7 +11,6 @@ mod roster;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use self::group::Groups;
 use self::lifecycle::lifecycle;
@@ -201,9 +200,4 @@ async fn describe_instances(client: &Client, instances: Vec<InstanceId>, origins
         Some((row.instance_id()?.parse().ok()?, Listed { asg, lifecycle: state }))
     });
     Ok(Arc::new(listed.collect()))
-}
-
-/// A duration from a number of seconds in an answer.
-fn seconds(number: Option<i32>) -> Option<Duration> {
-    number.and_then(|n| u64::try_from(n).ok()).map(Duration::from_secs)
 }

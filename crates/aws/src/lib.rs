@@ -5,6 +5,7 @@ pub mod auto_scaling;
 pub mod aws;
 pub mod coalescing;
 pub mod endpoints;
+mod integers;
 pub mod load_balancers;
 mod operations;
 mod rate_limiter;

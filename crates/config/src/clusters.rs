@@ -124,7 +124,6 @@ fn narrower<'a>(one: &'a Arc<str>, other: &'a Arc<str>) -> Option<&'a Arc<str>> 
 
 /// A table `[clusters.NAME]` as it was written.
 #[derive(Debug, Clone)]
-#[cfg_attr(not(feature = "document"), expect(dead_code, reason = "the environment has no tables"))]
 pub(super) struct Written {
     pub(super) name: Arc<str>,
     pub(super) groups: Vec<Arc<str>>,

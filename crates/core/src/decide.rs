@@ -39,7 +39,7 @@ mod traffic_sources;
 mod uncertain_targets;
 mod unlisted;
 
-pub use self::acl::{AclNamespace, AclRules, sight_of};
+pub use self::acl::{AclNamespace, AclRules, token_access};
 pub use self::action::*;
 pub use self::beginnings::{keeps_notes, last_written, remember};
 pub use self::blocker::{Blocker, BlockerKind};
@@ -76,13 +76,18 @@ pub fn decide(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time
     next(case).decision
 }
 
-/// Every reason of the decision that [`decide`] makes, its own first.
+/// Every reason of the decision that [`decide`] makes, each once, its own first.
 #[must_use]
 pub fn reasons(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Vec<Reason> {
     let case = &Case::new(departure, seen, policy, now);
-    let Merged { decision, mut others } = next(case);
-    others.insert(0, decision.reason);
-    others
+    let Merged { decision, others } = next(case);
+    let mut all = vec![decision.reason];
+    for other in others {
+        if !all.contains(&other) {
+            all.push(other);
+        }
+    }
+    all
 }
 
 /// Checks whether the departure has ended, whether the instance leaves by a hook of ours, and whether its group is held. Then the departure
@@ -101,7 +106,8 @@ fn next(case: &Case<'_>) -> Merged {
     if !confirmed.is_settled() {
         // A drain goes on stopping allocations while Auto Scaling cannot be read.
         let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
-        return decide_among(case, [ending::time_is_up(case), confirmed, watched, news, heartbeat]);
+        let note = beginnings::write_down_an_outage(case);
+        return decide_among(case, [ending::time_is_up(case), note, confirmed, watched, news, heartbeat]);
     }
     if lifecycle_hook::hook_is_ambiguous(case) {
         return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
@@ -134,7 +140,7 @@ fn next(case: &Case<'_>) -> Merged {
             let outcome = Outcome::Refused { why: why.clone() };
             return Decision { action: Action::End(outcome), reason: Reason::NoSight(why) }.into();
         }
-        if seen.nomad_sight.at().is_none() {
+        if seen.nomad_token.at().is_none() {
             return decide_among(case, [token, heartbeat]);
         }
     }
@@ -147,7 +153,7 @@ fn nomad_at_first(case: &Case<'_>) -> Proposal {
     if nomad.at().is_some() || nomad.blind().is_some() {
         return Proposal::DoesNotApply;
     }
-    Proposal::look(vec![Part::Nomad, Part::NomadSight], Reason::NotKnownYet)
+    Proposal::look(vec![Part::Nomad, Part::NomadToken], Reason::NotKnownYet)
 }
 
 /// The departure proper: everything that decamp does for an instance that leaves by a hook of ours.

@@ -50,7 +50,7 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     seen.balancers.iter().for_each(|balancer| look(&mut all, "look-target-groups", &balancer.sight));
     look(&mut all, "scan-target-groups", &seen.scan);
     look(&mut all, "look-node", &seen.nomad);
-    look(&mut all, "look-nomad-token", &seen.nomad_sight);
+    look(&mut all, "look-nomad-token", &seen.nomad_token);
     look(&mut all, "look-nomad-services", &seen.nomad_services);
     look(&mut all, "look-consul", &seen.consul);
     for (kind, row) in &seen.history.failures {

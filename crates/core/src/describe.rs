@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::decide::{
     Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Policy, Reason, ReasonClass, Refusal, Snapshot,
-    StopKind, System, Unseen, foreseen_losses, stop_evidence, stop_findings, stops,
+    StopKind, System, Unseen, foreseen_losses, reasons, stop_evidence, stop_findings, stops,
 };
 use crate::denials::{Denial, Denials};
 use crate::run::Observer;
 use crate::time::Time;
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, enabled, error, info, warn};
 
 /// Logs the decisions and writes of a run, and counts them.
 #[derive(Debug)]
@@ -78,6 +78,20 @@ impl DecisionLog<'_> {
         );
     }
 
+    /// Logs every reason of a decision that has several. The decision's own line gives only the first.
+    fn log_reasons(&self, departure: &Departure, action: &'static str, seen: &Snapshot, now: Time) {
+        if !enabled!(Level::DEBUG) {
+            return;
+        }
+        let all = reasons(departure, seen, self.policy, now);
+        if let [_, _, ..] = &*all {
+            let (instance, asg) = (departure.instance, &*departure.asg);
+            let words = all.iter().map(Reason::word).collect::<Vec<_>>().join(",");
+            let sentences = all.iter().map(|reason| sentence(reason, seen)).collect::<Vec<_>>().join("; ");
+            debug!(instance.id = %instance, asg.name = asg, action, reasons = words, "every reason of this decision: {sentences}");
+        }
+    }
+
     /// Logs how each task stopped, at the end. A task that had to be killed, or that died of its signal, is a warning.
     fn log_stops(&mut self, departure: &Departure, seen: &Snapshot) {
         let (instance, asg) = (departure.instance, &*departure.asg);
@@ -134,6 +148,7 @@ impl Observer for DecisionLog<'_> {
             }
             self.log_stops(departure, seen);
         }
+        self.log_reasons(departure, kind, seen, now);
         let why = reason.unseen_system().and_then(|system| blindness(system, seen));
         let (word, because) = (reason.word(), reason.to_string());
         let time_left_s = Budget::of(departure, seen, self.policy).end.since(now).as_secs();
@@ -244,7 +259,7 @@ pub fn blindness(system: System, seen: &Snapshot) -> Option<Unseen> {
         System::AutoScaling => seen.lifecycle.blind().or(seen.group.blind()),
         System::LoadBalancers => seen.balancers.iter().find_map(|balancer| balancer.sight.blind()).or(seen.scan.blind()),
         System::Nomad => {
-            seen.nomad.blind().or(seen.nomad_sight.blind()).or(seen.nomad_services.blind()).or(seen.elsewhere.blind())
+            seen.nomad.blind().or(seen.nomad_token.blind()).or(seen.nomad_services.blind()).or(seen.elsewhere.blind())
         }
         System::Consul => seen.consul.blind(),
     };
@@ -321,10 +336,15 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// A decision's reason as a sentence. If a system cannot be read, the sentence says why.
 #[must_use]
 pub fn because(decision: &Decision, seen: &Snapshot) -> String {
-    let why = decision.reason.unseen_system().and_then(|system| blindness(system, seen));
-    match why {
-        Some(why) => format!("{} ({why})", decision.reason),
-        None => decision.reason.to_string(),
+    sentence(&decision.reason, seen)
+}
+
+/// A reason as a sentence. If a system cannot be read, the sentence says why.
+#[must_use]
+pub fn sentence(reason: &Reason, seen: &Snapshot) -> String {
+    match reason.unseen_system().and_then(|system| blindness(system, seen)) {
+        Some(why) => format!("{reason} ({why})"),
+        None => reason.to_string(),
     }
 }
 

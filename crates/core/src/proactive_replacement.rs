@@ -160,7 +160,7 @@ async fn look<W: World>(world: &W, instance: InstanceId, asg: &Arc<str>) -> Resu
             Observation::TargetGroup(..)
             | Observation::Scan(_)
             | Observation::Nomad(_)
-            | Observation::NomadSight(_)
+            | Observation::NomadToken(_)
             | Observation::Consul(_)
             | Observation::NomadServices(_)
             | Observation::Addresses(_) => {}

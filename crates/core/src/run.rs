@@ -183,10 +183,11 @@ fn take_in<W: World>(
     begin: impl Fn(Time) -> Arc<Snapshot>,
 ) {
     let world = looks.world;
-    for Answer { asked: Asked { at, steady, blank }, observations } in answers {
+    for Answer { asked: Asked { at, steady }, observations } in answers {
         // The first answer may have set the clock. The steady clock tells when the look was asked for.
         let asked = world.now().before(world.steady().saturating_sub(steady));
-        if !blank && jumped(at, steady, world) {
+        // What the first of several systems answered may have been learned by the old clock.
+        if !seen.is_blank() && jumped(at, steady, world) {
             *seen = begin(asked);
             looks.forget();
         }

@@ -31,7 +31,7 @@ use serde_json::json;
 
 pub use self::listing::{Listed, Server};
 use decamp_config::Connection;
-use decamp_core::decide::{DrainMeta, Node, Nomad, NomadSight, Noted, Refusal, Unseen, WholeSeconds, sight_of};
+use decamp_core::decide::{DrainMeta, Node, Nomad, Noted, Refusal, TokenAccess, Unseen, WholeSeconds, token_access};
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_net::http;
@@ -267,9 +267,9 @@ pub fn read_node(id: NodeId, node: &[u8], allocations: &[u8]) -> Result<Node, Un
 /// # Errors
 ///
 /// The answer is not a policy.
-pub fn read_policy(answer: &[u8]) -> Result<Option<NomadSight>, Unseen> {
+pub fn read_policy(answer: &[u8]) -> Result<Option<TokenAccess>, Unseen> {
     let policy: wire::Policy = http::read_json(answer).map_err(RequestFailure::unseen)?;
-    Ok(policy.parsed.map(|rules| sight_of(&[("policy".to_owned(), rules.into())])))
+    Ok(policy.parsed.map(|rules| token_access(&[("policy".to_owned(), rules.into())])))
 }
 
 /// The body of a drain. Without `DrainSpec` Nomad cancels the drain, without `Deadline` the drain never ends, and Nomad rejects a fraction

@@ -60,8 +60,9 @@ impl Cluster {
     pub(super) async fn look(&self, instance: InstanceId, seen: &Snapshot, parts: &[Part]) -> Vec<Observation> {
         let wanted = |part| parts.contains(&part);
         let before = seen.nomad.last();
-        let capability =
-            async { if wanted(Part::NomadSight) { Some(Observation::NomadSight(self.nomad.sight().await)) } else { None } };
+        let capability = async {
+            if wanted(Part::NomadToken) { Some(Observation::NomadToken(self.nomad.token_access().await)) } else { None }
+        };
         let rest = async {
             let nomad = if wanted(Part::Nomad) { Some(self.nomad.look(instance, before).await) } else { None };
             let known = nomad.as_ref().and_then(|look| look.as_ref().ok()).or(before);

@@ -7,7 +7,7 @@ use futures_util::future::{Either, join, join_all, select};
 use tokio::time::sleep_until;
 
 use super::{Cluster, Live};
-use decamp_core::decide::{Departure, Effect, Nomad, Observation, Part, Refusal, Snapshot, TargetGroup, Unseen, Zones};
+use decamp_core::decide::{Departure, Effect, Observation, Part, Refusal, Snapshot, TargetGroup, Unseen, Zones};
 use decamp_core::ids::{InstanceId, TargetId};
 use decamp_core::proactive_replacement::Replaces;
 use decamp_core::time::Time;
@@ -109,7 +109,7 @@ fn unseen(group: &str, parts: &[Part]) -> Vec<Observation> {
     let why = || Unseen::Away(of_no_cluster(group));
     let unseen = |part: &Part| match part {
         Part::Nomad => Some(Observation::Nomad(Err(why()))),
-        Part::NomadSight => Some(Observation::NomadSight(Err(why()))),
+        Part::NomadToken => Some(Observation::NomadToken(Err(why()))),
         Part::Consul => Some(Observation::Consul(Err(why()))),
         Part::NomadServices => Some(Observation::NomadServices(Err(why()))),
         Part::Addresses(_) => Some(Observation::Addresses(Err(why()))),
@@ -150,10 +150,10 @@ impl Live {
                 join_all(looks).await
             }
             Part::Scan => {
-                let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
+                let addresses = seen.addresses();
                 vec![Observation::Scan(self.load_balancers.scan(departure.instance, &addresses).await)]
             }
-            Part::Nomad | Part::NomadSight | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
+            Part::Nomad | Part::NomadToken | Part::Consul | Part::NomadServices | Part::Addresses(_) => Vec::new(),
         }
     }
 

@@ -11,11 +11,11 @@ use super::plan::{ASG, Nature, Plan};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 use decamp_sandbox::wire::{Cluster, Models};
-use decamp_sim::auto_scaling::{AutoScaling, Happening, LifecycleState};
+use decamp_sim::auto_scaling::{AutoScaling, LifecycleState, MachineEvent};
 use decamp_sim::bucket::Limit;
 use decamp_sim::consul;
 use decamp_sim::consul::Consul;
-use decamp_sim::event::{AllocationNumber, Event, What};
+use decamp_sim::event::{AllocationNumber, Event, EventKind};
 use decamp_sim::load_balancers::LoadBalancers;
 use decamp_sim::nomad;
 use decamp_sim::nomad::{GroupNumber, NodeNumber, Nomad};
@@ -146,24 +146,19 @@ impl RehearsalWorld {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
-        for (_, happening) in self.auto_scaling.happened() {
-            match happening {
-                Happening::MachineStopped(instance) => self.machine_stops(instance),
-                Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
-                Happening::Launched(instance) => self.machine_starts(instance),
-                Happening::State { .. }
-                | Happening::ActionBegan { .. }
-                | Happening::ActionEnded { .. }
-                | Happening::MachineStarted(_)
-                | Happening::Delisted(_) => {}
+        for event in self.auto_scaling.take_machine_events() {
+            match event {
+                MachineEvent::Launched(instance) => self.machine_starts(instance),
+                MachineEvent::EnteredService(instance) => self.enter_service(instance),
+                MachineEvent::Stopped(instance) => self.machine_stops(instance),
             }
         }
         for event in std::mem::take(&mut self.log) {
-            match event.what {
-                What::Serving => self.report_start(event.allocation),
-                What::Signalled => self.report(Change::ProcessSignalled(event.allocation)),
-                What::Ended { .. } => self.report(Change::ProcessGone(event.allocation)),
-                What::InDiscovery { .. } | What::LeftDiscovery { .. } | What::ToldToStop | What::Over => {}
+            match event.kind {
+                EventKind::Serving => self.report_start(event.allocation),
+                EventKind::Signalled => self.report(Change::ProcessSignalled(event.allocation)),
+                EventKind::Ended { .. } => self.report(Change::ProcessGone(event.allocation)),
+                EventKind::InDiscovery { .. } | EventKind::LeftDiscovery { .. } | EventKind::StopRequested | EventKind::Over => {}
             }
         }
     }

@@ -130,6 +130,18 @@ pub(super) fn add_batch(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNum
     }
 }
 
+/// Adds a service whose process ignores its kill signal, with a copy on every node. No client sends requests to it.
+pub(super) fn add_deaf(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) {
+    let mut group = group("deaf", JobKind::Service, options);
+    group.count = options.nodes;
+    group.tasks[0].kill_timeout = Duration::from_secs(1);
+    let behaviour = Behaviour { ignores_signal: true, healthy_in: options.healthy_in, ..Behaviour::default() };
+    let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Dynamic });
+    for &node in nodes {
+        nomad.place(number, node, consul);
+    }
+}
+
 /// Adds the services, with their copies spread over the nodes.
 pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) -> Vec<GroupNumber> {
     let distance = (nodes.len() / usize::try_from(options.copies.max(1)).unwrap_or(1)).max(1);

@@ -84,6 +84,8 @@ pub struct Options {
     pub network: bool,
     /// Whether every node runs an allocation of a batch job, which stops when Nomad asks it to.
     pub batch: bool,
+    /// Whether every node runs an allocation of a service whose process ignores its kill signal, so that Nomad kills it.
+    pub deaf: bool,
     /// Whether cross-zone load balancing is on.
     pub crosses_zones: bool,
     /// The deregistration delay of all target groups.
@@ -133,6 +135,7 @@ impl Default for Options {
             by_address: false,
             network: false,
             batch: false,
+            deaf: false,
             crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),

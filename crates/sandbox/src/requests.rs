@@ -8,10 +8,10 @@ use super::cluster;
 use super::routing::Routing;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
-use decamp_sim::event::{AllocationNumber, Event, What};
+use decamp_sim::event::{AllocationNumber, Event, EventKind};
 use decamp_sim::load_balancers::{LoadBalancers, Route};
 use decamp_sim::rng::Rng;
-use decamp_sim::traffic::Failed;
+use decamp_sim::traffic::FailureCause;
 
 /// A failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct FailedRequest {
     /// When it failed.
     pub at: Time,
     /// How it failed.
-    pub how: Failed,
+    pub cause: FailureCause,
     /// The allocation that failed it.
     pub allocation: Option<AllocationNumber>,
     /// The instance that the load balancer sent it to.
@@ -134,7 +134,7 @@ impl Requests {
         let front = usize::try_from(self.rng.below(self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.takes();
         let Some(route) = next_route(balancers, &self.fronts[front], &mut self.turn[front]) else {
-            return self.fail(at, Failed::NoTarget, None, None);
+            return self.fail(at, FailureCause::NoTarget, None, None);
         };
         let instance = match route.id {
             TargetId::Instance(instance) => Some(instance),
@@ -143,16 +143,16 @@ impl Requests {
         };
         let Some(instance) = instance else { return };
         let Some(ingress) = self.ingresses.get(&instance).copied().filter(|ingress| self.process(*ingress).listens) else {
-            return self.fail(at, Failed::DoorClosed, None, Some(instance));
+            return self.fail(at, FailureCause::DoorClosed, None, Some(instance));
         };
         let mut request = InProgress { since: at, until, front, instance, ingress, copy: None };
         if self.routing.services() != 0 {
             let service = usize::try_from(self.rng.below(self.routing.services() as u64)).unwrap_or(0);
             let Some(copy) = self.routing.copy_of(service, &mut self.rng) else {
-                return self.fail(at, Failed::NoCopy, None, Some(instance));
+                return self.fail(at, FailureCause::NoCopy, None, Some(instance));
             };
             if !self.process(copy).listens {
-                return self.fail(at, Failed::CopyClosed, Some(copy), Some(instance));
+                return self.fail(at, FailureCause::CopyClosed, Some(copy), Some(instance));
             }
             request.copy = Some(copy);
         }
@@ -168,32 +168,32 @@ impl Requests {
         }
     }
 
-    fn fail(&mut self, at: Time, how: Failed, allocation: Option<AllocationNumber>, instance: Option<InstanceId>) {
-        self.failures.push(FailedRequest { at, how, allocation, instance });
+    fn fail(&mut self, at: Time, cause: FailureCause, allocation: Option<AllocationNumber>, instance: Option<InstanceId>) {
+        self.failures.push(FailedRequest { at, cause, allocation, instance });
     }
 
     /// Handles an event of an allocation. `number` maps a service of it to the ingress's number for that service.
     pub(super) fn happened(&mut self, event: Event, number: impl Fn(u16) -> Option<usize>) {
         let (at, allocation) = (event.at, event.allocation);
         self.routing.advance(at);
-        match event.what {
-            What::Serving => self.edit(allocation, |process| process.listens = true),
-            What::InDiscovery { service } => {
+        match event.kind {
+            EventKind::Serving => self.edit(allocation, |process| process.listens = true),
+            EventKind::InDiscovery { service } => {
                 if let Some(service) = number(service) {
                     self.routing.joins(at, service, allocation, &mut self.rng);
                 }
             }
-            What::LeftDiscovery { service } => {
+            EventKind::LeftDiscovery { service } => {
                 if let Some(service) = number(service) {
                     self.routing.leaves(at, service, allocation, &mut self.rng);
                 }
             }
-            What::Signalled => self.edit(allocation, |process| {
+            EventKind::Signalled => self.edit(allocation, |process| {
                 process.listens = false;
                 process.finishes_by = Some(at + process.kill_timeout);
             }),
-            What::Ended { killed } => self.ended(at, allocation, killed),
-            What::ToldToStop | What::Over => {}
+            EventKind::Ended { killed } => self.ended(at, allocation, killed),
+            EventKind::StopRequested | EventKind::Over => {}
         }
     }
 
@@ -204,17 +204,17 @@ impl Requests {
         let finishes_by = self.process(number).finishes_by.filter(|_| !killed).unwrap_or(at);
         let mut failed = Vec::new();
         self.in_progress.retain(|request| {
-            let how = if request.ingress == number { Failed::DoorDied } else { Failed::CopyDied };
+            let cause = if request.ingress == number { FailureCause::DoorDied } else { FailureCause::CopyDied };
             if (request.ingress != number && request.copy != Some(number)) || request.until <= at {
                 return true;
             }
             if finishes_by < request.until {
-                failed.push((how, request.instance));
+                failed.push((cause, request.instance));
             }
             false
         });
-        for (how, instance) in failed {
-            self.fail(finishes_by, how, Some(number), Some(instance));
+        for (cause, instance) in failed {
+            self.fail(finishes_by, cause, Some(number), Some(instance));
         }
     }
 
@@ -233,7 +233,7 @@ impl Requests {
         let (cut, kept): (Vec<InProgress>, Vec<InProgress>) = self.in_progress.iter().partition(|request| is_cut(request));
         self.in_progress = kept;
         for request in cut {
-            self.fail(at, Failed::CutByBalancer, None, Some(request.instance));
+            self.fail(at, FailureCause::CutByBalancer, None, Some(request.instance));
         }
     }
 }
@@ -261,7 +261,7 @@ mod tests {
         assert!(requests.knows(higher));
         assert!(!requests.knows(lower), "it would never be added, and all its requests would fail");
         requests.add_allocation(lower, false, Duration::from_secs(5));
-        requests.happened(Event { at: Time(1), allocation: lower, what: What::Serving }, |_| None);
+        requests.happened(Event { at: Time(1), allocation: lower, kind: EventKind::Serving }, |_| None);
         assert!(requests.process(lower).listens && !requests.process(higher).listens);
     }
 }

@@ -10,10 +10,10 @@ use decamp_sim::nomad::Nomad;
 pub(super) fn shown(nomad: &Nomad, requests: &Requests) -> Map<String, Value> {
     let mut by_kind: BTreeMap<String, u64> = BTreeMap::new();
     for failure in &requests.failures {
-        *by_kind.entry(format!("{:?}", failure.how)).or_default() += 1;
+        *by_kind.entry(format!("{:?}", failure.cause)).or_default() += 1;
     }
     let last: Vec<Value> = (requests.failures.iter().rev().take(20))
-        .map(|f| json!({ "at": f.at, "how": format!("{:?}", f.how), "instance": f.instance, "allocation": f.allocation.map(|n| nomad.allocation(n).id.to_string()) }))
+        .map(|f| json!({ "at": f.at, "how": format!("{:?}", f.cause), "instance": f.instance, "allocation": f.allocation.map(|n| nomad.allocation(n).id.to_string()) }))
         .collect();
     let nodes: Vec<Value> = nomad
         .nodes()

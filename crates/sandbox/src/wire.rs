@@ -86,7 +86,7 @@ impl Models for AwsOnly {
 
     fn advance(&mut self, to: Time) {
         self.auto_scaling.advance(to, &mut self.load_balancers);
-        drop(self.auto_scaling.happened());
+        drop(self.auto_scaling.take_instance_events());
     }
 
     fn aws(&mut self) -> (&mut AutoScaling, &mut LoadBalancers) {

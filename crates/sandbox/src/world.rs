@@ -11,7 +11,7 @@ use crate::wire::{Cluster, Models};
 use decamp_core::decide::TaskRole;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
-use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, Happening, HookSetup, LifecycleState};
+use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState, MachineEvent};
 use decamp_sim::consul::Consul;
 use decamp_sim::event::{AllocationNumber, Event};
 use decamp_sim::load_balancers::{CrossZone, GroupSetup, HealthTimes, Kind, LoadBalancers, TargetType};
@@ -94,6 +94,9 @@ impl World {
         if options.batch {
             cluster::add_batch(&mut nomad, &mut consul, &nodes, options);
         }
+        if options.deaf {
+            cluster::add_deaf(&mut nomad, &mut consul, &nodes, options);
+        }
         let mut requests = Requests::new(now, Rng::new(rng.bits()), fronts, options.rate, options.longest_request);
         let mut numbers = vec![None; nomad.groups().len()];
         for group in services {
@@ -150,16 +153,11 @@ impl World {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
-        for (_, happening) in self.auto_scaling.happened() {
-            match happening {
-                Happening::MachineStopped(instance) => self.machine_stops(instance),
-                Happening::State { instance, state: LifecycleState::InService } => self.enter_service(instance),
-                Happening::Launched(instance) => self.launched(instance),
-                Happening::State { .. }
-                | Happening::ActionBegan { .. }
-                | Happening::ActionEnded { .. }
-                | Happening::MachineStarted(_)
-                | Happening::Delisted(_) => {}
+        for event in self.auto_scaling.take_machine_events() {
+            match event {
+                MachineEvent::Launched(instance) => self.launched(instance),
+                MachineEvent::EnteredService(instance) => self.enter_service(instance),
+                MachineEvent::Stopped(instance) => self.machine_stops(instance),
             }
         }
         self.forward_events();

@@ -15,7 +15,7 @@ use super::intake::admit_after_pass;
 use super::runner::{Extent, RunSummary, run_departure};
 use super::view::{Elsewhere, View};
 use decamp_aws::Leaving;
-use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, NomadSight, Unseen};
+use decamp_core::decide::{Cause, Departure, Lifecycle, LifecycleAction, TokenAccess, Unseen};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
 use decamp_core::world::World;
@@ -182,10 +182,10 @@ async fn check_nomad(service: &Service) {
 }
 
 async fn check_nomad_of(service: &Service, cluster: &Cluster) {
-    let checked = tokio::time::timeout(TOKEN_CHECK_TIMEOUT, cluster.nomad().sight()).await;
+    let checked = tokio::time::timeout(TOKEN_CHECK_TIMEOUT, cluster.nomad().token_access()).await;
     let seen = match checked {
-        Ok(Ok(NomadSight::Full)) => Ok(()),
-        Ok(Ok(NomadSight::Short(missing))) => Err(format!("the token cannot see enough: {missing}")),
+        Ok(Ok(TokenAccess::Full)) => Ok(()),
+        Ok(Ok(TokenAccess::Insufficient(missing))) => Err(format!("the token cannot see enough: {missing}")),
         Ok(Err(unseen)) => Err(unseen.to_string()),
         Err(_) => Err("no answer in time".to_owned()),
     };

@@ -8,13 +8,14 @@
 //!
 //! Calls of the API are throttled and may be refused: [`AutoScaling::heartbeat`], [`AutoScaling::complete`], and the looks in `looks.rs`.
 //! The actions of AWS, EC2 and operators are in `actors.rs`: [`AutoScaling::terminate`], [`AutoScaling::scale_in`], launches, detaching,
-//! deletions. [`AutoScaling::happened`] returns what has happened since its last call. [`AutoScaling::take_events`] returns the lifecycle
-//! actions that began, in a form from which an EventBridge event can be made.
+//! deletions. [`AutoScaling::take_instance_events`] returns the events of instances since its last call. [`AutoScaling::take_events`]
+//! returns the lifecycle actions that began, in a form from which an EventBridge event can be made.
 
 mod actions;
 mod actors;
 mod events;
 mod instance;
+mod instance_events;
 mod looks;
 #[cfg(test)]
 mod random_operations;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 pub use self::actions::{Action, Ending};
 pub use self::events::{LifecycleEvent, group_arn};
 pub use self::instance::{Activity, Destination, Instance};
+pub use self::instance_events::{InstanceEvent, MachineEvent};
 pub use self::looks::{IDS_A_CALL, Progress};
 pub use self::refreshes::InstanceRefresh;
 pub use self::setup::{GroupSetup, HookSetup, Transition, WarmPool};
@@ -55,7 +57,7 @@ pub struct AutoScaling {
     now: Time,
     next: Time,
     contended_until: Time,
-    happened: Vec<(Time, Happening)>,
+    instance_events: Vec<(Time, InstanceEvent)>,
     events: Vec<LifecycleEvent>,
     activities_denied: bool,
 }
@@ -64,42 +66,6 @@ pub struct AutoScaling {
 struct Group {
     setup: GroupSetup,
     deleted: bool,
-}
-
-/// Something that happened. The judge, the process models and the rehearsal react to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Happening {
-    /// An instance changed its state.
-    State {
-        /// The instance.
-        instance: InstanceId,
-        /// The new state.
-        state: LifecycleState,
-    },
-    /// An instance began to wait in a hook.
-    ActionBegan {
-        /// The instance.
-        instance: InstanceId,
-        /// The hook's name.
-        hook: Arc<str>,
-    },
-    /// A lifecycle action ended.
-    ActionEnded {
-        /// The instance.
-        instance: InstanceId,
-        /// The hook's name.
-        hook: Arc<str>,
-        /// What ended it.
-        ending: Ending,
-    },
-    /// The machine was terminated or switched off, and every process on it ended.
-    MachineStopped(InstanceId),
-    /// The machine was switched on again.
-    MachineStarted(InstanceId),
-    /// Auto Scaling no longer lists the instance.
-    Delisted(InstanceId),
-    /// Auto Scaling itself launched an instance.
-    Launched(InstanceId),
 }
 
 impl AutoScaling {
@@ -115,7 +81,7 @@ impl AutoScaling {
             now,
             next: Time::NEVER,
             contended_until: Time(0),
-            happened: Vec::new(),
+            instance_events: Vec::new(),
             events: Vec::new(),
             activities_denied: false,
         }
@@ -191,9 +157,14 @@ impl AutoScaling {
         });
     }
 
-    /// What has happened since the last call.
-    pub fn happened(&mut self) -> Vec<(Time, Happening)> {
-        std::mem::take(&mut self.happened)
+    /// The events of instances since the last call.
+    pub fn take_instance_events(&mut self) -> Vec<(Time, InstanceEvent)> {
+        std::mem::take(&mut self.instance_events)
+    }
+
+    /// The same, as far as they change a machine or its place in service.
+    pub fn take_machine_events(&mut self) -> impl Iterator<Item = MachineEvent> + use<> {
+        self.take_instance_events().into_iter().filter_map(|(_, event)| event.of_machine())
     }
 
     /// The lifecycle actions that have begun since the last call.
@@ -256,7 +227,7 @@ impl AutoScaling {
         self.instances.iter().filter(|instance| instance.listed)
     }
 
-    fn record(&mut self, what: Happening) {
-        self.happened.push((self.now, what));
+    fn record(&mut self, event: InstanceEvent) {
+        self.instance_events.push((self.now, event));
     }
 }

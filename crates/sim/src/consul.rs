@@ -20,7 +20,7 @@ use std::time::Duration;
 pub use self::acl::Token;
 pub use self::lists::Check;
 pub use self::view::{Answer, ApiError, NodeServices, Read};
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::rng::Rng;
 use super::timer_queue::TimerQueue;
 use decamp_core::decide::snapshot::{Registration, Registrations};
@@ -248,7 +248,7 @@ impl Consul {
         entry.passing = passes <= self.now;
         let settled = entry.catalog;
         if is_routable(state, &entry) {
-            log.push(Event { at: self.now, allocation, what: What::InDiscovery { service } });
+            log.push(Event { at: self.now, allocation, kind: EventKind::InDiscovery { service } });
         }
         state.entries.push(entry);
         self.changed(node);
@@ -281,7 +281,11 @@ impl Consul {
         }
         if goes_at_once {
             state.entries.retain(|e| e.catalog || e.local || e.wanted);
-            log.extend(left.into_iter().map(|service| Event { at: self.now, allocation, what: What::LeftDiscovery { service } }));
+            log.extend(left.into_iter().map(|service| Event {
+                at: self.now,
+                allocation,
+                kind: EventKind::LeftDiscovery { service },
+            }));
             self.changed(node);
         } else if found && !has_leader {
             self.schedule_sync(node, 15, 30);
@@ -322,8 +326,8 @@ impl Consul {
             let is = is_routable(state, entry);
             if was != is {
                 let service = entry.service;
-                let what = if is { What::InDiscovery { service } } else { What::LeftDiscovery { service } };
-                log.push(Event { at: now, allocation: entry.allocation, what });
+                let kind = if is { EventKind::InDiscovery { service } } else { EventKind::LeftDiscovery { service } };
+                log.push(Event { at: now, allocation: entry.allocation, kind });
             }
         }
         entries.retain(|e| e.catalog || e.local || e.wanted);

@@ -32,13 +32,13 @@ pub struct Event {
     pub at: Time,
     /// The allocation that it happened to.
     pub allocation: AllocationNumber,
-    /// What happened.
-    pub what: What,
+    /// The kind of event.
+    pub kind: EventKind,
 }
 
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum EventKind {
     /// The process listens and answers.
     Serving,
     /// Service discovery lists this service of the allocation as passing from now on.
@@ -52,7 +52,7 @@ pub enum What {
         service: u16,
     },
     /// Nomad's client knows that the allocation has to stop. The allocation's delays begin.
-    ToldToStop,
+    StopRequested,
     /// The serving process got its kill signal: it takes no new work, and ends.
     Signalled,
     /// The serving process is gone.

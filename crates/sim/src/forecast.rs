@@ -38,18 +38,18 @@ pub struct Forecast {
     /// The entry into the hook, or now if the instance waits already. All other times are later.
     pub begins: Time,
     /// The writes in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ForecastWrites>,
     /// The waits, in the order in which they begin.
-    pub waits: Vec<Wait>,
+    pub waits: Vec<ForecastWait>,
     /// How long each part lasts.
-    pub spans: Vec<Span>,
+    pub spans: Vec<PartSpan>,
     /// How and when it ends, or from when on it depends on a system that cannot be seen.
-    pub end: End,
+    pub end: ForecastEnd,
 }
 
 /// Writes that are made at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ForecastWrites {
     /// When they are made.
     pub at: Time,
     /// The writes.
@@ -62,7 +62,7 @@ pub struct Step {
 
 /// A wait: its reason, and when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wait {
+pub struct ForecastWait {
     /// When it begins.
     pub at: Time,
     /// The reason's word.
@@ -73,9 +73,9 @@ pub struct Wait {
 
 /// One part of a departure with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Span {
+pub struct PartSpan {
     /// The part.
-    pub what: What,
+    pub part: DeparturePart,
     /// When it begins.
     pub from: Time,
     /// When it ends; `None` if the forecast ends before.
@@ -84,7 +84,7 @@ pub struct Span {
 
 /// The parts of a departure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum DeparturePart {
     /// The wait in the hook, until the completion.
     Hook(Arc<str>),
     /// From the deregistration until the load balancer sends nothing more.
@@ -99,7 +99,7 @@ pub enum What {
 
 /// How a forecast ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
+pub enum ForecastEnd {
     /// With this outcome, at this time.
     Ended(Outcome, Time),
     /// From this time on it depends on a system that cannot be seen.
@@ -137,9 +137,9 @@ pub fn forecast(departure: &Departure, surveyed: &Snapshot, policy: &Policy, sto
     let hook = our_hook(&departure, surveyed, policy).map(|hook| Arc::clone(&hook.name));
     let spans = world.into_spans();
     let end = match (record.unknown.take(), ending.how) {
-        (Some((at, system, why)), _) => End::Unknown(at, system, why),
-        (None, RunResult::Ended(outcome, _)) => End::Ended(outcome, ended),
-        (None, RunResult::HandedBack | RunResult::Observed(_)) => End::Waits(ended),
+        (Some((at, system, why)), _) => ForecastEnd::Unknown(at, system, why),
+        (None, RunResult::Ended(outcome, _)) => ForecastEnd::Ended(outcome, ended),
+        (None, RunResult::HandedBack | RunResult::Observed(_)) => ForecastEnd::Waits(ended),
     };
     Some(record.forecast(spans, hook, end))
 }

@@ -11,7 +11,7 @@
 //!
 //! The HTTP API. Writes, in `api`: [`Nomad::set_drain`], [`Nomad::cancel_drain`], [`Nomad::set_eligibility`], [`Nomad::purge_node`],
 //! [`Nomad::stop_job`], [`Nomad::scale`]. Reads, in `view`: [`Nomad::look`] (a node with its allocations, as the rules need them),
-//! [`Nomad::registrations`] (its own discovery), [`Nomad::sight`]. Further lists for the sandbox, in `lists`. Each call takes the
+//! [`Nomad::registrations`] (its own discovery), [`Nomad::token_access`]. Further lists for the sandbox, in `lists`. Each call takes the
 //! [`Token`] of the caller, and a read takes its [`Read`] mode. A refusal is an [`ApiError`] with status and text.
 //!
 //! Failures, in `failures`: [`Nomad::lose_leader`], [`Nomad::kill_agent`], [`Nomad::revive_agent`], [`Nomad::end_machine`],
@@ -49,7 +49,7 @@ pub use self::stopping::{Stopping, TaskState};
 pub use self::version::Version;
 pub use self::view::{Answer, Read};
 use super::consul::Consul;
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::rng::Rng;
 use super::timer_queue::TimerQueue;
 use decamp_core::time::Time;
@@ -210,7 +210,7 @@ impl Nomad {
             }
             Due::Turn { allocation, epoch, place } if self.is_current(allocation, epoch) => self.turn(allocation, place, outside),
             Due::Signal { allocation, epoch } if self.is_current(allocation, epoch) => {
-                self.emit(allocation, What::Signalled, outside)
+                self.emit(allocation, EventKind::Signalled, outside)
             }
             Due::Ended { allocation, epoch } if self.is_current(allocation, epoch) => self.serving_ended(allocation, outside),
             Due::Over { allocation, epoch } if self.is_current(allocation, epoch) => self.last_process_ended(allocation, outside),
@@ -248,8 +248,8 @@ impl Nomad {
         self.allocations[allocation.index()].epoch == epoch
     }
 
-    fn emit(&self, allocation: AllocationNumber, what: What, outside: &mut Outside<'_>) {
-        outside.log.push(Event { at: self.now, allocation, what });
+    fn emit(&self, allocation: AllocationNumber, kind: EventKind, outside: &mut Outside<'_>) {
+        outside.log.push(Event { at: self.now, allocation, kind });
     }
 
     /// Draws a time from now plus `least` to now plus `most` milliseconds.

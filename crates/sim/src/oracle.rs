@@ -17,9 +17,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub use self::promises::Bounds;
-use super::auto_scaling::{AutoScaling, Ending, Happening};
+use super::auto_scaling::{AutoScaling, Ending, InstanceEvent};
 use super::consul::Consul;
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{Life, Nomad};
 use super::traffic::Traffic;
@@ -162,9 +162,9 @@ impl Oracle {
     }
 
     /// Called for everything that happens in Auto Scaling.
-    pub fn auto_scaling(&mut self, at: Time, subject: &Subject, happening: &Happening) {
+    pub fn auto_scaling(&mut self, at: Time, subject: &Subject, event: &InstanceEvent) {
         // decamp does not complete another terminating hook of the group.
-        if let Happening::ActionEnded { instance, hook, ending } = happening
+        if let InstanceEvent::ActionEnded { instance, hook, ending } = event
             && *instance == subject.instance
             && **hook == *OUR_HOOK
         {
@@ -231,13 +231,13 @@ impl Oracle {
         if !ours {
             return;
         }
-        match event.what {
-            What::Over => {
+        match event.kind {
+            EventKind::Over => {
                 self.last_over = Some(at);
                 self.see_disk(event.allocation, nomad);
             }
-            What::Ended { .. } => self.last_over = Some(at),
-            What::Signalled => {
+            EventKind::Ended { .. } => self.last_over = Some(at),
+            EventKind::Signalled => {
                 let by_us = self.first_drain.is_some()
                     && self.forced.is_none()
                     && self.machine_stopped.is_none()
@@ -255,8 +255,8 @@ impl Oracle {
                     self.broke(at, "S1", format!("{title} was stopped while {target}:{port} was still routed to"));
                 }
             }
-            What::ToldToStop => self.check_capacity(at, event, nomad),
-            What::Serving | What::InDiscovery { .. } | What::LeftDiscovery { .. } => {}
+            EventKind::StopRequested => self.check_capacity(at, event, nomad),
+            EventKind::Serving | EventKind::InDiscovery { .. } | EventKind::LeftDiscovery { .. } => {}
         }
     }
 

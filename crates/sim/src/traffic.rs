@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use self::front::Front;
 pub use self::ingress::{Follows, Ingress};
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::load_balancers::LoadBalancers;
 use super::rng::Rng;
 use decamp_core::ids::{TargetGroupArn, TargetId};
@@ -47,7 +47,7 @@ pub struct Process {
 
 /// How a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failed {
+pub enum FailureCause {
     /// The load balancer had no target.
     NoTarget,
     /// No process listened on the port that the load balancer sent the request to.
@@ -72,7 +72,7 @@ pub struct FailedRequest {
     /// When it failed.
     pub at: Time,
     /// How it failed.
-    pub how: Failed,
+    pub cause: FailureCause,
     /// The allocation at which it failed.
     pub allocation: Option<AllocationNumber>,
     /// The ingress's number of the service that it was for.
@@ -208,8 +208,15 @@ impl Traffic {
         Duration::from_millis(millis)
     }
 
-    fn fail(&mut self, at: Time, how: Failed, allocation: Option<AllocationNumber>, service: Option<usize>, front: usize) {
-        self.failures.push(FailedRequest { at, how, allocation, service, front, kept: false });
+    fn fail(
+        &mut self,
+        at: Time,
+        cause: FailureCause,
+        allocation: Option<AllocationNumber>,
+        service: Option<usize>,
+        front: usize,
+    ) {
+        self.failures.push(FailedRequest { at, cause, allocation, service, front, kept: false });
     }
 
     /// Called before something happens to the instance: sends a request to every process that can get one, so that each holds one.
@@ -232,7 +239,7 @@ impl Traffic {
                 let service = Some(service);
                 self.hold(HeldRequest { since: at, until, backend: None, copy: Some(copy), service, front: 0, kept: false });
             } else {
-                self.fail(at, Failed::CopyClosed, Some(copy), Some(service), 0);
+                self.fail(at, FailureCause::CopyClosed, Some(copy), Some(service), 0);
             }
         }
     }
@@ -249,26 +256,26 @@ impl Traffic {
         if !self.knows(number) {
             self.put_process(number, Process::default());
         }
-        match event.what {
-            What::Serving => self.processes[number.index()].listens = true,
-            What::InDiscovery { service } => {
+        match event.kind {
+            EventKind::Serving => self.processes[number.index()].listens = true,
+            EventKind::InDiscovery { service } => {
                 if let Some(service) = service_number(service) {
                     self.ingress.joins(at, service, number, &mut self.rng);
                 }
             }
-            What::LeftDiscovery { service } => {
+            EventKind::LeftDiscovery { service } => {
                 if let Some(service) = service_number(service) {
                     self.ingress.leaves(at, service, number, &mut self.rng);
                 }
             }
-            What::Signalled => {
+            EventKind::Signalled => {
                 let process = &mut self.processes[number.index()];
                 process.listens = false;
                 process.killed_at = at + process.kill_timeout;
                 self.close_kept_connections(number);
             }
-            What::Ended { killed } => self.ended(at, number, killed),
-            What::ToldToStop | What::Over => {}
+            EventKind::Ended { killed } => self.ended(at, number, killed),
+            EventKind::StopRequested | EventKind::Over => {}
         }
     }
 
@@ -295,10 +302,10 @@ impl Traffic {
             let here = held.backend == Some(number) || held.copy == Some(number);
             if here && at < held.until {
                 if finishes_by < held.until {
-                    let how = if held.backend == Some(number) { Failed::DoorDied } else { Failed::CopyDied };
+                    let cause = if held.backend == Some(number) { FailureCause::DoorDied } else { FailureCause::CopyDied };
                     failures.push(FailedRequest {
                         at: finishes_by,
-                        how,
+                        cause,
                         allocation: Some(number),
                         service: held.service,
                         front: held.front,
@@ -328,7 +335,7 @@ impl Traffic {
         };
         self.held.retain(|held| !cut(held));
         for _ in self.held.len()..before {
-            self.fail(at, Failed::CutByBalancer, None, None, front);
+            self.fail(at, FailureCause::CutByBalancer, None, None, front);
         }
     }
 

@@ -55,7 +55,7 @@ pub struct Worker<'s> {
     knows_zones: Cell<bool>,
     /// The node's index after this worker's last write: older answers prove nothing (S7).
     written_index: Cell<u64>,
-    stale_reads: bool,
+    pub(crate) stale_reads: bool,
     crashes: &'s RefCell<Vec<CrashPoint>>,
     effects: &'s Cell<u32>,
     dead: Cell<bool>,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 pub use self::actors::Intervention;
 use super::api_faults::ApiFaults;
-use super::auto_scaling::{AutoScaling, Happening};
+use super::auto_scaling::{AutoScaling, InstanceEvent};
 use super::consul::{self, Consul};
-use super::event::{AllocationNumber, Event, What};
+use super::event::{AllocationNumber, Event, EventKind};
 use super::load_balancers::LoadBalancers;
 use super::nomad::{self, Nomad};
 use super::oracle::Oracle;
@@ -222,9 +222,9 @@ impl SimWorld {
         let now = self.now;
         self.nomad.advance(now, &mut self.consul, &mut self.log);
         self.auto_scaling.advance(now, &mut self.balancers);
-        for (_, happening) in self.auto_scaling.happened() {
-            self.oracle.auto_scaling(now, &self.subject, &happening);
-            if happening == Happening::MachineStopped(self.subject.instance) {
+        for (_, event) in self.auto_scaling.take_instance_events() {
+            self.oracle.auto_scaling(now, &self.subject, &event);
+            if event == InstanceEvent::MachineStopped(self.subject.instance) {
                 self.machine_stops();
             }
         }
@@ -250,7 +250,7 @@ impl SimWorld {
             }
             let allocation = self.nomad.allocation(event.allocation);
             let ours = Some(allocation.node) == self.subject.node;
-            if ours && matches!(event.what, What::ToldToStop | What::Signalled) {
+            if ours && matches!(event.kind, EventKind::StopRequested | EventKind::Signalled) {
                 self.traffic.fill(event.at, &self.balancers);
             }
             self.oracle.process(self.now, event, ours, self.subject.unreported, &self.nomad, &self.traffic, &self.balancers);

@@ -186,3 +186,58 @@ fn a_retained_instance_was_cut_at_its_deadline() {
 fn a_wait_for_a_dead_agent_ends_although_it_never_reports_the_end_of_a_stop() {
     is_clean("claims-hours,machine-dies", 16_458, 1);
 }
+
+#[test]
+fn a_consul_that_denies_access_for_good_is_asked_less_often_the_longer_it_lasts() {
+    for seed in [3_061_136, 4_223_737] {
+        is_clean("all", seed, 1);
+    }
+    for seed in [121, 11_824] {
+        is_clean("stuck-stop,claims-hours,denied-for-good", seed, 1);
+    }
+}
+
+#[test]
+fn what_a_deadline_cut_before_a_denied_completion_was_said() {
+    is_clean("stuck-stop,claims-hours,denied-for-good", 11_540, 1);
+}
+
+#[test]
+fn nobody_foresees_a_short_delay_who_may_not_read_nomad() {
+    is_clean("all", 7_071_502, 1);
+}
+
+#[test]
+fn what_stopped_between_the_beginning_of_a_pass_and_its_first_look_is_named() {
+    is_clean("all", 9_352_353, 1);
+}
+
+#[test]
+fn an_outage_of_consul_is_noted_while_auto_scaling_cannot_be_read() {
+    is_clean("all", 9_136_180, 1);
+}
+
+#[test]
+fn a_worker_whose_server_lags_does_not_see_what_another_drain_stops() {
+    is_clean("all", 8_667_698, 1);
+}
+
+#[test]
+fn a_stop_that_goes_on_does_not_move_the_end_away() {
+    is_clean("all", 8_527_402, 1);
+}
+
+#[test]
+fn what_was_learned_by_a_wrong_clock_is_forgotten_whichever_system_answers_first() {
+    is_clean("all", 9_143_467, 1);
+}
+
+#[test]
+fn a_scan_looks_for_the_addresses_of_a_node_whose_row_was_purged() {
+    is_clean("all", 9_190_642, 1);
+}
+
+#[test]
+fn a_copy_that_another_departure_stopped_is_not_missed_because_of_this_one() {
+    is_clean("all", 9_647_375, 1);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use decamp_core::ids::InstanceId;
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
-use decamp_sim::auto_scaling::{AutoScaling, Ending, GroupSetup, Happening, HookSetup, LifecycleState};
+use decamp_sim::auto_scaling::{AutoScaling, Ending, GroupSetup, HookSetup, InstanceEvent, LifecycleState};
 use decamp_sim::bucket::Limit;
 use decamp_sim::load_balancers::LoadBalancers;
 use decamp_sim::rng::Rng;
@@ -92,8 +92,8 @@ fn run_sweeps(missed: impl Fn(u64) -> bool, plan: impl Fn(Time, &[InstanceId]) -
                 Err(_) => result.refused += 1,
             }
         }
-        for (_, happening) in asg.happened() {
-            if let Happening::ActionEnded { ending: Ending::Expired(_), .. } = happening {
+        for (_, event) in asg.take_instance_events() {
+            if let InstanceEvent::ActionEnded { ending: Ending::Expired(_), .. } = event {
                 result.expired += 1;
             }
         }

@@ -88,7 +88,7 @@ impl World for Scripted {
             }
             Part::Scan => vec![Observation::Scan(Err(unavailable()))],
             Part::Nomad => vec![Observation::Nomad(Err(unavailable()))],
-            Part::NomadSight => vec![Observation::NomadSight(Err(unavailable()))],
+            Part::NomadToken => vec![Observation::NomadToken(Err(unavailable()))],
             Part::Consul => vec![Observation::Consul(Err(unavailable()))],
             Part::NomadServices => vec![Observation::NomadServices(Err(unavailable()))],
             Part::Addresses(_) => vec![Observation::Addresses(Err(unavailable()))],

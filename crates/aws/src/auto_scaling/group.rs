@@ -10,10 +10,11 @@ use aws_sdk_autoscaling::types::{
 };
 use tokio::time::Instant;
 
+use super::Client;
 use super::metadata::target_groups;
-use super::{Client, seconds};
 use crate::aws::{refusal, unseen};
 use crate::coalescing::{Coalescer, InFlight};
+use crate::integers::seconds;
 use crate::rate_limiter::RateLimiter;
 use decamp_core::decide::{Group, Hook, Launched, TrafficSource, Unseen};
 use decamp_core::ids::{InstanceId, TargetGroupArn};
@@ -193,13 +194,13 @@ fn retains(group: &AutoScalingGroup) -> bool {
 /// A terminating hook; `None` for a hook of another transition.
 fn hook(hook: &LifecycleHook) -> Option<Hook> {
     let name: Arc<str> = hook.lifecycle_hook_name().filter(|_| hook.lifecycle_transition() == Some(TERMINATING))?.into();
-    let heartbeat_timeout = seconds(hook.heartbeat_timeout()).unwrap_or(Duration::from_hours(1));
+    let heartbeat_timeout = hook.heartbeat_timeout().and_then(seconds).unwrap_or(Duration::from_hours(1));
     let bound = (heartbeat_timeout * 100).min(Duration::from_hours(48));
     let (target_groups, misnamed) = hook.notification_metadata().map(target_groups).unwrap_or_default();
     for fault in &misnamed {
         tracing::warn!(hook = &*name, "cannot read the target groups in the hook's NotificationMetadata: {fault}");
     }
-    let global_timeout = seconds(hook.global_timeout()).unwrap_or(bound);
+    let global_timeout = hook.global_timeout().and_then(seconds).unwrap_or(bound);
     Some(Hook { name, heartbeat_timeout, global_timeout, target_groups, misnamed })
 }
 

@@ -13,6 +13,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::AutoScaling;
 use crate::aws::{is_no_such_group, refusal, unseen};
+use crate::integers::{count, seconds};
 use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::refresh::{NotDone, Preferences, Refresh, Status};
 use decamp_core::time::Time;
@@ -128,11 +129,10 @@ fn id(given: Option<&str>) -> Result<Arc<str>, NotDone> {
 
 /// The preferences that decide when instances leave. The others do not matter to a check.
 fn read_preferences(preferences: &RefreshPreferences) -> Preferences {
-    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
     Preferences {
-        min_healthy: number(preferences.min_healthy_percentage()),
-        max_healthy: number(preferences.max_healthy_percentage()),
-        warm_up: number(preferences.instance_warmup()).map(|seconds| Duration::from_secs(seconds.into())),
+        min_healthy: preferences.min_healthy_percentage().and_then(count),
+        max_healthy: preferences.max_healthy_percentage().and_then(count),
+        warm_up: preferences.instance_warmup().and_then(seconds),
         skip_matching: preferences.skip_matching().unwrap_or(false),
         auto_rollback: preferences.auto_rollback().unwrap_or(false),
         ..Preferences::default()
@@ -141,16 +141,16 @@ fn read_preferences(preferences: &RefreshPreferences) -> Preferences {
 
 fn refresh_preferences(preferences: &Preferences) -> RefreshPreferences {
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    let seconds = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
+    let whole_seconds = |span: Duration| i32::try_from(span.as_secs()).unwrap_or(i32::MAX);
     let checkpoints: Vec<i32> = preferences.checkpoints.iter().copied().map(number).collect();
     RefreshPreferences::builder()
         .set_min_healthy_percentage(preferences.min_healthy.map(number))
         .set_max_healthy_percentage(preferences.max_healthy.map(number))
-        .set_instance_warmup(preferences.warm_up.map(seconds))
+        .set_instance_warmup(preferences.warm_up.map(whole_seconds))
         // With an empty list a refresh stays pending forever.
         .set_checkpoint_percentages((!checkpoints.is_empty()).then_some(checkpoints))
-        .set_checkpoint_delay(preferences.checkpoint_delay.map(seconds))
-        .set_bake_time(preferences.bake.map(seconds))
+        .set_checkpoint_delay(preferences.checkpoint_delay.map(whole_seconds))
+        .set_bake_time(preferences.bake.map(whole_seconds))
         .skip_matching(preferences.skip_matching)
         .auto_rollback(preferences.auto_rollback)
         .build()
@@ -180,7 +180,6 @@ fn by_id(mut template: LaunchTemplateSpecification) -> LaunchTemplateSpecificati
 
 fn seen(asg: &Arc<str>, listed: &InstanceRefresh) -> Option<Refresh> {
     let time = |at: &DateTime| u64::try_from(at.secs()).ok().map(|seconds| Time(seconds.saturating_mul(1000)));
-    let number = |number: i32| u32::try_from(number).ok();
     Some(Refresh {
         id: listed.instance_refresh_id()?.into(),
         group: Arc::clone(asg),
@@ -188,7 +187,7 @@ fn seen(asg: &Arc<str>, listed: &InstanceRefresh) -> Option<Refresh> {
         why: listed.status_reason().map(Arc::from),
         began: listed.start_time().and_then(time),
         ended: listed.end_time().and_then(time),
-        percentage: listed.percentage_complete().and_then(number).map(|share| share.min(100)),
-        to_update: listed.instances_to_update().and_then(number),
+        percentage: listed.percentage_complete().and_then(count).map(|share| share.min(100)),
+        to_update: listed.instances_to_update().and_then(count),
     })
 }

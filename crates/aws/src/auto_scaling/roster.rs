@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{AutoScaling, lifecycle};
 use crate::aws::{refusal, unseen};
+use crate::integers::seconds;
 use decamp_core::decide::{Group, Lifecycle, Unseen};
 use decamp_core::ids::InstanceId;
 
@@ -38,13 +39,12 @@ impl AutoScaling {
             .filter_map(|listed| Some((listed.instance_id()?.parse().ok()?, lifecycle(listed.lifecycle_state()?.as_str()))));
         let reuse = group.warm_pool_configuration().and_then(|pool| pool.instance_reuse_policy());
         let maintenance = group.instance_maintenance_policy();
-        let seconds = |span: Option<i32>| span.and_then(|span| u64::try_from(span).ok()).map(Duration::from_secs);
         Ok(Some(Roster {
             instances: instances.collect(),
             reuses: reuse.and_then(|policy| policy.reuse_on_scale_in()).unwrap_or(false),
             healthy_percentages: maintenance.and_then(|p| Some((p.min_healthy_percentage()?, p.max_healthy_percentage()?))),
-            warm_up: seconds(group.default_instance_warmup()),
-            grace: seconds(group.health_check_grace_period()),
+            warm_up: group.default_instance_warmup().and_then(seconds),
+            grace: group.health_check_grace_period().and_then(seconds),
         }))
     }
 

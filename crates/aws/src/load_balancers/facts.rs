@@ -95,11 +95,11 @@ impl Facts {
         Self { kinds, attributes, known_kinds, known_attributes, balancers: Balancers::new(client, limiter, in_flight) }
     }
 
-    /// The kind of a group's load balancer. If AWS denies the call, the slower kind is assumed: waiting longer loses no request.
+    /// The kind of a group's load balancer, or the assumed one ([`BalancerKind::assumed_without`]).
     ///
     /// # Errors
     ///
-    /// A failure that may pass: the slower kind would cost minutes without need.
+    /// A failure that may pass.
     pub(super) async fn kind(&self, arn: &TargetGroupArn) -> Result<Kind, Unseen> {
         if arn.is_classic() {
             return Ok(BalancerKind::Classic.into());
@@ -108,12 +108,12 @@ impl Facts {
             return Ok(known);
         }
         match self.kinds.ask((), arn.clone()).await {
-            Ok(kinds) => Ok(kinds.get(arn).cloned().unwrap_or(BalancerKind::Nlb.into())),
-            Err(why @ Unseen::Denied(_)) => {
+            Ok(kinds) => Ok(kinds.get(arn).cloned().unwrap_or(BalancerKind::ASSUMED.into())),
+            Err(why) => {
+                let Some(kind) = BalancerKind::assumed_without(&why) else { return Err(why) };
                 tracing::warn!(target_group = %arn, "may not read the kind of its load balancer, so the slower kind is assumed: {why}");
-                Ok(BalancerKind::Nlb.into())
+                Ok(kind.into())
             }
-            Err(why) => Err(why),
         }
     }
 
@@ -183,18 +183,10 @@ async fn describe(client: &Client, arns: &[TargetGroupArn], kinds: &mut HashMap<
     for group in answer.map_err(|e| refusal(&e, None))?.target_groups() {
         if let Some(arn) = group.target_group_arn().and_then(|arn| arn.parse().ok()) {
             let balancers = group.load_balancer_arns().iter().map(|arn| Arc::from(arn.as_str())).collect();
-            kinds.insert(arn, Kind { kind: kind(group.protocol()), balancers });
+            kinds.insert(arn, Kind { kind: BalancerKind::of_protocol(group.protocol().map(ProtocolEnum::as_str)), balancers });
         }
     }
     Ok(())
-}
-
-/// The kind for a protocol. AWS adds protocols, and an unknown one counts as the slower kind.
-fn kind(protocol: Option<&ProtocolEnum>) -> BalancerKind {
-    match protocol {
-        Some(ProtocolEnum::Http | ProtocolEnum::Https) => BalancerKind::Alb,
-        _ => BalancerKind::Nlb,
-    }
 }
 
 async fn read_attributes(client: &Client, arn: &TargetGroupArn) -> Result<Attributes, Unseen> {
@@ -210,17 +202,4 @@ async fn read_attributes(client: &Client, arn: &TargetGroupArn) -> Result<Attrib
     let (delay, slow_start) = (seconds(DELAY), seconds(SLOW_START));
     let connection_termination = value(TERMINATION).and_then(|text| text.parse().ok());
     Ok(Attributes { delay, connection_termination, cross_zone: value(CROSS_ZONE).and_then(CrossZone::read), slow_start })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_http_and_https_are_of_the_faster_kind() {
-        let faster: Vec<&str> =
-            ProtocolEnum::values().iter().copied().filter(|p| kind(Some(&ProtocolEnum::from(*p))) == BalancerKind::Alb).collect();
-        assert_eq!(faster, ["HTTP", "HTTPS"]);
-        assert_eq!(kind(None), BalancerKind::Nlb);
-    }
 }

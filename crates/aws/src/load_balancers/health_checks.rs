@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::LoadBalancers;
 use crate::aws::{refusal, unseen};
+use crate::integers::{count, seconds};
 use decamp_core::decide::{Refusal, Unseen};
 use decamp_core::ids::TargetGroupArn;
 
@@ -48,14 +49,12 @@ impl LoadBalancers {
         let Some(group) = answer.target_groups().iter().find(|group| group.target_group_arn() == Some(arn.as_str())) else {
             return Ok(None);
         };
-        let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
-        let interval = number(group.health_check_interval_seconds());
-        let thresholds = (number(group.healthy_threshold_count()), number(group.unhealthy_threshold_count()));
+        let interval = group.health_check_interval_seconds().and_then(seconds);
+        let thresholds = (group.healthy_threshold_count().and_then(count), group.unhealthy_threshold_count().and_then(count));
         let (Some(interval), (Some(healthy_threshold), Some(unhealthy_threshold))) = (interval, thresholds) else {
             return Ok(None);
         };
         let slow_start = self.facts.attributes(arn, false).await?.slow_start.unwrap_or_default();
-        let interval = Duration::from_secs(interval.into());
         Ok(Some(HealthCheck { interval, healthy_threshold, unhealthy_threshold, slow_start }))
     }
 }

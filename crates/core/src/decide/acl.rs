@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::NomadSight;
+use super::TokenAccess;
 
 /// The rules of one policy that matter here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum Reads {
 /// narrower rule replaces `*`. It does not add to it, even if another policy has it (facts/nomad.md 11.2). So every rule must let the token
 /// read.
 #[must_use]
-pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
+pub fn token_access(policies: &[(String, AclRules)]) -> TokenAccess {
     let mut missing = Vec::new();
     let node: BTreeSet<&str> = policies.iter().filter_map(|(_, rules)| rules.node.as_deref()).collect();
     if node.contains("deny") {
@@ -67,7 +67,7 @@ pub fn sight_of(policies: &[(String, AclRules)]) -> NomadSight {
                 .push(format!("the rule for namespace \"{name}\" (policy {policy}) hides its allocations; add `read-job` to it"));
         }
     }
-    if missing.is_empty() { NomadSight::Full } else { NomadSight::Short(missing.join("; ").into()) }
+    if missing.is_empty() { TokenAccess::Full } else { TokenAccess::Insufficient(missing.join("; ").into()) }
 }
 
 fn reads(rule: &AclNamespace) -> Reads {

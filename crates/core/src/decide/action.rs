@@ -64,8 +64,9 @@ pub enum Part {
     Scan,
     /// The instance's nodes and their allocations.
     Nomad,
-    /// What our Nomad token may see.
-    NomadSight,
+    /// What our Nomad token may read and write. The JSON of `decamp plan` keeps its first name.
+    #[serde(rename = "nomad-sight")]
+    NomadToken,
     /// This instance's registrations in Consul.
     Consul,
     /// This instance's registrations in Nomad's own discovery.
@@ -96,7 +97,7 @@ impl Part {
         match self {
             Self::Lifecycle | Self::Group { .. } => System::AutoScaling,
             Self::TargetGroups { .. } | Self::Scan => System::LoadBalancers,
-            Self::Nomad | Self::NomadSight | Self::NomadServices | Self::Addresses(_) => System::Nomad,
+            Self::Nomad | Self::NomadToken | Self::NomadServices | Self::Addresses(_) => System::Nomad,
             Self::Consul => System::Consul,
         }
     }

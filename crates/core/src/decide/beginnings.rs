@@ -198,6 +198,22 @@ pub fn remember(departure: &Departure, seen: &Snapshot, policy: &Policy, now: Ti
 
 /// Writes notes where the next worker sees them. Nothing waits for them.
 pub(super) fn write_down(case: &Case<'_>, balancing: &Balancing) -> Proposal {
+    write_notes(case, || worth_knowing(case, balancing))
+}
+
+/// Writes down an outage of Consul while Auto Scaling cannot be read. The drain of this departure shows that the node is the instance's.
+pub(super) fn write_down_an_outage(case: &Case<'_>) -> Proposal {
+    let marked = |node: &Node| {
+        let meta = node.last_drain.as_ref().and_then(|last| last.meta.as_ref());
+        meta.is_some_and(|meta| meta.action == *case.drain_marker())
+    };
+    let Some((since, listed)) = consul_outage::worth_knowing(case).filter(|_| case.nodes().iter().any(marked)) else {
+        return Proposal::DoesNotApply;
+    };
+    write_notes(case, || vec![Noted { what: Beginning::Unseen, action: case.drain_marker().clone(), since, listed }])
+}
+
+fn write_notes(case: &Case<'_>, worth_knowing: impl FnOnce() -> Vec<Noted>) -> Proposal {
     let history = &case.seen.history;
     // An outage of Consul is noted even if Nomad's servers lag: a lagging server passes the call on as well.
     let out_of_sight = || case.seen.nomad.last().filter(|_| case.seen.unseen_at_once(case.now).is_some());
@@ -221,7 +237,7 @@ pub(super) fn write_down(case: &Case<'_>, balancing: &Balancing) -> Proposal {
     if !may_try {
         return Proposal::NotYet;
     }
-    let notes: Vec<Noted> = worth_knowing(case, balancing).into_iter().filter(|note| !shown(note)).collect();
+    let notes: Vec<Noted> = worth_knowing().into_iter().filter(|note| !shown(note)).collect();
     if notes.is_empty() {
         return Proposal::Done;
     }

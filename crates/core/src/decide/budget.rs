@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::snapshot::{Balancer, Hook, Known, Lifecycle, NomadSight, Snapshot, TargetGroup};
+use super::snapshot::{Balancer, Hook, Known, Lifecycle, Snapshot, TargetGroup, TokenAccess};
 use super::{Cause, Departure, Policy};
 use crate::time::Time;
 
@@ -78,7 +78,9 @@ impl Budget {
         };
         let balancers = balancers(seen, policy);
         let clock = match &departure.cause {
-            Cause::Lifecycle(_) => own_clock(departure, seen, policy, began, needed(balancers, longest_stop, reserve)),
+            Cause::Lifecycle(_) => {
+                own_clock(departure, seen, policy, began, needed(balancers, claimed_stop(seen, policy), reserve))
+            }
             Cause::Interruption { .. } => began + policy.max_departure,
         };
         let end = clock.min(hook_ends) - reserve;
@@ -251,7 +253,7 @@ fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Tim
     // Not if nobody will begin it: the token does not see enough, or the instance comes back.
     let leaves = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
     // Nor while the group cannot be read. Each pass would find the departure untouched again, and it would never end.
-    let sees = leaves && seen.group.now().is_some() && matches!(seen.nomad_sight.last(), Some(NomadSight::Full));
+    let sees = leaves && seen.group.now().is_some() && matches!(seen.nomad_token.last(), Some(TokenAccess::Full));
     let found_late = seen.history.untouched.filter(|at| sees && began + policy.max_departure / 2 <= *at);
     let untouched = found_late.map_or(clock, |at| at + needed * 2);
     // The drain of an earlier worker after a hold says until when.
@@ -285,6 +287,13 @@ fn longest_stop(seen: &Snapshot, policy: &Policy) -> Duration {
         policy.longest_stop(&known.group).max(known.stopped_for().min(claimed))
     };
     let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(takes);
+    known.max().unwrap_or_default().max(claimed_stop(seen, policy))
+}
+
+/// The longest time that an allocation of this run may take to stop, by its job and the cap, or that an earlier worker noted on the drain.
+/// Unlike a stop that goes on, it does not grow, so that no end moves away with it.
+fn claimed_stop(seen: &Snapshot, policy: &Policy) -> Duration {
+    let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(|known| policy.longest_stop(&known.group));
     let noted = seen.history.drain_metas.iter().map(|(_, meta)| meta.longest_stop);
     known.chain(noted).max().unwrap_or_default()
 }

@@ -18,6 +18,10 @@ use crate::time::Time;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The same while Consul cannot be read.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
+/// The same when it has not been read for [`LONG`]. A stop may take hours, and a denial lasts until a person changes a policy.
+const LOOK_SELDOM: Duration = Duration::from_secs(10);
+/// How long an outage lasts that ends without a person.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Watches Consul while an allocation stops that an ingress finds there. If `once_more`, until Consul has answered once after that.
 pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
@@ -30,7 +34,8 @@ pub(super) fn watched(case: &Case<'_>, once_more: bool) -> Proposal {
     let (next, reason) = match (consul.blind(), consul.at()) {
         (Some(blind), _) => {
             let count = u32::try_from(stopping.count() + 1).unwrap_or(u32::MAX);
-            (blind.tried + LOOK_AGAIN, Reason::StopsUnseen { count, title: first.group.title().into() })
+            let pause = if blind.tried.since(blind.since) < LONG { LOOK_AGAIN } else { LOOK_SELDOM };
+            (blind.tried + pause, Reason::StopsUnseen { count, title: first.group.title().into() })
         }
         (None, Some(at)) => (at + LOOK_EVERY, Reason::MustConfirm),
         (None, None) => (case.now, Reason::NotKnownYet),

@@ -153,7 +153,7 @@ impl Part {
             Self::TargetGroups { .. } => "its target groups",
             Self::Scan => "all target groups",
             Self::Nomad => "its node",
-            Self::NomadSight => "our Nomad token",
+            Self::NomadToken => "our Nomad token",
             Self::Consul => "Consul",
             Self::NomadServices => "Nomad's services",
             Self::Addresses(_) => "the addresses of other nodes",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::balancers;
 use super::case::Case;
 use super::proposal::{Order, Proposal, merge};
-use super::snapshot::{DrainMeta, NomadSight, Phase, Provider};
+use super::snapshot::{DrainMeta, Phase, Provider, TokenAccess};
 use super::{Cause, EffectKind, LifecycleResult, Observed, Outcome, Part, Reason, StoppedUnseen};
 use super::{consul_outage, disks, lifecycle_hook, missing_node, registrations, traffic_sources, uncertain_targets, unlisted};
 use crate::time::Time;
@@ -104,7 +104,7 @@ pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
         return confirming;
     }
     // A list proves something only if the token can see everything (ADR 0011).
-    let over = matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
+    let over = matches!(case.seen.nomad_token.last(), Some(TokenAccess::Full))
         && case.seen.nomad.now().is_some_and(|nomad| !nomad.nodes.is_empty())
         && case.all_remaining().next().is_none()
         && case.vanished().is_none_or(|vanished| vanished.until <= case.now);

@@ -7,7 +7,7 @@ use super::beginnings;
 use super::case::Case;
 use super::policy::is_named_by;
 use super::proposal::{Proposal, look_again};
-use super::snapshot::{Launched, NomadSight};
+use super::snapshot::{Launched, TokenAccess};
 use super::{Part, Reason};
 use crate::time::Time;
 
@@ -96,5 +96,5 @@ pub(super) fn is_nowhere(case: &Case<'_>) -> bool {
 }
 
 fn is_seen(case: &Case<'_>) -> bool {
-    matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
+    matches!(case.seen.nomad_token.last(), Some(TokenAccess::Full))
 }

@@ -9,7 +9,7 @@ use super::case::Case;
 use super::missing_node::{LOOK_FOR_NODE_EVERY, look_for_it};
 use super::proposal::{Order, Proposal, look_again, merge, must_see, write};
 use super::remaining::Vanished;
-use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, NomadSight, Phase, Provider};
+use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, Phase, Provider, TokenAccess};
 use super::{Effect, EffectKind, Observed, OnCancel, Part, Reason, System, Unseen, WholeSeconds};
 use super::{overlap, uncertain_targets, unlisted};
 use crate::time::Time;
@@ -34,30 +34,30 @@ const LANDED_AFTER: Duration = Duration::from_secs(5);
 /// Whether the token sees enough for writes to Nomad, and what to do if not.
 pub(super) fn token(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
-    match seen.nomad_sight.now() {
-        Some(NomadSight::Full) => Proposal::Done,
-        Some(NomadSight::Short(missing)) => {
-            let again = seen.nomad_sight.at().unwrap_or(case.now) + READ_TOKEN_EVERY;
+    match seen.nomad_token.now() {
+        Some(TokenAccess::Full) => Proposal::Done,
+        Some(TokenAccess::Insufficient(missing)) => {
+            let again = seen.nomad_token.at().unwrap_or(case.now) + READ_TOKEN_EVERY;
             if again <= case.now {
-                return Proposal::look(vec![Part::NomadSight], Reason::NoSight(missing.clone()));
+                return Proposal::look(vec![Part::NomadToken], Reason::NoSight(missing.clone()));
             }
             Proposal::wait(again, Reason::NoSight(missing.clone()))
         }
-        None => must_see(case, &seen.nomad_sight, Part::NomadSight),
+        None => must_see(case, &seen.nomad_token, Part::NomadToken),
     }
 }
 
 /// Whether decamp may write to Nomad.
 pub(super) fn may_write(case: &Case<'_>) -> bool {
-    matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full))
+    matches!(case.seen.nomad_token.last(), Some(TokenAccess::Full))
 }
 
 /// What the token lacks, if waiting does not help: the policies that were read are not enough, or Nomad refuses the token, even after it
 /// was fetched again.
 pub(super) fn token_never_suffices(case: &Case<'_>) -> Option<Arc<str>> {
-    let sight = &case.seen.nomad_sight;
-    match (sight.now(), sight.at(), sight.blind().map(|blind| &blind.why)) {
-        (Some(NomadSight::Short(missing)), ..) => Some(Arc::clone(missing)),
+    let token = &case.seen.nomad_token;
+    match (token.now(), token.at(), token.blind().map(|blind| &blind.why)) {
+        (Some(TokenAccess::Insufficient(missing)), ..) => Some(Arc::clone(missing)),
         (_, None, Some(Unseen::Denied(why))) => Some(Arc::clone(why)),
         _ => None,
     }

@@ -267,7 +267,7 @@ fn each_once(all: Vec<Part>) -> Vec<Part> {
             | Part::Group { .. }
             | Part::Scan
             | Part::Nomad
-            | Part::NomadSight
+            | Part::NomadToken
             | Part::Consul
             | Part::NomadServices
             | Part::Addresses(_) => None,

@@ -49,8 +49,8 @@ pub enum Observation {
     Scan(Result<Vec<TargetGroupArn>, Unseen>),
     /// Of `Part::Nomad`.
     Nomad(Result<Nomad, Unseen>),
-    /// Of `Part::NomadSight`.
-    NomadSight(Result<NomadSight, Unseen>),
+    /// Of `Part::NomadToken`.
+    NomadToken(Result<TokenAccess, Unseen>),
     /// Of `Part::Consul`.
     Consul(Result<Registrations, Unseen>),
     /// Of `Part::NomadServices`.
@@ -69,7 +69,7 @@ impl Observation {
             Self::TargetGroup(_, look) => look.is_ok(),
             Self::Scan(look) => look.is_ok(),
             Self::Nomad(look) => look.is_ok(),
-            Self::NomadSight(look) => look.is_ok(),
+            Self::NomadToken(look) => look.is_ok(),
             Self::Consul(look) | Self::NomadServices(look) => look.is_ok(),
             Self::Addresses(look) => look.is_ok(),
         }
@@ -92,8 +92,9 @@ pub struct Snapshot {
     pub scan: Observed<Vec<TargetGroupArn>>,
     /// Its nodes.
     pub nomad: Observed<Nomad>,
-    /// What our Nomad token may see.
-    pub nomad_sight: Observed<NomadSight>,
+    /// What our Nomad token may read and write. The JSON of `decamp plan` keeps its first name.
+    #[serde(rename = "nomad_sight")]
+    pub nomad_token: Observed<TokenAccess>,
     /// Its registrations in Consul.
     pub consul: Observed<Registrations>,
     /// Its registrations in Nomad's own discovery.
@@ -283,14 +284,14 @@ impl Snapshot {
                 self.group.take(asked, look);
             }
             Observation::Scan(look) => self.scan.take(asked, look),
-            Observation::NomadSight(look) => {
-                let saw_all = matches!(self.nomad_sight.last(), Some(NomadSight::Full));
-                if !saw_all && matches!(look, Ok(NomadSight::Full)) && self.nomad.at() != Some(asked) {
+            Observation::NomadToken(look) => {
+                let saw_all = matches!(self.nomad_token.last(), Some(TokenAccess::Full));
+                if !saw_all && matches!(look, Ok(TokenAccess::Full)) && self.nomad.at() != Some(asked) {
                     // What the token saw before, or meanwhile, proves nothing. The first look is still to come (ADR 0011).
                     self.nomad.expire();
                     self.history.first_nomad = None;
                 }
-                self.nomad_sight.take(asked, look);
+                self.nomad_token.take(asked, look);
             }
             Observation::NomadServices(look) => self.nomad_services.take(asked, look),
             Observation::Addresses(look) => {

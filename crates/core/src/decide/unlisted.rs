@@ -7,7 +7,7 @@ use super::Reason;
 use super::case::Case;
 use super::findings::{Finding, Layer, Loss};
 use super::proposal::Proposal;
-use super::snapshot::{Known, NomadSight};
+use super::snapshot::{Known, TokenAccess};
 use crate::time::Time;
 
 /// Nomad registers an allocation with the agent beside it within a second, and that agent tells the servers at once. A busy machine takes
@@ -69,7 +69,7 @@ pub(super) fn was_noted(case: &Case<'_>) -> bool {
 /// One finding for each job that Consul does not list. Only if the Nomad token sees everything: otherwise the token may be the cause.
 pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    if !matches!(case.seen.nomad_sight.last(), Some(NomadSight::Full)) {
+    if !matches!(case.seen.nomad_token.last(), Some(TokenAccess::Full)) {
         return findings;
     }
     for known in never_listed(case) {

@@ -28,8 +28,6 @@ pub(super) struct Asked {
     pub(super) at: Time,
     /// By the steady clock.
     pub(super) steady: Duration,
-    /// Whether nothing had been seen yet.
-    pub(super) blank: bool,
 }
 
 /// The answer to a look.
@@ -92,7 +90,7 @@ impl<'w, W: World> Looks<'w, W> {
         }
         self.rounds = self.rounds.wrapping_add(1);
         let (world, departure) = (self.world, self.departure);
-        let asked = Asked { at: world.now(), steady: world.steady(), blank: seen.is_blank() };
+        let asked = Asked { at: world.now(), steady: world.steady() };
         let any = !systems.is_empty();
         if any {
             self.last_asked = asked.steady;

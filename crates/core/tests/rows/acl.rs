@@ -1,6 +1,6 @@
 //! Which policies of a Nomad token prove that it sees every allocation and may drain every node. (ADR 0011.)
 
-use decamp_core::decide::{AclNamespace, AclRules, NomadSight, sight_of};
+use decamp_core::decide::{AclNamespace, AclRules, TokenAccess, token_access};
 
 fn node(policy: &str) -> AclRules {
     AclRules { node: Some(policy.to_owned()), namespaces: Vec::new() }
@@ -16,9 +16,9 @@ fn all() -> AclRules {
     namespace("*", "", &["read-job"])
 }
 
-fn together(policies: Vec<AclRules>) -> NomadSight {
+fn together(policies: Vec<AclRules>) -> TokenAccess {
     let named: Vec<_> = policies.into_iter().enumerate().map(|(place, rules)| (format!("p{place}"), rules)).collect();
-    sight_of(&named)
+    token_access(&named)
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn these_policies_see_everything() {
         vec![node("write"), namespace("*", "scale", &["read-job"])],
     ];
     for policies in cases {
-        assert_eq!(together(policies.clone()), NomadSight::Full, "{policies:?}");
+        assert_eq!(together(policies.clone()), TokenAccess::Full, "{policies:?}");
     }
 }
 
@@ -63,7 +63,7 @@ fn these_policies_do_not_and_the_sentence_says_what_to_add() {
         (vec![node("write"), all(), namespace("*", "deny", &[])], everything),
     ];
     for (policies, sentence) in cases {
-        let NomadSight::Short(why) = together(policies.clone()) else { panic!("{policies:?} sees everything") };
+        let TokenAccess::Insufficient(why) = together(policies.clone()) else { panic!("{policies:?} sees everything") };
         assert!(why.contains(sentence), "{policies:?}: {why}");
     }
 }

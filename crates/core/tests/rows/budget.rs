@@ -48,6 +48,23 @@ fn an_outage_never_moves_the_end() {
     assert_eq!(scene.budget().end, end);
 }
 
+/// After a hold the drain's own end counts, and a stop that lasts for hours is no reason to wait longer.
+#[test]
+fn a_stop_that_goes_on_moves_no_end() {
+    let mut scene = draining(|scene| {
+        scene.task_group(API, |group| group.tasks[0].kill_timeout = secs(36_000));
+        scene.policy.max_departure = secs(600);
+    });
+    let meta = scene.nomad.nodes[0].last_drain.as_mut().and_then(|last| last.meta.as_mut()).expect("it is decamp's drain");
+    meta.until = scene.now + secs(900);
+    scene.look(&Part::Nomad);
+    let end = scene.budget().end;
+    scene.pass(800);
+    scene.look(&Part::Nomad);
+    assert!(secs(600) < scene.budget().longest_stop, "it has been stopping for long: {:?}", scene.budget());
+    assert_eq!(scene.budget().end, end);
+}
+
 #[test]
 fn a_forced_stop_still_finishes_before_the_end() {
     let budget = calm_and_seen().budget();

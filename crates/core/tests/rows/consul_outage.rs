@@ -78,6 +78,23 @@ fn the_reason_names_services_that_stop_unseen() {
     assert!(is_watched(&decision), "it is watched for Consul to come back: {decision:?}");
 }
 
+/// A stop may take hours, and a denial lasts until a person changes a policy.
+#[test]
+fn an_outage_that_lasts_is_looked_at_less_often() {
+    let looks_after = |seconds: u64| {
+        let mut scene = draining(|_| ());
+        away_for(&mut scene, seconds);
+        scene.look_in_vain(&Part::Consul);
+        let tried = scene.now;
+        let again = scene.until_no_heartbeat();
+        let Action::Wait { until, .. } = again.action else { panic!("{again:?}") };
+        assert!(matches!(again.reason, Reason::StopsUnseen { .. }), "{again:?}");
+        until.since(tried)
+    };
+    assert_eq!(looks_after(20), secs(3));
+    assert_eq!(looks_after(80), secs(10));
+}
+
 #[test]
 fn what_stopped_unseen_is_named_by_the_outcome() {
     let mut scene = draining(|_| ());
@@ -218,6 +235,40 @@ fn an_ingress_that_stops_is_not_found_in_consul() {
     away_for(&mut scene, 20);
     scene.look(&Part::Consul);
     assert_eq!(ends(&mut scene), Outcome::Departed { waiting_for: None });
+}
+
+/// A new pass whose first look at Nomad already shows the services over, and whose first look at Consul fails.
+#[test]
+fn what_stopped_between_the_beginning_of_a_pass_and_its_first_look_is_named() {
+    let named = |ended_after: u64| {
+        let mut scene = draining(|_| ());
+        let now = scene.now;
+        scene.allocations(|a| a.ended = Some(now + secs(ended_after)));
+        scene.stopped_are_over();
+        scene.pass(40);
+        scene.seen = Snapshot::begin(instance(), now + secs(38));
+        for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadToken, Part::Nomad] {
+            scene.look(&part);
+        }
+        scene.look_in_vain(&Part::Consul);
+        scene.seen.unseen_at_once(scene.now).is_some()
+    };
+    assert!(named(39), "no worker looked at Consul when it ended");
+    assert!(!named(10), "an earlier worker watched it");
+}
+
+#[test]
+fn an_outage_is_noted_while_auto_scaling_cannot_be_read() {
+    let mut scene = draining(|_| ());
+    scene.look_in_vain(&Part::Lifecycle);
+    scene.look_in_vain(&Part::Consul);
+    assert!(writes(&scene.decide(), EffectKind::Note), "{:?}", scene.decide());
+    let mut unmarked = scene.clone();
+    for node in &mut unmarked.nomad.nodes {
+        node.last_drain = None;
+    }
+    unmarked.look(&Part::Nomad);
+    assert!(!writes(&unmarked.decide(), EffectKind::Note), "nothing shows that the node is the instance's");
 }
 
 #[test]

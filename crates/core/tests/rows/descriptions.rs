@@ -63,7 +63,7 @@ fn each_look_has_its_own_description() {
         Part::TargetGroups { groups: Vec::new(), attributes_again: false },
         Part::Scan,
         Part::Nomad,
-        Part::NomadSight,
+        Part::NomadToken,
         Part::Consul,
         Part::NomadServices,
         Part::Addresses(Vec::new()),

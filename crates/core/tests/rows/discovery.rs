@@ -307,7 +307,7 @@ fn a_consul_that_was_never_read_is_tried_once_more_before_the_machine_goes() {
     let mut scene = over(nothing_declared);
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
     scene.look_in_vain(&Part::Consul);
-    for part in [Part::Lifecycle, Part::Group { with_activity: true }, Part::Nomad, Part::NomadSight] {
+    for part in [Part::Lifecycle, Part::Group { with_activity: true }, Part::Nomad, Part::NomadToken] {
         scene.look(&part);
     }
     scene.consul_hangs = true;

@@ -1,13 +1,11 @@
-//! What a node's drain tells about the allocations on it, and what a load balancer of an unknown kind is taken for.
+//! What a node's drain tells about the allocations on it.
 
 use std::sync::Arc;
 
-use decamp_core::decide::{
-    Allocation, BalancerKind, ClientStatus, Drain, DrainMeta, DrainStatus, JobKind, LastDrain, Node, Phase, Policy, guard,
-};
+use decamp_core::decide::{Allocation, ClientStatus, Drain, DrainMeta, DrainStatus, JobKind, LastDrain, Node, Phase};
 use decamp_core::time::Time;
 
-use crate::facts::{self, attached, secs};
+use crate::facts::{self, secs};
 
 /// The calm world's node, with each allocation changed.
 fn node(change: impl Fn(&mut Allocation)) -> Node {
@@ -69,12 +67,4 @@ fn work_that_is_wanted_after_a_drain_of_everything_has_landed() {
     for (node, expected) in rows {
         assert_eq!(node.has_work_after_its_drain(), expected, "{node:?}");
     }
-}
-
-#[test]
-fn a_load_balancer_of_an_unknown_kind_is_taken_for_the_slower_kind() {
-    let policy = Policy::default();
-    let mut group = facts::target_group(attached(), true);
-    group.kind = BalancerKind::ASSUMED;
-    assert_eq!(guard(&group, &policy), policy.longest_guard());
 }

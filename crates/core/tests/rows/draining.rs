@@ -1,8 +1,8 @@
 //! Make the node ineligible, drain it in phases, resend a drain that hangs, force what is late. (ADR 0001, 0003, 0004, 0011.)
 
 use decamp_core::decide::{
-    Action, ClientStatus, Drain, DrainStatus, Effect, EffectKind, JobKind, LastDrain, NodeStatus, NomadSight, OnCancel, Part,
-    Phase, Reason, Refusal, System,
+    Action, ClientStatus, Drain, DrainStatus, Effect, EffectKind, JobKind, LastDrain, NodeStatus, OnCancel, Part, Phase, Reason,
+    Refusal, System, TokenAccess,
 };
 use decamp_core::ids::{AllocationId, NodeId};
 
@@ -43,7 +43,7 @@ fn a_node_that_is_ineligible_already_is_left_so() {
 #[test]
 fn nothing_is_written_to_nomad_without_proof_of_sight() {
     let mut scene = calm();
-    scene.sight = NomadSight::Short("add read-job".into());
+    scene.sight = TokenAccess::Insufficient("add read-job".into());
     let decision = scene.until_it_writes(EffectKind::Deregister);
     scene.obey(&decision);
     scene.pass(31);
@@ -59,11 +59,11 @@ fn nothing_is_written_to_nomad_without_proof_of_sight() {
 #[test]
 fn a_token_that_was_given_more_rights_is_noticed_within_a_minute() {
     let mut scene = calm();
-    scene.sight = NomadSight::Short("add read-job".into());
+    scene.sight = TokenAccess::Insufficient("add read-job".into());
     scene.group.attached.clear();
     scene.group.hooks[0].target_groups.clear();
     only_waits(&scene.next(), "no-sight");
-    scene.sight = NomadSight::Full;
+    scene.sight = TokenAccess::Full;
     scene.pass(60);
     assert!(writes(&scene.next(), EffectKind::MakeIneligible), "{:?}", scene.decide());
 }
@@ -72,7 +72,7 @@ fn a_token_that_was_given_more_rights_is_noticed_within_a_minute() {
 fn a_token_that_sees_too_little_is_reported_before_the_first_write() {
     let mut scene = calm();
     scene.policy.refuse_without_sight = true;
-    scene.sight = NomadSight::Short("add read-job".into());
+    scene.sight = TokenAccess::Insufficient("add read-job".into());
     let decision = scene.next();
     assert_eq!(ended(&decision).map(|outcome| outcome.word()), Some("refused"), "{decision:?}");
 }

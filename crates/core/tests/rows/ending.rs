@@ -1,8 +1,8 @@
 //! The end: what is completed, when, and by which name. (ADR 0001.)
 
 use decamp_core::decide::{
-    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, NomadSight, Observation, Outcome, Part, Reason,
-    Refusal, Unseen,
+    Action, ClientStatus, Effect, EffectKind, Lifecycle, LifecycleResult, Observation, Outcome, Part, Reason, Refusal,
+    TokenAccess, Unseen,
 };
 
 use crate::decisions::{completion, ended, ends, ours, why, writes};
@@ -130,7 +130,7 @@ fn what_a_deadline_cut_is_forced_too() {
 
 #[test]
 fn with_a_token_that_sees_too_little_the_settings_end_it_and_not_before_the_end() {
-    let mut scene = deregistered(|scene| scene.sight = NomadSight::Short("add read-job".into()));
+    let mut scene = deregistered(|scene| scene.sight = TokenAccess::Insufficient("add read-job".into()));
     scene.targets_leave();
     scene.now = scene.budget().end - secs(1);
     let decision = scene.until_no_heartbeat();

@@ -44,7 +44,7 @@ fn looks(all: &[Decision], part: &Part) -> usize {
 fn a_scan_that_was_asked_for_before_a_node_told_its_addresses_is_made_again() {
     let mut scene = calm();
     scene.policy.scan = true;
-    for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadSight] {
+    for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::NomadToken] {
         scene.look(&part);
     }
     nomad_is_late(&mut scene, &Part::Scan);

@@ -24,7 +24,7 @@ fn nothing_is_written_before_a_live_look() {
     let decision = calm().decide();
     let Action::Look(parts) = &decision.action else { panic!("it looks: {decision:?}") };
     assert!(parts.contains(&Part::Lifecycle) && parts.contains(&Part::Group { with_activity: false }), "{parts:?}");
-    assert!(parts.contains(&Part::Nomad) && parts.contains(&Part::NomadSight), "the first round sees Nomad too: {parts:?}");
+    assert!(parts.contains(&Part::Nomad) && parts.contains(&Part::NomadToken), "the first round sees Nomad too: {parts:?}");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_heartbeat_is_sent_at_a_third_of_the_time_out_and_not_before() {
 fn a_heartbeat_goes_out_whatever_else_is_broken() {
     let mut scene = deregistered(|_| ());
     scene.pass(300);
-    for part in [Part::Nomad, Part::NomadSight, Part::Consul] {
+    for part in [Part::Nomad, Part::NomadToken, Part::Consul] {
         scene.look_in_vain(&part);
     }
     assert!(writes(&scene.decide(), EffectKind::Heartbeat));

@@ -2,6 +2,7 @@
 
 mod absent_target;
 mod acl;
+mod balancer_kind;
 mod beginnings;
 mod budget;
 mod connections;

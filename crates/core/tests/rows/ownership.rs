@@ -207,3 +207,14 @@ fn an_attached_group_that_lists_us_no_more_may_still_send_to_the_port_of_its_oth
     });
     assert!(!writes(&scene.next(), EffectKind::Drain), "one that lists nobody tells no port: {:?}", scene.decide());
 }
+
+/// Nomad purges the row of a node that is down, and the targets at its address remain.
+#[test]
+fn the_addresses_of_a_node_whose_row_was_purged_are_scanned_too() {
+    let mut scene = crate::scene::calm_and_seen();
+    let known = scene.seen.addresses();
+    assert!(!known.is_empty());
+    scene.nomad.nodes.clear();
+    scene.look(&Part::Nomad);
+    assert_eq!(scene.seen.addresses(), known);
+}

@@ -1,8 +1,8 @@
 //! What proves nothing: lists that a token without sight was shown, missing answers, a node that was purged. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
-    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, NomadSight, Observation, Outcome, Part, Reason,
-    Refusal, System, Target, TargetHealth, Unseen,
+    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, Observation, Outcome, Part, Reason, Refusal,
+    System, Target, TargetHealth, TokenAccess, Unseen,
 };
 use decamp_core::ids::TargetId;
 
@@ -39,7 +39,7 @@ fn a_completion_that_was_not_answered_claims_nothing_once_the_hook_may_have_run_
 #[test]
 fn a_token_that_sees_too_little_does_not_prove_that_there_is_no_node() {
     let mut scene = calm();
-    scene.sight = NomadSight::Short("node { policy = \"write\" } is missing".into());
+    scene.sight = TokenAccess::Insufficient("node { policy = \"write\" } is missing".into());
     scene.nomad.nodes.clear();
     for _ in 0..8 {
         let decision = scene.next();
@@ -54,15 +54,15 @@ fn a_token_that_sees_too_little_does_not_prove_that_there_is_no_node() {
 
 #[test]
 fn what_a_token_saw_before_it_saw_everything_is_read_again() {
-    let mut scene = released(|scene| scene.sight = NomadSight::Short("namespace \"*\" is missing".into()));
+    let mut scene = released(|scene| scene.sight = TokenAccess::Insufficient("namespace \"*\" is missing".into()));
     let all = scene.nomad.clone();
     scene.node().allocations = Vec::new().into();
     scene.consul.services = Vec::new().into();
     scene.look(&Part::Nomad);
     scene.nomad = all;
-    scene.sight = NomadSight::Full;
+    scene.sight = TokenAccess::Full;
     scene.pass(61);
-    scene.look(&Part::NomadSight);
+    scene.look(&Part::NomadToken);
     let decision = scene.until_it_writes(EffectKind::Drain);
     assert_eq!(why(&decision), "work-left");
 }
@@ -125,7 +125,7 @@ fn with_a_token_that_nomad_refuses_a_command_refuses_before_the_first_write() {
         for part in [Part::Lifecycle, Part::Group { with_activity: false }, Part::Nomad] {
             scene.look(&part);
         }
-        scene.seen.take(scene.now, Observation::NomadSight(Err(Unseen::Denied("ACL token not found".into()))));
+        scene.seen.take(scene.now, Observation::NomadToken(Err(Unseen::Denied("ACL token not found".into()))));
         let decision = scene.decide();
         assert_eq!(ended(&decision), ends.as_ref(), "{decision:?}");
         assert!(!writes(&decision, EffectKind::MakeIneligible), "{decision:?}");
@@ -140,7 +140,7 @@ fn a_wait_for_nomad_is_named_by_nomad_although_a_heartbeat_is_waited_for_beside_
         scene.look(&part);
     }
     scene.look_in_vain(&Part::Nomad);
-    scene.look_in_vain(&Part::NomadSight);
+    scene.look_in_vain(&Part::NomadToken);
     let decision = scene.decide();
     assert!(matches!(decision.action, Action::Wait { .. }), "{decision:?}");
     assert_eq!(decision.reason, Reason::CannotSee(System::Nomad));
@@ -204,7 +204,7 @@ fn the_load_balancers_of_a_group_that_was_never_read_are_unknown() {
     scene.allocations(|a| a.client = ClientStatus::Complete);
     scene.look(&Part::Lifecycle);
     scene.look(&Part::Nomad);
-    scene.look(&Part::NomadSight);
+    scene.look(&Part::NomadToken);
     scene.look_in_vain(&Part::Group { with_activity: false });
     scene.now = scene.budget().end;
     // Otherwise the group might be held.

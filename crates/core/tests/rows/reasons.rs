@@ -42,3 +42,9 @@ fn a_look_says_whether_anything_was_known_before() {
     assert!(matches!(&decision.action, Action::Look(parts) if matches!(parts[0], Part::TargetGroups { .. })), "{decision:?}");
     assert_eq!(decision.reason, Reason::MayHaveChanged);
 }
+
+#[test]
+fn a_reason_that_several_concerns_have_is_listed_once() {
+    // Auto Scaling, Nomad and our token: nothing is known of any of them.
+    assert_eq!(kinds(&calm()), [ReasonKind::NotKnownYet]);
+}

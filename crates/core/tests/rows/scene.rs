@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use decamp_core::decide::{
     Action, Allocation, AnswerTimes, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind,
-    Elsewhere, Finding, Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, NomadSight, Observation,
-    Part, Policy, Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, Unseen, decide, foreseen_losses,
+    Elsewhere, Finding, Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, Observation, Part,
+    Policy, Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, TokenAccess, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -25,7 +25,7 @@ pub(crate) struct Scene {
     pub(crate) group: Group,
     pub(crate) fronts: Vec<TargetGroup>,
     pub(crate) nomad: Nomad,
-    pub(crate) sight: NomadSight,
+    pub(crate) sight: TokenAccess,
     pub(crate) consul: Registrations,
     pub(crate) native: Registrations,
     /// Addresses of other nodes and their allocations.
@@ -46,7 +46,7 @@ pub(crate) fn calm() -> Scene {
         group: facts::group(),
         fronts: vec![facts::target_group(facts::attached(), true), facts::target_group(facts::named(), false)],
         nomad: facts::nomad(),
-        sight: NomadSight::Full,
+        sight: TokenAccess::Full,
         consul: facts::consul(),
         native: Registrations { whole: true, agent_dead: false, services: Vec::new().into(), by_hand: [].into() },
         elsewhere: Vec::new(),
@@ -203,7 +203,7 @@ impl Scene {
                 self.seen.take(self.now, Observation::Scan(Ok(all)));
             }
             Part::Nomad => self.seen.take(self.now, Observation::Nomad(Ok(self.nomad.clone()))),
-            Part::NomadSight => self.seen.take(self.now, Observation::NomadSight(Ok(self.sight.clone()))),
+            Part::NomadToken => self.seen.take(self.now, Observation::NomadToken(Ok(self.sight.clone()))),
             Part::Consul => self.seen.take(self.now, Observation::Consul(Ok(self.consul.clone()))),
             Part::NomadServices => self.seen.take(self.now, Observation::NomadServices(Ok(self.native.clone()))),
             Part::Addresses(asked) => {
@@ -232,7 +232,7 @@ impl Scene {
             }
             Part::Scan => self.seen.take(self.now, Observation::Scan(Err(why()))),
             Part::Nomad => self.seen.take(self.now, Observation::Nomad(Err(why()))),
-            Part::NomadSight => self.seen.take(self.now, Observation::NomadSight(Err(why()))),
+            Part::NomadToken => self.seen.take(self.now, Observation::NomadToken(Err(why()))),
             Part::Consul => self.seen.take(self.now, Observation::Consul(Err(why()))),
             Part::NomadServices => self.seen.take(self.now, Observation::NomadServices(Err(why()))),
             Part::Addresses(_) => self.seen.take(self.now, Observation::Addresses(Err(why()))),

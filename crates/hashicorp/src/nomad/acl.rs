@@ -3,7 +3,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{CONCURRENT_REQUESTS, Client, wire};
-use decamp_core::decide::{AclNamespace, AclRules, NomadSight, Unseen, sight_of};
+use decamp_core::decide::{AclNamespace, AclRules, TokenAccess, Unseen, token_access};
 use decamp_net::http::RequestFailure;
 
 impl Client {
@@ -12,15 +12,15 @@ impl Client {
     /// # Errors
     ///
     /// Nomad does not answer, or the token is invalid or expired.
-    pub async fn sight(&self) -> Result<NomadSight, Unseen> {
+    pub async fn token_access(&self) -> Result<TokenAccess, Unseen> {
         match self.http.get("/v1/acl/token/self", &[]).await {
             Ok(answer) => {
                 let token: wire::OwnToken = answer.json().map_err(RequestFailure::unseen)?;
                 if token.kind == "management" {
-                    return Ok(NomadSight::Full);
+                    return Ok(TokenAccess::Full);
                 }
             }
-            Err(failure) if acls_are_off(&failure) => return Ok(NomadSight::Full),
+            Err(failure) if acls_are_off(&failure) => return Ok(TokenAccess::Full),
             // A workload identity cannot be looked up as a token, but its policies are listed.
             Err(RequestFailure::Status { status: 404, .. }) => {}
             Err(failure) => return Err(failure.unseen()),
@@ -28,15 +28,15 @@ impl Client {
         let names: Vec<wire::PolicyStub> = match self.http.get("/v1/acl/policies", &[]).await {
             // For a token without policies Nomad answers `null`.
             Ok(answer) => answer.json::<Option<_>>().map_err(RequestFailure::unseen)?.unwrap_or_default(),
-            Err(failure) if acls_are_off(&failure) => return Ok(NomadSight::Full),
+            Err(failure) if acls_are_off(&failure) => return Ok(TokenAccess::Full),
             Err(failure) => return Err(failure.unseen()),
         };
         let read = names.iter().map(|stub| self.rules(&stub.name));
         let read: Vec<Result<(String, AclRules), String>> =
             stream::iter(read).buffered(CONCURRENT_REQUESTS).try_collect().await?;
         match read.into_iter().collect::<Result<Vec<_>, _>>() {
-            Ok(policies) => Ok(sight_of(&policies)),
-            Err(unreadable) => Ok(NomadSight::Short(unreadable.into())),
+            Ok(policies) => Ok(token_access(&policies)),
+            Err(unreadable) => Ok(TokenAccess::Insufficient(unreadable.into())),
         }
     }
 

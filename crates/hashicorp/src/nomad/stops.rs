@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::wire::{self, Tolerant};
 use decamp_core::decide::{Stop, Task, TaskEnd, TaskGroup};
 use decamp_core::time::Time;
@@ -116,31 +118,9 @@ fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A duration as Go prints it: `5s`, `1m30s`, `1.5s`, `250ms`, `0s`.
+/// A duration as Go prints it: `5s`, `1m30s`, `1.5s`, `250ms`, `0s`. A setting's grammar ([`decamp_config::duration`]) has no fractions.
 fn go_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end = rest.find(|letter: char| letter.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "h" => 3_600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "µs" | "μs" | "us" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::try_from_secs_f64(number * unit).ok()?)?;
-        rest = &rest[end..];
-    }
-    Some(sum)
+    text.parse::<SignedDuration>().ok()?.try_into().ok()
 }
 
 #[cfg(test)]

@@ -274,7 +274,7 @@ async fn at_most_32_watches_hold_a_connection_open() {
 
 #[tokio::test]
 async fn the_capabilities_of_a_token_follow_from_its_policies() {
-    use decamp_core::decide::NomadSight;
+    use decamp_core::decide::TokenAccess;
     let policy = |rules: serde_json::Value| json!({ "Name": "p", "Rules": "as it was written", "RulesJSON": rules }).to_string();
     let full = policy(json!({
         "Agent": null, "Namespaces": [{ "Capabilities": ["read-job"], "Name": "*", "Policy": "", "Variables": null }],
@@ -291,16 +291,16 @@ async fn the_capabilities_of_a_token_follow_from_its_policies() {
             },
         })
         .await;
-        server::nomad(&[&server.address], Some("t")).sight().await
+        server::nomad(&[&server.address], Some("t")).token_access().await
     };
     let client = || Reply::json(r#"{"Type":"client"}"#);
     let one = || Reply::json(r#"[{"Name":"p"}]"#);
-    assert_eq!(answer(Reply::json(r#"{"Type":"management"}"#), one(), String::new()).await, Ok(NomadSight::Full));
-    assert_eq!(answer(Reply::text(400, "ACL support disabled"), one(), String::new()).await, Ok(NomadSight::Full));
-    assert_eq!(answer(client(), one(), full.clone()).await, Ok(NomadSight::Full));
+    assert_eq!(answer(Reply::json(r#"{"Type":"management"}"#), one(), String::new()).await, Ok(TokenAccess::Full));
+    assert_eq!(answer(Reply::text(400, "ACL support disabled"), one(), String::new()).await, Ok(TokenAccess::Full));
+    assert_eq!(answer(client(), one(), full.clone()).await, Ok(TokenAccess::Full));
     assert_eq!(
         answer(Reply::text(404, "ACL token not found"), one(), full.clone()).await,
-        Ok(NomadSight::Full),
+        Ok(TokenAccess::Full),
         "a workload identity"
     );
     for (policies, one_policy) in [
@@ -311,7 +311,7 @@ async fn the_capabilities_of_a_token_follow_from_its_policies() {
         (Reply::json(r#"[{"Name":"../x"}]"#), full.clone()),
     ] {
         let capability = answer(client(), policies, one_policy).await;
-        assert!(matches!(capability, Ok(NomadSight::Short(_))), "{capability:?}");
+        assert!(matches!(capability, Ok(TokenAccess::Insufficient(_))), "{capability:?}");
     }
     let expired = answer(Reply::text(500, "ACL token expired"), one(), full.clone()).await;
     assert_eq!(expired, Err(Unseen::Denied("ACL token expired".into())));

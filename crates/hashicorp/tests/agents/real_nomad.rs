@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use decamp_core::decide::{ClientStatus, DrainMeta, JobKind, Nomad, NomadSight, Phase, Refusal, Unseen, WholeSeconds};
+use decamp_core::decide::{ClientStatus, DrainMeta, JobKind, Nomad, Phase, Refusal, TokenAccess, Unseen, WholeSeconds};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 use decamp_hashicorp::nomad::Client;
@@ -210,7 +210,7 @@ async fn a_token_that_may_read_less_is_recognised_although_nomad_answers_200() {
         root.look(instance(), Some(&found)).await.ok().filter(|n| running(n) == 4)
     })
     .await;
-    assert_eq!(root.sight().await, Ok(NomadSight::Full));
+    assert_eq!(root.token_access().await, Ok(TokenAccess::Full));
     let cases = [
         ("all", ALL.to_owned(), 4, None),
         ("read", "node { policy = \"write\" }\nnamespace \"*\" { policy = \"read\" }".to_owned(), 4, None),
@@ -234,9 +234,9 @@ async fn a_token_that_may_read_less_is_recognised_although_nomad_answers_200() {
         let client = cluster.with_policy(name, &rules).await;
         let look = client.look(instance(), None).await.expect("it is answered 200");
         assert_eq!(running(&look), rows, "{name}");
-        match (client.sight().await, missing) {
-            (Ok(NomadSight::Full), None) => {}
-            (Ok(NomadSight::Short(why)), Some(what)) if why.contains(what) => {}
+        match (client.token_access().await, missing) {
+            (Ok(TokenAccess::Full), None) => {}
+            (Ok(TokenAccess::Insufficient(why)), Some(what)) if why.contains(what) => {}
             (capability, _) => panic!("{name}: {capability:?}"),
         }
     }
@@ -247,8 +247,8 @@ async fn a_token_that_may_read_less_is_recognised_although_nomad_answers_200() {
         let client = server::nomad(&[&cluster.address], token);
         let look = client.look(instance(), None).await;
         assert!(matches!(look, Err(Unseen::Denied(_) | Unseen::Away(_))), "{token:?}: {look:?}");
-        let capability = client.sight().await;
-        assert!(!matches!(capability, Ok(NomadSight::Full)), "{token:?}: {capability:?}");
+        let capability = client.token_access().await;
+        assert!(!matches!(capability, Ok(TokenAccess::Full)), "{token:?}: {capability:?}");
     }
 }
 

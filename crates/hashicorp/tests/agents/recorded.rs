@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use decamp_core::decide::{ClientStatus, DrainStatus, JobKind, Node, NomadSight, Refusal, Registrations, Unseen};
+use decamp_core::decide::{ClientStatus, DrainStatus, JobKind, Node, Refusal, Registrations, TokenAccess, Unseen};
 use decamp_core::ids::{InstanceId, NodeId};
 use serde_json::Value;
 
@@ -114,10 +114,10 @@ async fn the_capabilities_of_each_recorded_nomad_token_are_recognised() {
             recorded.iter().find(|l| text(l, "path") == request.path).map_or(Reply::text(403, "Permission denied"), reply)
         })
         .await;
-        let capability = server::nomad(&[&server.address], Some("t")).sight().await;
+        let capability = server::nomad(&[&server.address], Some("t")).token_access().await;
         match (expected, capability) {
-            ("full", capability) => assert_eq!(capability, Ok(NomadSight::Full), "{token}"),
-            (missing, Ok(NomadSight::Short(why))) => assert!(why.contains(missing), "{token}: {why}"),
+            ("full", capability) => assert_eq!(capability, Ok(TokenAccess::Full), "{token}"),
+            (missing, Ok(TokenAccess::Insufficient(why))) => assert!(why.contains(missing), "{token}: {why}"),
             (_, capability) => panic!("{token}: {capability:?}"),
         }
     }
@@ -135,7 +135,7 @@ async fn an_invalid_recorded_token_is_denied() {
         let refused =
             all.iter().rfind(|l| text(l, "token") == token && text(l, "path") == "/v1/acl/token/self").expect("recorded").clone();
         let server = Server::start(move |_| reply(&refused)).await;
-        let capability = server::nomad(&[&server.address], Some("t")).sight().await;
+        let capability = server::nomad(&[&server.address], Some("t")).token_access().await;
         assert!(matches!(&capability, Err(Unseen::Denied(why)) if why.contains(said)), "{token}: {capability:?}");
     }
 }

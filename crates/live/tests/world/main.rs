@@ -60,7 +60,7 @@ async fn every_requested_part_is_answered() {
         Part::Lifecycle,
         Part::TargetGroups { groups, attributes_again: false },
         Part::Nomad,
-        Part::NomadSight,
+        Part::NomadToken,
         Part::Consul,
         Part::NomadServices,
     ];
@@ -73,7 +73,7 @@ async fn every_requested_part_is_answered() {
                 assert_eq!(look.as_ref().map(|g| g.targets.is_some()), Ok(*arn == group("web-a")))
             }
             Observation::Nomad(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
-            Observation::NomadSight(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
+            Observation::NomadToken(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Observation::Addresses(look) => assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}"),
             Observation::Consul(look) | Observation::NomadServices(look) => {
                 assert!(matches!(look, Err(Unseen::Away(_))), "{look:?}")

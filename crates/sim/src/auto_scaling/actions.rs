@@ -7,7 +7,7 @@ use super::events::LifecycleEvent;
 use super::instance::Destination;
 use super::setup::Transition;
 use super::states::LifecycleState;
-use super::{AutoScaling, Happening};
+use super::{AutoScaling, InstanceEvent};
 use crate::api_error::ApiError;
 use decamp_core::decide::LifecycleResult;
 use decamp_core::ids::{ActionToken, InstanceId};
@@ -164,8 +164,8 @@ impl AutoScaling {
                 heartbeat_timeout: hook.heartbeat_timeout,
                 default_result: hook.default_result,
             });
-            let began = Happening::ActionBegan { instance: instance.id, hook: Arc::clone(&hook.name) };
-            self.happened.push((self.now, began));
+            let began = InstanceEvent::ActionBegan { instance: instance.id, hook: Arc::clone(&hook.name) };
+            self.instance_events.push((self.now, began));
         }
         if self.instances[place].actions.is_empty() {
             self.proceed(place, LifecycleResult::Continue);
@@ -216,7 +216,7 @@ impl AutoScaling {
         let action = &mut instance.actions[at];
         if action.is_open() {
             action.ending = Some(ending);
-            let ended = Happening::ActionEnded { instance: instance.id, hook: Arc::clone(&action.hook), ending };
+            let ended = InstanceEvent::ActionEnded { instance: instance.id, hook: Arc::clone(&action.hook), ending };
             self.record(ended);
         }
     }

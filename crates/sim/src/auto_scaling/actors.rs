@@ -130,7 +130,7 @@ impl AutoScaling {
         self.instances[place].origin = Destination::WarmPool;
         if !std::mem::replace(&mut self.instances[place].runs, true) {
             balancers.machine_started(id);
-            self.record(super::Happening::MachineStarted(id));
+            self.record(super::InstanceEvent::MachineStarted(id));
         }
         self.set_state(place, LifecycleState::Pending);
         self.start(place);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::actions::Action;
 use super::setup::Transition;
 use super::states::LifecycleState;
-use super::{AutoScaling, Happening};
+use super::{AutoScaling, InstanceEvent};
 use crate::load_balancers::LoadBalancers;
 use decamp_core::ids::InstanceId;
 use decamp_core::time::Time;
@@ -249,7 +249,7 @@ impl AutoScaling {
         }
         let id = instance.id;
         balancers.machine_stopped(id);
-        self.record(Happening::MachineStopped(id));
+        self.record(InstanceEvent::MachineStopped(id));
     }
 
     pub(super) fn delist(&mut self, place: usize) {
@@ -258,7 +258,7 @@ impl AutoScaling {
         instance.listed = false;
         instance.continues_at = Time::NEVER;
         let id = instance.id;
-        self.record(Happening::Delisted(id));
+        self.record(InstanceEvent::Delisted(id));
     }
 
     fn end_activity(&mut self, place: usize) {
@@ -271,6 +271,6 @@ impl AutoScaling {
         let instance = &mut self.instances[place];
         instance.state = state;
         let id = instance.id;
-        self.record(Happening::State { instance: id, state });
+        self.record(InstanceEvent::State { instance: id, state });
     }
 }

@@ -167,7 +167,7 @@ fn the_same_seed_makes_the_same_history() {
             account.disturb();
             let Account { asg, elb, .. } = &mut account;
             asg.advance(asg.now() + SECOND * 7, elb);
-            all.extend(account.asg.happened());
+            all.extend(account.asg.take_instance_events());
         }
         all
     };

@@ -8,7 +8,7 @@ use super::instance::Instance;
 use super::rolling::{Member, MemberState, Move, Rolling};
 use super::setup::Transition;
 use super::states::LifecycleState;
-use super::{AutoScaling, Happening};
+use super::{AutoScaling, InstanceEvent};
 use crate::api_error::ApiError;
 use crate::load_balancers::LoadBalancers;
 use decamp_core::ids::InstanceId;
@@ -347,7 +347,7 @@ impl AutoScaling {
         if let Some(place) = self.instance_place(id) {
             self.instances[place].version = version;
         }
-        self.record(Happening::Launched(id));
+        self.record(InstanceEvent::Launched(id));
         Ok(id)
     }
 }

@@ -74,14 +74,14 @@ impl Account {
     }
 
     fn states(&mut self) -> Vec<&'static str> {
-        let states = self.asg.happened().into_iter().filter_map(|(_, what)| match what {
-            Happening::State { state, .. } => Some(state.name()),
-            Happening::MachineStopped(_) => Some("(machine stops)"),
-            Happening::Delisted(_) => Some("(gone)"),
-            Happening::ActionBegan { .. }
-            | Happening::ActionEnded { .. }
-            | Happening::MachineStarted(_)
-            | Happening::Launched(_) => None,
+        let states = self.asg.take_instance_events().into_iter().filter_map(|(_, what)| match what {
+            InstanceEvent::State { state, .. } => Some(state.name()),
+            InstanceEvent::MachineStopped(_) => Some("(machine stops)"),
+            InstanceEvent::Delisted(_) => Some("(gone)"),
+            InstanceEvent::ActionBegan { .. }
+            | InstanceEvent::ActionEnded { .. }
+            | InstanceEvent::MachineStarted(_)
+            | InstanceEvent::Launched(_) => None,
         });
         states.collect()
     }

@@ -21,7 +21,7 @@ fn listed(consul: &mut Consul) -> usize {
 #[test]
 fn a_service_is_in_discovery_only_once_its_check_passes() {
     let (_, log) = one_service();
-    assert_eq!(log, [Event { at: Time(1_500), allocation: ONE, what: What::InDiscovery { service: 0 } }]);
+    assert_eq!(log, [Event { at: Time(1_500), allocation: ONE, kind: EventKind::InDiscovery { service: 0 } }]);
 }
 
 #[test]

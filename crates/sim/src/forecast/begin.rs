@@ -8,7 +8,7 @@ use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
 use super::systems::{Due, Systems};
-use super::{Span, What};
+use super::{DeparturePart, PartSpan};
 
 impl Systems {
     /// Removes the instance from the attached groups. Auto Scaling does that, and waits for it, before the hook begins (facts/aws.md 2.4).
@@ -37,7 +37,7 @@ impl Systems {
             let draining = group.listed().filter(|target| target.health == TargetHealth::Draining);
             due.extend(draining.map(|target| (gone, Due::Gone(arn.clone(), target.id.clone(), target.port))));
             if group.listed().any(|t| t.health == TargetHealth::Draining && t.id == TargetId::Instance(self.instance)) {
-                self.spans.push(Span { what: What::Balancer(arn.clone()), from: now, to: Some(gone) });
+                self.spans.push(PartSpan { part: DeparturePart::Balancer(arn.clone()), from: now, to: Some(gone) });
             }
         }
         self.due.extend(due);
@@ -47,7 +47,7 @@ impl Systems {
             }
             if let Some(drain) = &node.drain {
                 let phase = node.last_drain.as_ref().and_then(|last| last.meta.as_ref()).map_or(Phase::All, |meta| meta.phase);
-                self.spans.push(Span { what: What::Drain(Arc::clone(&node.name), phase), from: now, to: None });
+                self.spans.push(PartSpan { part: DeparturePart::Drain(Arc::clone(&node.name), phase), from: now, to: None });
                 self.due.push((now, Due::Mark(node.id)));
                 if let Some(deadline) = drain.force_deadline {
                     self.due.push((deadline.max(now), Due::Deadline(node.id)));

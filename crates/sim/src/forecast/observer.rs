@@ -8,14 +8,14 @@ use decamp_core::ids::TargetGroupArn;
 use decamp_core::run::Observer;
 use decamp_core::time::Time;
 
-use super::{End, Forecast, Span, Step, Wait, What};
+use super::{DeparturePart, Forecast, ForecastEnd, ForecastWait, ForecastWrites, PartSpan};
 
 /// The writes and waits up to the point where the departure depends on a system that cannot be seen.
 #[derive(Debug)]
 pub(super) struct ForecastObserver {
     begins: Time,
-    steps: Vec<Step>,
-    waits: Vec<Wait>,
+    steps: Vec<ForecastWrites>,
+    waits: Vec<ForecastWait>,
     /// When each target group stops sending, by the last wait for it.
     released: Vec<(TargetGroupArn, Time)>,
     pub(super) unknown: Option<(Time, System, Unseen)>,
@@ -26,13 +26,13 @@ impl ForecastObserver {
         Self { begins, steps: Vec::new(), waits: Vec::new(), released: Vec::new(), unknown: None }
     }
 
-    pub(super) fn forecast(self, mut spans: Vec<Span>, hook: Option<Arc<str>>, end: End) -> Forecast {
+    pub(super) fn forecast(self, mut spans: Vec<PartSpan>, hook: Option<Arc<str>>, end: ForecastEnd) -> Forecast {
         let until = match &end {
-            End::Ended(_, at) | End::Unknown(at, ..) | End::Waits(at) => *at,
+            ForecastEnd::Ended(_, at) | ForecastEnd::Unknown(at, ..) | ForecastEnd::Waits(at) => *at,
         };
         for span in &mut spans {
             // The load balancer's own routing lags behind its list by the guard.
-            if let What::Balancer(arn) = &span.what {
+            if let DeparturePart::Balancer(arn) = &span.part {
                 let released = self.released.iter().find(|(group, _)| group == arn).map(|(_, at)| *at);
                 span.to = span.to.max(released);
             }
@@ -43,8 +43,8 @@ impl ForecastObserver {
             span.to = span.to.filter(|to| *to <= until);
         }
         if let Some(hook) = hook {
-            let to = matches!(end, End::Ended(..)).then_some(until);
-            spans.insert(0, Span { what: What::Hook(hook), from: self.begins, to });
+            let to = matches!(end, ForecastEnd::Ended(..)).then_some(until);
+            spans.insert(0, PartSpan { part: DeparturePart::Hook(hook), from: self.begins, to });
         }
         Forecast { begins: self.begins, steps: self.steps, waits: self.waits, spans, end }
     }
@@ -70,13 +70,13 @@ impl Observer for ForecastObserver {
                     }
                 }
                 if self.waits.last().is_none_or(|last| last.reason != reason) {
-                    self.waits.push(Wait { at: now, reason, because: because(decision, seen) });
+                    self.waits.push(ForecastWait { at: now, reason, because: because(decision, seen) });
                 }
             }
             Action::Do(effects) => {
                 let writes: Vec<Effect> = effects.iter().filter(|effect| !is_upkeep(effect)).cloned().collect();
                 if !writes.is_empty() {
-                    self.steps.push(Step { at: now, effects: writes, reason, because: because(decision, seen) });
+                    self.steps.push(ForecastWrites { at: now, effects: writes, reason, because: because(decision, seen) });
                 }
             }
             Action::Look(_) | Action::End(_) => {}

@@ -8,12 +8,12 @@ use decamp_core::decide::snapshot::{
     TargetGroup, TargetHealth,
 };
 use decamp_core::decide::{
-    Departure, Effect, Lifecycle, NomadSight, Observation, Observed, Part, Policy, Snapshot, System, UNREADABLE_DELAY, Unseen,
+    Departure, Effect, Lifecycle, Observation, Observed, Part, Policy, Snapshot, System, TokenAccess, UNREADABLE_DELAY, Unseen,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
-use super::{Span, Stops, What};
+use super::{DeparturePart, PartSpan, Stops};
 use crate::nomad::BATCH;
 
 /// The longest that a replacement takes to count as healthy before the next copy has to stop: the default of `migrate.min_healthy_time`,
@@ -43,12 +43,12 @@ pub(super) struct Systems {
     pub(super) group: Result<Group, Unseen>,
     pub(super) balancers: Vec<(TargetGroupArn, Result<TargetGroup, Unseen>)>,
     pub(super) nomad: Result<Nomad, Unseen>,
-    nomad_sight: Result<NomadSight, Unseen>,
+    nomad_token: Result<TokenAccess, Unseen>,
     consul: Result<Registrations, Unseen>,
     nomad_services: Result<Registrations, Unseen>,
     elsewhere: Result<Elsewhere, Unseen>,
     pub(super) due: Vec<(Time, Due)>,
-    pub(super) spans: Vec<Span>,
+    pub(super) spans: Vec<PartSpan>,
 }
 
 /// What the snapshot shows of a part, or why it does not.
@@ -73,7 +73,7 @@ impl Systems {
             group: seen(&of.group).map(|group| Group { held: false, ..group }),
             balancers,
             nomad: seen(&of.nomad),
-            nomad_sight: seen(&of.nomad_sight),
+            nomad_token: seen(&of.nomad_token),
             consul: seen(&of.consul),
             nomad_services: seen(&of.nomad_services),
             elsewhere: seen(&of.elsewhere),
@@ -87,7 +87,7 @@ impl Systems {
         systems
     }
 
-    pub(super) fn into_spans(self) -> Vec<Span> {
+    pub(super) fn into_spans(self) -> Vec<PartSpan> {
         self.spans
     }
 
@@ -132,7 +132,7 @@ impl Systems {
                 vec![Observation::Scan(Ok(listing.map(|(arn, _)| arn.clone()).collect()))]
             }
             Part::Nomad => vec![Observation::Nomad(self.nomad.clone())],
-            Part::NomadSight => vec![Observation::NomadSight(self.nomad_sight.clone())],
+            Part::NomadToken => vec![Observation::NomadToken(self.nomad_token.clone())],
             Part::Consul => vec![Observation::Consul(self.consul.clone())],
             Part::NomadServices => vec![Observation::NomadServices(self.nomad_services.clone())],
             Part::Addresses(_) => vec![Observation::Addresses(self.elsewhere.clone())],
@@ -149,7 +149,7 @@ impl Systems {
             | Part::Group { .. }
             | Part::TargetGroups { .. }
             | Part::Scan
-            | Part::NomadSight
+            | Part::NomadToken
             | Part::Addresses(_) => false,
         }
     }
@@ -170,7 +170,7 @@ impl Systems {
                     name = Some(Arc::clone(&node.name));
                 });
                 if let Some(name) = name {
-                    self.spans.push(Span { what: What::Drain(name, meta.phase), from: now, to: None });
+                    self.spans.push(PartSpan { part: DeparturePart::Drain(name, meta.phase), from: now, to: None });
                 }
                 // A drain that is sent again replaces the deadline.
                 self.due.retain(|(_, due)| *due != Due::Deadline(*id));
@@ -196,7 +196,7 @@ impl Systems {
             self.due.push((gone, Due::Gone(arn.clone(), target.id.clone(), target.port)));
         }
         group.targets = Some(all.into());
-        self.spans.push(Span { what: What::Balancer(arn.clone()), from: now, to: Some(gone) });
+        self.spans.push(PartSpan { part: DeparturePart::Balancer(arn.clone()), from: now, to: Some(gone) });
     }
 
     fn gone(&mut self, arn: &TargetGroupArn, id: &TargetId, port: u16) {
@@ -278,8 +278,8 @@ impl Systems {
             Stops::AtTheTimeout => self.policy.longest_stop(group),
         };
         self.due.push((now + lasts, Due::Over(allocation.id)));
-        let what = What::Allocation(allocation.id, group.title().into());
-        self.spans.push(Span { what, from: now, to: Some(now + lasts) });
+        let part = DeparturePart::Allocation(allocation.id, group.title().into());
+        self.spans.push(PartSpan { part, from: now, to: Some(now + lasts) });
         for (system, sight) in [(System::Consul, &mut self.consul), (System::Nomad, &mut self.nomad_services)] {
             let Ok(registered) = sight else { continue };
             let stays = |one: &&decamp_core::decide::Registration| one.allocation != allocation.id;
@@ -288,9 +288,9 @@ impl Systems {
             }
             registered.services = registered.services.iter().filter(stays).cloned().collect();
             let left = registered.services.is_empty();
-            let what = What::Discovery(system);
-            let place = self.spans.iter().position(|span| span.what == what).unwrap_or_else(|| {
-                self.spans.push(Span { what, from: now, to: None });
+            let part = DeparturePart::Discovery(system);
+            let place = self.spans.iter().position(|span| span.part == part).unwrap_or_else(|| {
+                self.spans.push(PartSpan { part, from: now, to: None });
                 self.spans.len() - 1
             });
             self.spans[place].to = left.then_some(now);
@@ -309,8 +309,11 @@ impl Systems {
         let nodes = self.nomad.as_ref().map(|nomad| nomad.nodes.clone()).unwrap_or_default();
         let found = nodes.iter().find_map(|node| Some((node, node.allocations.iter().find(|a| a.id == id)?)));
         let Some((node, allocation)) = found else { return };
-        let requested =
-            self.spans.iter().find(|span| matches!(span.what, What::Allocation(of, _) if of == id)).map(|span| span.from);
+        let requested = self
+            .spans
+            .iter()
+            .find(|span| matches!(span.part, DeparturePart::Allocation(of, _) if of == id))
+            .map(|span| span.from);
         self.change_allocation(node.id, id, |allocation| {
             (allocation.client, allocation.ended, allocation.wanted) = (ClientStatus::Complete, Some(now), false);
             allocation.told = requested;
@@ -356,7 +359,7 @@ impl Systems {
 
     fn end_drain_span(&mut self, id: NodeId, now: Time) {
         let Some(name) = self.node(id).map(|node| Arc::clone(&node.name)) else { return };
-        let of_it = |span: &&mut Span| span.to.is_none() && matches!(&span.what, What::Drain(of, _) if *of == name);
+        let of_it = |span: &&mut PartSpan| span.to.is_none() && matches!(&span.part, DeparturePart::Drain(of, _) if *of == name);
         self.spans.iter_mut().filter(of_it).for_each(|span| span.to = Some(now));
     }
 }

@@ -7,7 +7,7 @@ use decamp_core::decide::{Departure, Effect, Observation, Part, Refusal, Snapsho
 use decamp_core::time::Time;
 use decamp_core::world::World;
 
-use super::Span;
+use super::PartSpan;
 use super::systems::Systems;
 use crate::worker::CONSUL_ANSWERS_EVERY;
 
@@ -31,7 +31,7 @@ impl VirtualWorld {
         *self.now.borrow()
     }
 
-    pub(super) fn into_spans(self) -> Vec<Span> {
+    pub(super) fn into_spans(self) -> Vec<PartSpan> {
         self.systems.into_inner().into_spans()
     }
 

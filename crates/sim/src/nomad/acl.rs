@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use decamp_core::decide::snapshot::NomadSight;
+use decamp_core::decide::snapshot::TokenAccess;
 
 /// The token of a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,20 +122,20 @@ impl Token {
 
     /// What the token's own policies prove that it can see.
     #[must_use]
-    pub fn sight(&self) -> NomadSight {
+    pub fn token_access(&self) -> TokenAccess {
         if self.may_do_everything() {
-            return NomadSight::Full;
+            return TokenAccess::Full;
         }
         if self.node() < NodeRule::Write {
-            return NomadSight::Short("node { policy = \"write\" } is missing".into());
+            return TokenAccess::Insufficient("node { policy = \"write\" } is missing".into());
         }
         let rules = || self.policies().iter().flat_map(|p| &p.namespaces);
         if !rules().any(|rule| &*rule.pattern == "*" && rule.reads_jobs) {
-            return NomadSight::Short("namespace \"*\" { capabilities = [\"read-job\"] } is missing".into());
+            return TokenAccess::Insufficient("namespace \"*\" { capabilities = [\"read-job\"] } is missing".into());
         }
         match rules().find(|rule| !rule.reads_jobs) {
-            Some(rule) => NomadSight::Short(format!("namespace \"{}\" takes read-job away", rule.pattern).into()),
-            None => NomadSight::Full,
+            Some(rule) => TokenAccess::Insufficient(format!("namespace \"{}\" takes read-job away", rule.pattern).into()),
+            None => TokenAccess::Full,
         }
     }
 }
@@ -167,18 +167,18 @@ mod tests {
     }
 
     #[test]
-    fn a_narrower_rule_beats_the_star_and_takes_full_sight_away() {
+    fn a_narrower_rule_beats_the_star_and_takes_full_access_away() {
         for pattern in ["other", "oth*"] {
             let token = token(&[("*", true), (pattern, false)]);
             assert!(token.reads_jobs("default"));
             assert!(!token.reads_jobs("other"), "{pattern}");
-            assert_ne!(token.sight(), NomadSight::Full);
+            assert_ne!(token.token_access(), TokenAccess::Full);
         }
-        assert_eq!(Token::Client(vec![Policy::decamp()]).sight(), NomadSight::Full);
+        assert_eq!(Token::Client(vec![Policy::decamp()]).token_access(), TokenAccess::Full);
     }
 
     #[test]
-    fn one_namespace_of_two_is_not_full_sight() {
-        assert_ne!(token(&[("default", true)]).sight(), NomadSight::Full);
+    fn one_namespace_of_two_is_not_full_access() {
+        assert_ne!(token(&[("default", true)]).token_access(), TokenAccess::Full);
     }
 }

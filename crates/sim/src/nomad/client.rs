@@ -4,7 +4,7 @@ use super::state::{Life, NodeNumber};
 use super::stopping::Stopping;
 use super::{Due, Nomad, Outside};
 use crate::consul::Entry;
-use crate::event::{AllocationNumber, What};
+use crate::event::{AllocationNumber, EventKind};
 use decamp_core::decide::snapshot::{ClientStatus, JobKind, Provider, TaskRole};
 use decamp_core::time::Time;
 
@@ -39,7 +39,7 @@ impl Nomad {
             self.queue.put(plan.ended, Due::Ended { allocation: number, epoch });
         }
         self.queue.put(plan.over, Due::Over { allocation: number, epoch });
-        self.emit(number, What::ToldToStop, outside);
+        self.emit(number, EventKind::StopRequested, outside);
         let of_tasks = self.groups[self.allocations[number.index()].group.index()].spec.behaviour.services_of_tasks;
         self.leave_discovery(number, !of_tasks, outside);
     }
@@ -74,7 +74,7 @@ impl Nomad {
 
     pub(super) fn serving_ended(&mut self, number: AllocationNumber, outside: &mut Outside<'_>) {
         let killed = self.allocations[number.index()].stopping.is_some_and(|s| s.killed);
-        self.emit(number, What::Ended { killed }, outside);
+        self.emit(number, EventKind::Ended { killed }, outside);
     }
 
     /// The last process is gone.
@@ -86,7 +86,7 @@ impl Nomad {
         if state.stopping.is_none_or(|s| s.ended == s.over) {
             self.serving_ended(number, outside);
         }
-        self.emit(number, What::Over, outside);
+        self.emit(number, EventKind::Over, outside);
         self.leave_to_its_check(number, outside);
         self.schedule_sync(number);
     }
@@ -126,8 +126,8 @@ impl Nomad {
         state.epoch += 1;
         state.life = Life::Over { failed: false };
         state.ended = Some(self.now);
-        self.emit(number, What::Ended { killed: false }, outside);
-        self.emit(number, What::Over, outside);
+        self.emit(number, EventKind::Ended { killed: false }, outside);
+        self.emit(number, EventKind::Over, outside);
         self.leave_discovery(number, u32::MAX, outside);
         self.leave_to_its_check(number, outside);
         self.schedule_sync(number);
@@ -159,10 +159,10 @@ impl Nomad {
         state.started = Some(self.now);
         let (group, epoch) = (state.group, state.epoch);
         let healthy = self.now + self.groups[group.index()].spec.behaviour.healthy_in;
-        self.emit(number, What::Serving, outside);
+        self.emit(number, EventKind::Serving, outside);
         self.enter_nomad_discovery(number);
         for service in bits(self.allocations[number.index()].in_nomad_discovery) {
-            self.emit(number, What::InDiscovery { service }, outside);
+            self.emit(number, EventKind::InDiscovery { service }, outside);
         }
         let at = self.soon(5, 40);
         self.queue.put(at, Due::Register { allocation: number, epoch });
@@ -235,7 +235,7 @@ impl Nomad {
         let gone = state.in_nomad_discovery & services;
         state.in_nomad_discovery &= !services;
         for service in bits(gone) {
-            self.emit(number, What::LeftDiscovery { service }, outside);
+            self.emit(number, EventKind::LeftDiscovery { service }, outside);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::{GroupNumber, Life, NodeNumber};
 use super::view::Read;
-use super::{Due, Nomad, Outside, What};
+use super::{Due, EventKind, Nomad, Outside};
 use crate::consul::Consul;
 use crate::event::{AllocationNumber, Event};
 use decamp_core::decide::snapshot::{ClientStatus, JobKind, NodeStatus};
@@ -195,10 +195,10 @@ impl Nomad {
             state.life = Life::Over { failed: true };
             state.ended = Some(self.now);
             if serves {
-                self.emit(number, What::Ended { killed: true }, outside);
+                self.emit(number, EventKind::Ended { killed: true }, outside);
             }
             if was_alive {
-                self.emit(number, What::Over, outside);
+                self.emit(number, EventKind::Over, outside);
             }
         }
         self.kill_agent(node);

@@ -102,8 +102,8 @@ impl TestCluster {
         self.node().last_drain.as_ref().unwrap().status
     }
 
-    fn first(&self, number: u32, what: What) -> Option<Time> {
-        self.log.iter().find(|e| e.allocation.0 == number && e.what == what).map(|e| e.at)
+    fn first(&self, number: u32, kind: EventKind) -> Option<Time> {
+        self.log.iter().find(|e| e.allocation.0 == number && e.kind == kind).map(|e| e.at)
     }
 }
 
@@ -112,10 +112,10 @@ fn a_process_leaves_discovery_then_is_signalled_then_ends_and_only_then_nomad_re
     let mut cluster = TestCluster::calm();
     cluster.drain(60);
     cluster.wait(30.0);
-    let requested = cluster.first(0, What::ToldToStop).unwrap();
-    let left = cluster.first(0, What::LeftDiscovery { service: 0 }).unwrap();
-    let signalled = cluster.first(0, What::Signalled).unwrap();
-    let ended = cluster.first(0, What::Ended { killed: false }).unwrap();
+    let requested = cluster.first(0, EventKind::StopRequested).unwrap();
+    let left = cluster.first(0, EventKind::LeftDiscovery { service: 0 }).unwrap();
+    let signalled = cluster.first(0, EventKind::Signalled).unwrap();
+    let ended = cluster.first(0, EventKind::Ended { killed: false }).unwrap();
     assert!(requested < left && left < signalled && signalled < ended);
     assert_eq!((signalled.since(requested), ended.since(signalled)), (Duration::from_secs(4), Duration::from_secs(1)));
     assert_eq!(cluster.client(0), ClientStatus::Complete);
@@ -151,7 +151,7 @@ fn a_dead_agent_that_comes_back_makes_the_pending_stops() {
         (cluster.node().status, cluster.client(0), cluster.client(2)),
         (NodeStatus::Down, ClientStatus::Lost, ClientStatus::Lost)
     );
-    assert_eq!(cluster.first(0, What::Over), None);
+    assert_eq!(cluster.first(0, EventKind::Over), None);
     cluster.nomad.revive_agent(NODE);
     cluster.wait(15.0);
     assert_eq!(cluster.node().status, NodeStatus::Ready);
@@ -194,16 +194,16 @@ fn a_machine_that_ends_takes_every_process_with_it_at_once() {
     let mut cluster = TestCluster::calm();
     cluster.nomad.end_machine(NODE, false, &mut cluster.consul, &mut cluster.log);
     for number in [0, 2] {
-        assert_eq!(cluster.first(number, What::Ended { killed: true }), Some(START));
-        assert_eq!(cluster.first(number, What::Over), Some(START));
+        assert_eq!(cluster.first(number, EventKind::Ended { killed: true }), Some(START));
+        assert_eq!(cluster.first(number, EventKind::Over), Some(START));
     }
     assert_eq!(cluster.client(0), ClientStatus::Running);
-    assert_eq!(cluster.first(0, What::LeftDiscovery { service: 0 }), None);
+    assert_eq!(cluster.first(0, EventKind::LeftDiscovery { service: 0 }), None);
     cluster.wait(40.0);
     assert_eq!((cluster.client(0), cluster.node().status), (ClientStatus::Lost, NodeStatus::Down));
     let seen = cluster.consul.look(consul::NodeNumber(0), &consul::Token::Full, consul::Read::Default).unwrap().body;
     assert!(seen.agent_dead && seen.services.len() == 2);
-    assert!(cluster.first(0, What::LeftDiscovery { service: 0 }).is_some());
+    assert!(cluster.first(0, EventKind::LeftDiscovery { service: 0 }).is_some());
 }
 
 #[test]
@@ -251,7 +251,8 @@ fn a_csi_plugin_goes_last_even_where_system_jobs_are_ignored() {
     let spec = DrainSpec { deadline_ns: 60_000_000_000, ignore_system_jobs: true };
     cluster.nomad.set_drain(&FREE, ID, spec, Note::None).unwrap();
     cluster.wait(30.0);
-    let (service_over, requested) = (cluster.first(0, What::Over).unwrap(), cluster.first(number, What::ToldToStop).unwrap());
+    let (service_over, requested) =
+        (cluster.first(0, EventKind::Over).unwrap(), cluster.first(number, EventKind::StopRequested).unwrap());
     assert!(service_over < requested);
     assert_eq!((cluster.client(2), cluster.last()), (ClientStatus::Running, DrainStatus::Complete));
 }
@@ -279,7 +280,7 @@ fn a_process_that_ignores_its_signal_is_killed_at_its_kill_timeout_and_no_sooner
     cluster.drain(60);
     cluster.wait(30.0);
     let (signalled, ended) =
-        (cluster.first(number, What::Signalled).unwrap(), cluster.first(number, What::Ended { killed: true }).unwrap());
+        (cluster.first(number, EventKind::Signalled).unwrap(), cluster.first(number, EventKind::Ended { killed: true }).unwrap());
     assert_eq!(ended.since(signalled), Duration::from_secs(5));
 }
 

@@ -15,8 +15,8 @@ use super::stopping::TaskState;
 use super::task_ends::{self, gets_kill_signal};
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, NomadSight, Registration, Registrations,
-    TaskRole,
+    Allocation, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, Registration, Registrations, TaskRole,
+    TokenAccess,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -147,9 +147,9 @@ impl Nomad {
     ///
     /// # Errors
     /// Without a leader, or if the token is not valid.
-    pub fn sight(&mut self, token: &Token) -> Result<NomadSight, ApiError> {
+    pub fn token_access(&mut self, token: &Token) -> Result<TokenAccess, ApiError> {
         self.leader_answers(token)?;
-        Ok(token.sight())
+        Ok(token.token_access())
     }
 
     /// Whether `GET /v1/acl/token/self` is answered.

@@ -6,7 +6,7 @@ use super::{IN_ORDER, OUR_HOOK, Oracle, RACE};
 use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{AllocationState, Nomad, Note};
 use crate::world::Subject;
-use decamp_core::decide::{DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
+use decamp_core::decide::{Beginning, DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_core::time::Time;
 
@@ -85,6 +85,9 @@ impl Oracle {
             // decamp sends a heartbeat because of an event alone, if it could not look yet (ADR 0012).
             Effect::Heartbeat(_) if self.bounds.hooks_not_named => {}
             Effect::Heartbeat(of) => self.check_own_hook(at, &of.hook),
+            // The drain on the node shows whose it is, also while Auto Scaling cannot be read. Such a note takes nothing from the instance.
+            Effect::Note { node, notes }
+                if notes.iter().all(|n| n.what == Beginning::Unseen) && is_drained_by_us(nomad, *node) => {}
             Effect::Note { .. } => self.check_may_touch(at, auto_scaling, subject),
             Effect::MakeIneligible(_) | Effect::Deregister { .. } => {
                 self.check_may_touch(at, auto_scaling, subject);
@@ -364,4 +367,10 @@ pub(super) fn longest_stop_of(nomad: &Nomad, counts: impl Fn(&AllocationState) -
     let these = nomad.allocations().iter().filter(|a| counts(a));
     let groups = these.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
     groups.map(|group| group.longest_stop(Duration::ZERO, nomad.max_kill_timeout())).max().unwrap_or_default()
+}
+
+/// Whether the last drain of a node is decamp's.
+fn is_drained_by_us(nomad: &Nomad, node: NodeId) -> bool {
+    let mut nodes = nomad.nodes().filter(|(_, state)| state.spec.id == node);
+    nodes.any(|(_, state)| state.last_drain.as_ref().is_some_and(|last| matches!(last.note, Note::Ours(_))))
 }

@@ -12,7 +12,8 @@
 
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
-use crate::traffic::{Failed, FailedRequest};
+use crate::nomad::AllocationState;
+use crate::traffic::{FailedRequest, FailureCause};
 use crate::world::{Lists, SimWorld};
 use decamp_core::decide::{Finding, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
@@ -119,22 +120,24 @@ fn foreseen_by(world: &SimWorld, failure: &FailedRequest, findings: &[Finding]) 
         |finding: &Finding| world.subject.fronts.get(failure.front).is_some_and(|front| *front.name() == *finding.object);
     let names_it = |finding: &Finding| {
         let at_group = group.is_some_and(|group| group.is_titled(&finding.object));
-        match (failure.how, finding.loss) {
-            (Failed::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
-            (Failed::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
-            (Failed::CopyDied | Failed::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
-            (Failed::CopyClosed | Failed::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
-            (Failed::CutByBalancer | Failed::DoorDied, Loss::DelayTooShort) => at_front(finding),
-            (Failed::CutByBalancer | Failed::CutByMachine, Loss::KeptConnections) => at_front(finding),
-            (Failed::NoTarget, Loss::LastHealthyTarget) => at_front(finding),
-            (Failed::DoorClosed | Failed::DoorDied, Loss::NoTargetGroup) => at_group,
-            (Failed::DoorClosed | Failed::DoorDied, Loss::UnknownTarget) => at_front(finding),
-            (Failed::CopyClosed | Failed::CopyDied, Loss::RegisteredByHand) => {
+        match (failure.cause, finding.loss) {
+            (FailureCause::CopyClosed, Loss::LeavesBeforeForgotten | Loss::NoCopyLeft) => at_group,
+            (FailureCause::NoCopy, Loss::NoCopyLeft | Loss::NeverMigrates) => at_group,
+            (FailureCause::CopyDied | FailureCause::DoorDied, Loss::KilledWithRequests | Loss::LeavesBeforeForgotten) => at_group,
+            (FailureCause::CopyClosed | FailureCause::CopyDied, Loss::CutAtDeadline | Loss::NeverMigrates) => at_group,
+            (FailureCause::CutByBalancer | FailureCause::DoorDied, Loss::DelayTooShort) => at_front(finding),
+            (FailureCause::CutByBalancer | FailureCause::CutByMachine, Loss::KeptConnections) => at_front(finding),
+            (FailureCause::NoTarget, Loss::LastHealthyTarget) => at_front(finding),
+            (FailureCause::DoorClosed | FailureCause::DoorDied, Loss::NoTargetGroup) => at_group,
+            (FailureCause::DoorClosed | FailureCause::DoorDied, Loss::UnknownTarget) => at_front(finding),
+            (FailureCause::CopyClosed | FailureCause::CopyDied, Loss::RegisteredByHand) => {
                 failure.allocation == Some(AllocationNumber::BY_HAND)
                     && world.subject.by_hand.as_deref() == Some(&*finding.object)
             }
             // The unknown sources have the numbers after those of the known target groups.
-            (Failed::DoorClosed | Failed::DoorDied, Loss::UnhandledSource) => world.subject.fronts.len() <= failure.front,
+            (FailureCause::DoorClosed | FailureCause::DoorDied, Loss::UnhandledSource) => {
+                world.subject.fronts.len() <= failure.front
+            }
             (_, Loss::Interrupted) => true,
             _ => false,
         }
@@ -156,9 +159,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     }
     let consul_agent_dead = oracle.consul_agent_died.is_some_and(|at| at <= failure.at);
     let stays_in_discovery = faults.has(Fault::LeftoverRegistration) || consul_agent_dead;
-    let of_the_world = match failure.how {
-        Failed::CopyClosed | Failed::CopyDied if landed_unseen => true,
-        Failed::NoTarget => {
+    let of_the_world = match failure.cause {
+        FailureCause::CopyClosed | FailureCause::CopyDied if landed_unseen => true,
+        FailureCause::NoTarget => {
             // decamp reports nothing about attributes that it cannot read and zones that nobody reports. A target that is registered again
             // may become the last healthy one between two looks.
             let zones_unreported = world.subject.zones_unreported
@@ -169,16 +172,20 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 zones_unreported || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
             unreported || taken_out_by_another(world, failure)
         }
-        Failed::CutByBalancer => {
+        FailureCause::CutByBalancer => {
             // Another party deregistered the instance before decamp had changed anything.
             let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
             let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
-            untouched || faults.has(Fault::TargetGroupDeleted) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown()
+            untouched
+                || hides_the_ingress(world, faults, failure)
+                || faults.has(Fault::TargetGroupDeleted)
+                || faults.has(Fault::DelayUnreadable)
+                || oracle.delay_unknown()
         }
         // Two concurrent drains, or a drain that a new leader begins again, make an old Nomad mark too many allocations (its bug #25979).
         // Before its first drain decamp stops no copy.
-        Failed::NoCopy => {
-            let untouched = oracle.first_drain.is_none_or(|at| failure.at < at);
+        FailureCause::NoCopy => {
+            let untouched = oracle.first_drain.is_none_or(|at| failure.at < at) || !stopped_a_copy(world, failure);
             let drains_meet = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = drains_meet && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
             // If there is one copy too many, Nomad marks one more at once.
@@ -189,13 +196,13 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 || faults.has(Fault::NoRoomElsewhere)
         }
         // A copy that stays in discovery gets requests until it is killed, and holds some then.
-        Failed::CopyClosed => stays_in_discovery || hidden_by_hand(world, failure),
-        Failed::CopyDied => {
+        FailureCause::CopyClosed => stays_in_discovery || hidden_by_hand(world, failure),
+        FailureCause::CopyDied => {
             stays_in_discovery || hidden_by_hand(world, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
         }
         // decamp reports nothing about attributes that it may not read.
-        Failed::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
-        Failed::DoorClosed | Failed::DoorDied => {
+        FailureCause::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
+        FailureCause::DoorClosed | FailureCause::DoorDied => {
             oracle.delay_unknown() || hook_deleted_before_any_look(world, faults) || failure.kept && shows_no_port(faults)
         }
     };
@@ -213,7 +220,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
     if oracle.machine_died && oracle.machine_stopped.is_some_and(|at| at <= failure.at) {
         return true;
     }
-    if oracle.just_registered_again() && matches!(failure.how, Failed::DoorClosed | Failed::DoorDied | Failed::CutByBalancer) {
+    if oracle.just_registered_again()
+        && matches!(failure.cause, FailureCause::DoorClosed | FailureCause::DoorDied | FailureCause::CutByBalancer)
+    {
         return true;
     }
     if oracle.work_stopped_by_operator
@@ -249,7 +258,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 | Outcome::Gone
         )
     );
-    let deadline = oracle.deadline.filter(|_| cut);
+    // A worker at the end of the time said that the departure was cut, and was not allowed to complete the action.
+    let not_completed = faults.has(Fault::DeniedForGood) && outcome == Some(&Outcome::AlreadyPast);
+    let deadline = oracle.deadline.filter(|_| cut || not_completed);
     if oracle.forced.into_iter().chain(deadline).min().is_some_and(|at| at <= failure.at) {
         return true;
     }
@@ -282,7 +293,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
 
 /// Whether a worker was there while Consul was away and something stopped, and the outcome does not mention it.
 fn is_unmentioned(world: &SimWorld, failure: &FailedRequest, outcome: Option<&Outcome>) -> bool {
-    let at_a_copy = matches!(failure.how, Failed::CopyClosed | Failed::CopyDied | Failed::NoCopy);
+    let at_a_copy = matches!(failure.cause, FailureCause::CopyClosed | FailureCause::CopyDied | FailureCause::NoCopy);
     let silent = match outcome {
         Some(Outcome::Unconfirmed { unseen: Some(unseen), .. }) => {
             group(world, failure).is_some_and(|group| !unseen.titles.iter().any(|title| group.is_titled(title)))
@@ -305,7 +316,7 @@ fn of_another_departure(world: &SimWorld, faults: Faults, failure: &FailedReques
             group.count <= group.max_parallel.unwrap_or(1)
         })
     };
-    faults.has(Fault::OthersLeave) && (elsewhere || failure.how == Failed::NoCopy && all_copies())
+    faults.has(Fault::OthersLeave) && (elsewhere || failure.cause == FailureCause::NoCopy && all_copies())
 }
 
 /// Whether decamp could not see the service that was registered by hand: Consul does not know the node, or the token may not read
@@ -314,6 +325,14 @@ fn hidden_by_hand(world: &SimWorld, failure: &FailedRequest) -> bool {
     let hidden =
         world.subject.consul_lists == Lists::NoNode || matches!(world.subject.consul_token, crate::consul::Token::NodesOnly);
     failure.allocation == Some(AllocationNumber::BY_HAND) && hidden
+}
+
+/// Whether a copy of the service on the instance's nodes had been told to stop by then. If none had, a copy elsewhere has left.
+fn stopped_a_copy(world: &SimWorld, failure: &FailedRequest) -> bool {
+    let is_its = |node| Some(node) == world.subject.node || world.nomad.node(node).spec.instance == Some(world.subject.instance);
+    let told = |a: &AllocationState| a.stopping.as_ref().is_some_and(|stopping| stopping.requested <= failure.at);
+    let Some(group) = failure.service.and_then(|service| world.group_of_service(service)) else { return true };
+    world.nomad.allocations().iter().any(|a| a.group == group && is_its(a.node) && told(a))
 }
 
 /// Whether the instance may have left, before any look, a group in which it was alone or which was deleted. Then nobody can see at which
@@ -332,6 +351,15 @@ fn taken_out_by_another(world: &SimWorld, failure: &FailedRequest) -> bool {
     world.oracle.machine_died || !world.oracle.left.contains(front) && (!is_attached || world.oracle.first_drain.is_none())
 }
 
+/// Whether another party deregistered the instance there, and a Nomad that denies access hid from decamp how long the ingress has to finish
+/// its requests.
+fn hides_the_ingress(world: &SimWorld, faults: Faults, failure: &FailedRequest) -> bool {
+    let by_us = |front| world.oracle.left.contains(front);
+    faults.has(Fault::DeniedForGood)
+        && world.oracle.first_drain.is_none()
+        && !world.subject.fronts.get(failure.front).is_some_and(by_us)
+}
+
 /// Whether EC2 takes the instance back, and the hook that named its target groups was deleted before decamp looked.
 fn hook_deleted_before_any_look(world: &SimWorld, faults: Faults) -> bool {
     let oracle = &world.oracle;
@@ -343,5 +371,5 @@ fn describe(world: &SimWorld, failure: &FailedRequest) -> String {
     let at = failure.at.since(crate::scenario::BEGIN).as_secs_f64();
     let who = group(world, failure).map_or_else(|| "no task group".to_owned(), TaskGroup::title);
     let way = if failure.kept { "a kept connection of front" } else { "front" };
-    format!("{:?} at {who}, {at:.1} s after the beginning, through {way} {}", failure.how, failure.front)
+    format!("{:?} at {who}, {at:.1} s after the beginning, through {way} {}", failure.cause, failure.front)
 }

@@ -91,7 +91,10 @@ impl<'s> Workers<'s, '_> {
                 let in_passes = matches!(self.script.work_mode, WorkMode::Passes(_));
                 // Without Auto Scaling, nobody knows whether the instance is leaving, and a new pass reads nothing else.
                 let blind = in_passes && world.api_faults.is_away(System::AutoScaling, now);
-                let watches = |a: &LiveWorker<'_>| !(frozen(a) || blind || in_passes && a.delivery.sweep);
+                // A worker whose server lags may not see what another worker's drain stops.
+                let several = 1 < world.oracle.workers;
+                let lags = |a: &LiveWorker<'_>| several && a.worker.stale_reads;
+                let watches = |a: &LiveWorker<'_>| !(frozen(a) || blind || lags(a) || in_passes && a.delivery.sweep);
                 let there = self.alive.iter().filter(|a| watches(a)).map(|a| a.worker.number());
                 world.oracle.was_watched(before, now, there, &world.nomad, &world.subject);
             }

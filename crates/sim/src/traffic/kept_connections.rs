@@ -1,7 +1,7 @@
 //! Connections that clients keep through a Network Load Balancer. Each leads to one target, even after its deregistration. New requests
 //! come over it until the target closes it, the load balancer cuts it, or the machine stops (facts/aws.md 3.2).
 
-use super::{AllocationNumber, Failed, HeldRequest, Rng, Time, Traffic};
+use super::{AllocationNumber, FailureCause, HeldRequest, Rng, Time, Traffic};
 
 impl Traffic {
     /// From now on clients of this target group keep connections, the first of them to this backend.
@@ -53,7 +53,7 @@ impl Traffic {
         self.held.retain(|held| !cut(held));
         self.fronts.iter_mut().for_each(super::Front::closes);
         for front in fronts {
-            self.fail(at, Failed::CutByMachine, None, None, front);
+            self.fail(at, FailureCause::CutByMachine, None, None, front);
         }
     }
 }

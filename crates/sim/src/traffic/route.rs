@@ -1,7 +1,7 @@
 //! The route of one request: from a load balancer to a target, through a backend, and to a copy of a service.
 
 use super::front::RouteTarget;
-use super::{AllocationNumber, Failed, HeldRequest, Rng, Time, Traffic};
+use super::{AllocationNumber, FailureCause, HeldRequest, Rng, Time, Traffic};
 
 impl Traffic {
     pub(super) fn send(&mut self, at: Time) {
@@ -23,12 +23,12 @@ impl Traffic {
         let until = at + self.duration(bits >> 28);
         let front = &mut self.fronts[number];
         let Some(target) = front.next() else {
-            return self.fail(at, Failed::NoTarget, None, None, number);
+            return self.fail(at, FailureCause::NoTarget, None, None, number);
         };
         match target {
             RouteTarget::Elsewhere if front.has_ingress => self.go_to_service(at, until, None, number, false),
             RouteTarget::Elsewhere => {}
-            RouteTarget::Nowhere => self.fail(at, Failed::DoorClosed, None, None, number),
+            RouteTarget::Nowhere => self.fail(at, FailureCause::DoorClosed, None, None, number),
             RouteTarget::At(backend) => {
                 self.fronts[number].keep(backend);
                 self.send_through(at, until, backend, number, false);
@@ -43,7 +43,7 @@ impl Traffic {
             return self.held.push(HeldRequest { since: at, until, backend: None, copy: None, service: None, front, kept });
         };
         if !self.process(number).listens {
-            return self.fail(at, Failed::DoorClosed, Some(number), None, front);
+            return self.fail(at, FailureCause::DoorClosed, Some(number), None, front);
         }
         if is_ingress {
             self.go_to_service(at, until, Some(number), front, kept);
@@ -58,11 +58,11 @@ impl Traffic {
             return self.hold(HeldRequest { since: at, until, backend, copy: None, service: None, front, kept });
         };
         let Some(copy) = copy else {
-            return self.fail(at, Failed::NoCopy, None, Some(service), front);
+            return self.fail(at, FailureCause::NoCopy, None, Some(service), front);
         };
         let process = self.process(copy);
         if !process.listens {
-            return self.fail(at, Failed::CopyClosed, Some(copy), Some(service), front);
+            return self.fail(at, FailureCause::CopyClosed, Some(copy), Some(service), front);
         }
         let copy = process.on_ours.then_some(copy);
         self.hold(HeldRequest { since: at, until, backend, copy, service: Some(service), front, kept });

@@ -13,7 +13,7 @@ use crate::nomad::Read;
 use crate::world::Lists;
 use crate::{consul, nomad};
 use decamp_core::decide::{
-    BRIEF, Departure, Nomad, NomadSight, Observation, Part, Registrations, Snapshot, System, TargetGroup, Twin, Unseen, Zones,
+    BRIEF, Departure, Nomad, Observation, Part, Registrations, Snapshot, System, TargetGroup, TokenAccess, Twin, Unseen, Zones,
     set_aside,
 };
 use decamp_core::ids::{NodeId, TargetGroupArn, TargetId};
@@ -55,7 +55,7 @@ impl Worker<'_> {
                 join_all(looks).await
             }
             Part::Scan => {
-                let addresses = seen.nomad.last().map(Nomad::addresses).unwrap_or_default();
+                let addresses = seen.addresses();
                 let instance = TargetId::Instance(departure.instance);
                 let ours = |id: &TargetId| *id == instance || matches!(id, TargetId::Ip(ip) if addresses.contains(ip));
                 let look = self.call(System::LoadBalancers, None, |s| {
@@ -67,9 +67,9 @@ impl Worker<'_> {
             Part::Nomad => {
                 vec![Observation::Nomad(self.look_at_nomad(departure, seen).await)]
             }
-            Part::NomadSight => {
-                let look = self.call(System::Nomad, None, |s| s.nomad.sight(&s.subject.nomad_token.clone())).await;
-                vec![Observation::NomadSight(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
+            Part::NomadToken => {
+                let look = self.call(System::Nomad, None, |s| s.nomad.token_access(&s.subject.nomad_token.clone())).await;
+                vec![Observation::NomadToken(flat(look.map(|answer| answer.map_err(|error| error.unseen()))))]
             }
             Part::Consul => vec![Observation::Consul(self.look_at_consul(seen).await)],
             Part::NomadServices => {
@@ -166,7 +166,7 @@ impl Worker<'_> {
             .call(System::Nomad, None, |s| {
                 let token = s.subject.nomad_token.clone();
                 s.nomad.may_read(&token, read)?;
-                if token.sight() == NomadSight::Full {
+                if token.token_access() == TokenAccess::Full {
                     s.oracle.looked_at.get_or_insert(s.now);
                     self.first_full_look.set(self.first_full_look.get().or(Some(s.now)));
                 }

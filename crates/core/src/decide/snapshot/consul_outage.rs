@@ -8,6 +8,9 @@ use super::notes::Interval;
 use super::{BRIEF, Snapshot};
 use crate::time::Time;
 
+/// How far a client's clock may be apart from ours.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(5);
+
 /// While an allocation stops, Consul answers every few seconds. A longer time between two answers is an outage.
 const LONG: Duration = Duration::from_secs(8);
 
@@ -37,7 +40,24 @@ impl Snapshot {
     #[must_use]
     pub fn watches_consul(&self) -> bool {
         let since = self.consul.at().unwrap_or_default();
-        self.stops_in_consul().next().is_some() || self.stopped_since(since).next().is_some()
+        self.stops_in_consul().next().is_some() || self.stopped_since(since).next().is_some() || self.stopped_before_a_look()
+    }
+
+    /// Whether an allocation of a drain ended after this run began and before its first look at Nomad, and Consul has not answered yet.
+    fn stopped_before_a_look(&self) -> bool {
+        if self.consul.at().is_some() || self.history.has_forced() {
+            return false;
+        }
+        let nodes = self.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
+        let just_ended = |a: &Allocation| {
+            let ended = a.ended.is_some_and(|ended| self.history.began <= ended + CLOCKS_DIFFER);
+            ended && !a.wanted && a.client.is_over() && a.group.is_found_in_consul()
+        };
+        let in_order = |node: &&Node| {
+            let last = node.last_drain.as_ref().filter(|_| !node.status.is_lost());
+            last.is_some_and(|last| last.meta.as_ref().is_none_or(|meta| meta.phase != Phase::Forced))
+        };
+        nodes.iter().filter(in_order).any(|node| node.allocations.iter().any(just_ended))
     }
 
     /// When each allocation was told to stop that was seen over after that time. The outcome names forced ones.

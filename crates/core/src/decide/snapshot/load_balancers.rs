@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::decide::observed::Unseen;
 use crate::ids::{InstanceId, TargetGroupArn, TargetId};
 
 /// One target group that may send traffic to the instance.
@@ -82,6 +83,25 @@ pub enum BalancerKind {
 impl BalancerKind {
     /// What a load balancer of an unknown kind is taken for: the kind whose routing lags longest.
     pub const ASSUMED: Self = Self::Nlb;
+
+    /// The kind for a target group's protocol, such as `HTTP`. AWS adds protocols, so an unknown one counts as the assumed kind.
+    #[must_use]
+    pub fn of_protocol(protocol: Option<&str>) -> Self {
+        match protocol {
+            Some("HTTP" | "HTTPS") => Self::Alb,
+            Some(_) | None => Self::ASSUMED,
+        }
+    }
+
+    /// The kind to assume if it could not be read for this reason. Waiting longer loses no request. `None`: the failure may pass, and the
+    /// assumed kind would cost minutes without need, so decamp looks again.
+    #[must_use]
+    pub fn assumed_without(why: &Unseen) -> Option<Self> {
+        match why {
+            Unseen::Denied(_) => Some(Self::ASSUMED),
+            Unseen::Away(_) | Unseen::Throttled | Unseen::Stale => None,
+        }
+    }
 }
 
 /// One target: (id, port) in its group. Both are needed to deregister it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Snapshot;
 use super::jobs::{JobKind, TaskGroup, add_namespaces};
 use super::notes::Noted;
 use super::stops::TaskEnd;
@@ -36,6 +37,19 @@ impl Nomad {
         let running = self.nodes.iter().flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over());
         let own = running.filter_map(|a| a.own.as_ref()).filter(|own| !own.bridge).map(|own| own.address);
         self.nodes.iter().flat_map(|node| node.addresses.iter().copied()).chain(own).collect()
+    }
+}
+
+impl Snapshot {
+    /// Every address at which the instance can be a target, also by an earlier look: Nomad may have purged the node's row since, and its
+    /// targets remain.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let mut all = self.nomad.last().map(Nomad::addresses).unwrap_or_default();
+        let earlier = self.history.addresses.iter().filter(|address| !all.contains(address));
+        let earlier: Vec<IpAddr> = earlier.copied().collect();
+        all.extend(earlier);
+        all
     }
 }
 
@@ -313,9 +327,10 @@ impl ClientStatus {
 /// Whether our Nomad token sees every allocation and may drain (ADR 0011). Without this proof an empty list means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NomadSight {
+pub enum TokenAccess {
     /// A management token, sufficient policies, or ACLs off.
     Full,
-    /// Something is missing. The sentence says what to add.
-    Short(Arc<str>),
+    /// Something is missing. The sentence says what to add. The JSON of `decamp plan` keeps its first name.
+    #[serde(rename = "short")]
+    Insufficient(Arc<str>),
 }

@@ -120,10 +120,20 @@ fn events_in_a_form_that_is_not_known_cost_only_their_evidence_and_are_named() {
 
 #[test]
 fn a_duration_is_read_as_go_prints_it() {
-    let cases = [("5s", 5_000), ("1m30s", 90_000), ("1.5s", 1_500), ("250ms", 250), ("0s", 0), ("1h0m0s", 3_600_000)];
+    let cases = [
+        ("5s", 5_000),
+        ("1m30s", 90_000),
+        ("1.5s", 1_500),
+        ("250ms", 250),
+        ("0s", 0),
+        ("1h0m0s", 3_600_000),
+        ("1m30.5s", 90_500),
+    ];
     for (text, milliseconds) in cases {
         assert_eq!(go_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
     }
+    assert_eq!(go_duration("1.5µs"), Some(Duration::from_nanos(1_500)));
+    assert_eq!(go_duration("2562047h47m16.854775807s"), Some(Duration::from_nanos(i64::MAX.unsigned_abs())));
     for text in ["", "5", "s", "5x", "-5s", "1..5s", "99999999999999999999h"] {
         assert_eq!(go_duration(text), None, "{text}");
     }

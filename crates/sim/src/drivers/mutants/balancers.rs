@@ -21,7 +21,7 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
                 && context.seen.nomad.at().is_none()
                 && parts.iter().any(|part| matches!(part, Part::TargetGroups { .. }))
             {
-                *parts = vec![Part::Nomad, Part::NomadSight];
+                *parts = vec![Part::Nomad, Part::NomadToken];
             }
             decision
         }),

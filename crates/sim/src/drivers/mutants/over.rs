@@ -7,8 +7,8 @@ use super::Mistake::{Does, Sees};
 use super::{AlteredView, WrongDriver};
 use crate::faults::Fault;
 use decamp_core::decide::{
-    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, NomadSight, Observed, Outcome,
-    Registrations, Unseen,
+    Action, Allocation, Beginning, ByHand, ClientStatus, DrainStatus, EffectKind, Nomad, Observed, Outcome, Registrations,
+    TokenAccess, Unseen,
 };
 
 pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
@@ -156,8 +156,8 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         mistake: "It believes an empty answer of Nomad without proof that its token could have seen more.",
         faults: &[Fault::BlindToken],
         kind: Sees(|view| {
-            if view.seen.nomad_sight.now().is_some() {
-                view.seen.nomad_sight = Observed::seen(view.now, NomadSight::Full);
+            if view.seen.nomad_token.now().is_some() {
+                view.seen.nomad_token = Observed::seen(view.now, TokenAccess::Full);
             }
         }),
     },
@@ -177,6 +177,22 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
             if let Some(last) = view.seen.consul.last().filter(|_| stops).cloned() {
                 view.seen.consul = Observed::seen(view.now, last);
             }
+        }),
+    },
+    WrongDriver {
+        name: "never-looks-less-often",
+        mistake: "It asks a Consul that denies access every three seconds, for as long as anything stops.",
+        faults: &[Fault::StuckStop, Fault::ClaimsHours, Fault::DeniedForGood],
+        kind: Sees(|view| {
+            let blind = view.seen.consul.blind().map(|blind| (blind.tried, blind.why.clone()));
+            let Some((tried, why)) = blind.filter(|_| view.seen.stops_in_consul().next().is_some()) else { return };
+            let (last, since) = (view.seen.consul.last().cloned(), tried - Duration::from_secs(50));
+            view.seen.consul = match (last, view.seen.consul.at()) {
+                (Some(last), Some(at)) => Observed::seen(at.min(since), last),
+                _ => Observed::default(),
+            };
+            view.seen.consul.take(since, Err(why.clone()));
+            view.seen.consul.take(tried, Err(why));
         }),
     },
     WrongDriver {
@@ -263,7 +279,7 @@ impl AlteredView<'_> {
         if self.seen.nomad.blind().is_some_and(|blind| for_reason(&blind.why)) {
             let nothing = Nomad { nodes: Vec::new(), set_aside: Vec::new() };
             self.seen.nomad = Observed::seen(self.now, nothing);
-            self.seen.nomad_sight = Observed::seen(self.now, NomadSight::Full);
+            self.seen.nomad_token = Observed::seen(self.now, TokenAccess::Full);
             self.seen.history.known.clear();
             self.seen.history.no_node_since = Some(self.seen.history.began - self.policy.no_node_wait);
         }
