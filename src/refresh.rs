@@ -35,11 +35,11 @@ signal ends this command, the refresh continues.";
 #[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{}", exit::help("refresh")))]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Action {
     /// Start a refresh, or join the one in progress, and follow it
     #[command(after_help = exit::help("refresh"))]
     Start(Start),
@@ -132,11 +132,11 @@ impl Start {
 }
 
 pub(crate) async fn refresh(arguments: Arguments) -> Result<u8> {
-    match arguments.what {
-        What::Start(start) => start_or_join(start).await,
-        What::Watch(of) => watch(of).await,
-        What::Cancel(order) => stop(order, Goal::Cancelled).await,
-        What::Rollback(order) => stop(order, Goal::RolledBack).await,
+    match arguments.action {
+        Action::Start(start) => start_or_join(start).await,
+        Action::Watch(of) => watch(of).await,
+        Action::Cancel(order) => stop(order, Goal::Cancelled).await,
+        Action::Rollback(order) => stop(order, Goal::RolledBack).await,
     }
 }
 

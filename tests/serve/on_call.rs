@@ -117,6 +117,11 @@ async fn a_held_group_goes_on_when_the_tag_is_deleted() {
     sleep(Duration::from_secs(5)).await;
     let shown = replica.json(&format!("/v1/departures/{instance}")).await;
     assert_eq!((shown["reason"].as_str(), shown["outcome"].is_null()), (Some("held"), true), "{shown:#}");
+    assert_eq!(
+        (&shown["reasons"][0]["reason"], &shown["reasons"][0]["because"]),
+        (&shown["reason"], &shown["because"]),
+        "{shown:#}"
+    );
     auto_scaling(&sandbox, &replica, "DeleteTags", &tag).await;
     assert_eq!(ended(&replica, instance).await, "departed");
 }

@@ -16,8 +16,8 @@ pub(super) use self::stages::{Stage, Stages};
 pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
 use decamp_core::decide::{
-    Action, ActionKind, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, ReasonClass, ReasonKind, Refusal, Snapshot,
-    stop_evidence, stop_findings,
+    Action, ActionKind, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Reason, ReasonClass, ReasonKind, Refusal,
+    Snapshot, reasons, stop_evidence, stop_findings,
 };
 use decamp_core::denials::denied_now;
 use decamp_core::describe::{self, Floor, above_the_floor, can_tell_how_long};
@@ -68,6 +68,8 @@ pub(super) struct View {
     pub(super) reason: ReasonKind,
     /// The same as a sentence.
     pub(super) because: String,
+    /// Every reason that holds the last decision. The first is `reason`.
+    pub(super) reasons: Vec<NamedReason>,
     /// Since when this has been the reason.
     #[schema(value_type = String, format = DateTime)]
     pub(super) since: Time,
@@ -101,6 +103,14 @@ pub(super) struct View {
     /// Its current wait. Looks and heartbeats do not end it.
     #[serde(skip)]
     pub(super) wait: Option<Wait>,
+}
+
+/// A reason's word and its sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct NamedReason {
+    #[schema(value_type = String)]
+    pub(super) reason: ReasonKind,
+    pub(super) because: String,
 }
 
 /// What is known of a replica that runs a departure elsewhere: only its writes are visible.
@@ -206,6 +216,7 @@ impl View {
             title: "look".to_owned(),
             reason: ReasonKind::NotKnownYet,
             because: "it is not known yet".to_owned(),
+            reasons: Vec::new(),
             since: now,
             budget: None,
             timeline: Vec::new(),
@@ -242,6 +253,8 @@ impl View {
         }
         self.reason = reason;
         self.because = describe::because(decision, seen);
+        let name = |reason: &Reason| NamedReason { reason: reason.kind(), because: describe::sentence(reason, seen) };
+        self.reasons = reasons(departure, seen, policy, now).iter().map(name).collect();
         self.denied = denied_now(seen).iter().map(|denial| format!("{}: {}", denial.call, denial.why)).collect();
         self.phase = describe::phase(seen);
         self.node =

@@ -92,6 +92,7 @@ fn card(view: &View, origin: Option<&Origin>, chart: &str, now: Time) -> String 
     for denied in &view.denied {
         html.push_str(&format!("<p class=\"ill\">Denied until a policy is changed: {}</p>", Escaped(denied)));
     }
+    html.push_str(&also(view));
     html.push_str(&stopped(view));
     if !view.walked_here {
         html.push_str("<p class=\"note\">This replica does not work on it. Its last sweep read it.");
@@ -119,6 +120,12 @@ fn card(view: &View, origin: Option<&Origin>, chart: &str, now: Time) -> String 
     }
     html.push_str("</article>");
     html
+}
+
+/// The other reasons that hold the decision.
+fn also(view: &View) -> String {
+    let others: Vec<&str> = view.reasons.iter().skip(1).map(|other| other.because.as_str()).collect();
+    if others.is_empty() { String::new() } else { format!("<p class=\"note\">Also because {}.</p>", Escaped(&others.join("; "))) }
 }
 
 /// The tasks that did not stop in order.
@@ -227,7 +234,7 @@ fn time_left(times: &Times, now: Time) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::notify::Wait;
-    use crate::view::{Evidence, Moment};
+    use crate::view::{Evidence, Moment, NamedReason};
     use decamp_core::decide::{Blocker, BlockerKind, Cause, Departure, LifecycleAction, ReasonKind};
     use decamp_core::ids::InstanceId;
     use strum::IntoEnumIterator as _;
@@ -243,13 +250,14 @@ pub(super) mod tests {
         view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), heartbeat: false, refused: Some(EVIL.to_owned()) }];
         view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
         view.stopped = vec![EVIL.to_owned()];
+        view.reasons = vec![NamedReason { reason: ReasonKind::WorkLeft, because: EVIL.to_owned() }; 2];
         view
     }
 
     #[test]
     fn nothing_from_the_cluster_becomes_markup() {
         let html = card(&evil(), None, "", Time(0));
-        assert_eq!(html.matches("&lt;script&gt;").count(), 7, "{html}");
+        assert_eq!(html.matches("&lt;script&gt;").count(), 8, "{html}");
         assert!(!html.contains("<script") && !html.contains("alert('"), "{html}");
     }
 
