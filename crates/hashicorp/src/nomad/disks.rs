@@ -54,8 +54,8 @@ impl Client {
             next = replacement.next;
         }
         // Nomad writes the id of a replacement together with the replacement, so there is none. One that is placed later has no
-        // predecessor. Of a job that was stopped or purged none will be.
-        Ok(if self.job_is_stopped(row).await? { Disk::Stays } else { Disk::Unplaced })
+        // predecessor. Of a job that was stopped, purged or scaled down none will be.
+        Ok(if self.is_wanted(row).await? { Disk::Unplaced } else { Disk::Stays })
     }
 
     fn has_moved(&self, id: AllocationId) -> Disk {
@@ -80,19 +80,32 @@ impl Client {
         Ok(Some(replacement))
     }
 
-    /// Whether an allocation's job was stopped or purged since. The job in the allocation is the one with which it was placed.
-    async fn job_is_stopped(&self, row: &wire::Allocation) -> Result<bool, Unseen> {
+    /// Whether Nomad still wants such an allocation. The job in the allocation is the one with which it was placed.
+    async fn is_wanted(&self, row: &wire::Allocation) -> Result<bool, Unseen> {
         let path = format!("/v1/job/{}", in_path(&row.job_id));
         let answer = match self.http.get(&path, &[("namespace", &row.namespace)]).await {
             Ok(answer) => answer,
-            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(true),
+            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(false),
             Err(failure) => return Err(failure.unseen()),
         };
         let job: wire::JobState = answer.json().map_err(RequestFailure::unseen)?;
         if job.id != row.job_id {
             return Err(Unseen::Away(format!("asked for job {}, Nomad answered with another", row.job_id).into()));
         }
-        Ok(job.stop)
+        Ok(!job.stop && job.has_room_for(row))
+    }
+}
+
+impl wire::JobState {
+    /// Whether a group has an allocation of this name: Nomad numbers them from 0 to one less than the count, and a group that is scaled
+    /// down loses the highest. Unknown counts as yes.
+    fn has_room_for(&self, row: &wire::Allocation) -> bool {
+        let number = row.name.strip_suffix(']').and_then(|name| name.rsplit_once('[')?.1.parse::<u32>().ok());
+        let group = self.groups.iter().find(|group| group.name == row.task_group);
+        match group {
+            Some(group) => group.count.zip(number).is_none_or(|(count, number)| number < count),
+            None => self.groups.is_empty(),
+        }
     }
 }
 

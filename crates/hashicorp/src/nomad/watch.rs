@@ -13,6 +13,8 @@ use decamp_net::http::{RequestFailure, may_block};
 /// The longest blocking query. It is short, because Nomad continues to block after the client has disconnected. A change of the node itself
 /// (a cancelled drain) does not wake it, so this is also the longest time until such a change is noticed.
 const WAIT: Duration = Duration::from_secs(20);
+/// The most by which disks that are left delay the next request. Allocations may be stopping meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The least time between two requests about a node, however fast its allocations change.
 const LEAST_INTERVAL: Duration = Duration::from_millis(250);
@@ -73,15 +75,15 @@ impl Client {
             // Without an index the list is read at once. The next request waits for a change after this answer.
             return self.list(known.id, &known.version).await;
         };
-        // For a node without allocations the index is that of all allocations in the cluster, which changes constantly
-        // (facts/nomad.md 6.2).
         // The list does not change when a replacement on another node has its disk. Each disk costs a call, so that more of them are
         // polled less often.
         let disks = known.disks_left();
         if 0 < disks {
-            sleep(pause(known.id, index) + Duration::from_secs(disks.into())).await;
+            sleep(pause(known.id, index) + Duration::from_secs(disks.into()).min(LONGEST_PAUSE)).await;
             return self.list(known.id, &known.version).await;
         }
+        // For a node without allocations the index is that of all allocations in the cluster, which changes constantly
+        // (facts/nomad.md 6.2).
         let permit = if known.allocations.is_empty() { None } else { may_block() };
         match permit {
             Some(_held) => self.list_newer(known.id, &known.version, index, WAIT).await,

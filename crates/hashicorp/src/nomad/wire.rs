@@ -103,6 +103,7 @@ wire! {
     /// One of `GET /v1/node/:id/allocations`.
     Allocation {
         id: String = "ID",
+        name: String = "Name",
         namespace: String = "Namespace",
         job_id: String = "JobID",
         task_group: String = "TaskGroup",
@@ -127,6 +128,11 @@ wire! {
     JobState {
         id: String = "ID",
         stop: bool = "Stop",
+        groups: Vec<GroupSize> = "TaskGroups",
+    }
+    GroupSize {
+        name: String = "Name",
+        count: Option<u32> = "Count",
     }
     Transition {
         migrate: bool = "Migrate",
@@ -298,9 +304,9 @@ impl Job {
 }
 
 impl Replacement {
-    /// Whether one of its tasks has an event, in whatever form.
+    /// Whether one of its tasks has an event. A list in an unknown form proves none.
     pub(super) fn has_events(&self) -> bool {
-        let events = |state: &TaskState| state.events.known().is_none_or(|events| !events.is_empty());
+        let events = |state: &TaskState| state.events.known().is_some_and(|events| !events.is_empty());
         self.states.values().any(events)
     }
 }

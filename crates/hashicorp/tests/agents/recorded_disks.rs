@@ -111,6 +111,11 @@ async fn without_a_replacement_the_job_says_whether_anything_will_want_the_disk(
     assert_eq!(disk(all, job(false), unplaced).await, (Disk::Unplaced, [0, 1]));
     assert_eq!(disk(all, job(true), unplaced).await, (Disk::Stays, [0, 1]), "somebody stopped the job");
     assert_eq!(disk(all, None, unplaced).await, (Disk::Stays, [0, 1]), "somebody purged the job");
+    let group = |name: &str, count: u32| Some(json!({ "ID": "disk", "TaskGroups": [{ "Name": name, "Count": count }] }));
+    let wanted = |job| async move { disk(all, job, unplaced).await.0 };
+    assert_eq!(wanted(group("store", 1)).await, Disk::Unplaced);
+    assert_eq!(wanted(group("store", 0)).await, Disk::Stays, "the group was scaled down");
+    assert_eq!(wanted(group("other", 1)).await, Disk::Stays, "the job has no such group any more");
     let by_hand: fn(&mut Value) = |row| {
         row["NextAllocation"] = Value::Null;
         row["DesiredTransition"]["Migrate"] = Value::Null;

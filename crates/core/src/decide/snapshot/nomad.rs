@@ -92,10 +92,15 @@ impl Node {
         self.drain.is_some() && !self.allocations.iter().any(|a| keeps_it(a) && !was_lost_before(a.id))
     }
 
-    /// How many disks are left on the node that have to move. Each costs a look one more call.
+    /// How many disks are left on the node that may have to move. Each costs a look one more call.
     #[must_use]
     pub fn disks_left(&self) -> u32 {
-        let left = self.allocations.iter().filter(|a| matches!(a.disk, Disk::Copying(_) | Disk::Unplaced));
+        let is_left = |a: &Allocation| match a.disk {
+            Disk::Copying(_) => true,
+            Disk::Unplaced => a.group.kind == JobKind::Service,
+            Disk::Stays | Disk::Moved => false,
+        };
+        let left = self.allocations.iter().filter(|a| is_left(a));
         u32::try_from(left.count()).unwrap_or(u32::MAX)
     }
 
