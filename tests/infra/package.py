@@ -12,11 +12,15 @@ import time
 import zipfile
 from pathlib import Path
 
+import unwind_tables
+
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "target" / "package"
 # The C library of Amazon Linux 2023, which provided.al2023 runs on.
 GLIBC = "2.34"
 TARGETS = {"arm64": "aarch64-unknown-linux-gnu", "x86_64": "x86_64-unknown-linux-gnu"}
+# The most that a zip may have: a cold start begins with its download.
+MOST_BYTES = 3_000_000
 # The processor in the header of a Linux executable (e_machine).
 MACHINES = {"arm64": 183, "x86_64": 62}
 # A compiler for arm64, and with .ci/rust-musl for musl, for machines where rustup has no such target.
@@ -38,8 +42,7 @@ def build(architecture, folder, root=ROOT):
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     # Without the paths of this machine, the binary is the same wherever it is built.
     remapped = {str(root): "/decamp", cargo_home: "/cargo"}
-    # A panic aborts, so that nothing reads the tables by which a stack is unwound.
-    flags = ["-Cforce-unwind-tables=no", *(f"--remap-path-prefix={old}={new}" for old, new in remapped.items())]
+    flags = [f"--remap-path-prefix={old}={new}" for old, new in remapped.items()]
     c_flags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
     env = dict(
         os.environ,
@@ -53,7 +56,10 @@ def build(architecture, folder, root=ROOT):
     env.pop("RUSTFLAGS", None)
     command = ["cargo", "zigbuild", "--locked", "--profile", "lambda", "-p", "decamp-lambda", "--target", f"{target}.{GLIBC}"]
     subprocess.run(command, cwd=root, env=env, check=True)
-    return folder / target / "lambda" / "bootstrap"
+    small = folder / target / "bootstrap"
+    small.write_bytes(unwind_tables.emptied((folder / target / "lambda" / "bootstrap").read_bytes()))
+    small.chmod(0o755)
+    return small
 
 
 def build_again(architecture):
@@ -111,8 +117,10 @@ def main(arguments):
         os.replace(OUT / architecture / "new", OUT / architecture / "bootstrap")
         name = f"decamp-lambda-{architecture}.zip"
         digest = packed(binary, OUT / name)
-        size = (OUT / name).stat().st_size / 1e6
-        print(f"{name}: {size:.1f} MB, {time.monotonic() - began:.0f} s, source_code_hash {base64.b64encode(digest).decode()}")
+        size = (OUT / name).stat().st_size
+        if MOST_BYTES < size:
+            sys.exit(f"{name} has {size} bytes, and {MOST_BYTES} is the most")
+        print(f"{name}: {size / 1e6:.2f} MB, {time.monotonic() - began:.0f} s, source_code_hash {base64.b64encode(digest).decode()}")
         if twice:
             began = time.monotonic()
             if build_again(architecture) != digest:
