@@ -444,7 +444,7 @@ run "alarms_notify_and_forgive_missing_data_unless_it_is_the_point" {
   }
 
   assert {
-    condition     = length(aws_cloudwatch_metric_alarm.outcomes) == 2 && length(aws_cloudwatch_metric_alarm.outcomes["workers"].metric_query) == 8
+    condition     = length(aws_cloudwatch_metric_alarm.outcomes) == 2 && length(aws_cloudwatch_metric_alarm.outcomes["workers"].metric_query) == 9
     error_message = "Each group's outcomes are watched."
   }
 
