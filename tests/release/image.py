@@ -156,7 +156,7 @@ def walk(archive, architecture):
         try:
             sandbox = Container(place, here, os.uname().machine, ["sandbox", "--delay", "3"], {})
             running.append(sandbox)
-            sandbox.says(r"^# what it holds")
+            sandbox.says(r"^# the instances of the group ")
             variables = dict(re.findall(r"^export (\w+)=(.*)$", sandbox.printed(), re.M))
             first = re.search(r"instances of the group \S+: (\S+)", sandbox.printed())[1]
             listening = {"DECAMP_WEBHOOKS_LISTEN": "127.0.0.1:0", "DECAMP_ADMIN_LISTEN": "127.0.0.1:0", "DECAMP_EVENTS_KEY": KEY}
@@ -164,7 +164,10 @@ def walk(archive, architecture):
             service = Container(other, image, architecture, ["serve"], variables | listening | quick)
             running.append(service)
             webhooks, admin = service.says(r"^webhooks on (\S+), admin on (\S+)$").groups()
-            _, event = call(f"{variables['AWS_ENDPOINT_URL']}/sandbox/terminate?instance={first}", b"")
+            endpoint = variables["AWS_ENDPOINT_URL"]
+            call(f"{endpoint}/sandbox/terminate?instance={first}", b"")
+            # The instance leaves its attached target groups first, then its hook begins.
+            event = until(lambda: call(f"{endpoint}/sandbox/events")[1], sandbox, "no hook begins")[0]
             status, said = call(f"http://{webhooks}/v1/events", json.dumps(event).encode(), x_api_key=KEY, content_type="application/json")
             if status != 202:
                 sys.exit(f"the event was answered {status}: {said}")
