@@ -70,7 +70,8 @@ impl Budget {
             Cause::Lifecycle(_) => hook.map_or(Time::NEVER, |h| began + h.global_timeout),
             Cause::Interruption { at } => *at,
         };
-        let longest_stop = longest_stop(seen, policy);
+        let claimed_stop = claimed_stop(seen, policy);
+        let longest_stop = claimed_stop.max(longest_seen_stop(seen, policy));
         let reserve = match &departure.cause {
             Cause::Lifecycle(_) => policy.reserve,
             // An interruption leaves two minutes. Five seconds of them are kept for the last look.
@@ -78,9 +79,7 @@ impl Budget {
         };
         let balancers = balancers(seen, policy);
         let clock = match &departure.cause {
-            Cause::Lifecycle(_) => {
-                own_clock(departure, seen, policy, began, needed(balancers, claimed_stop(seen, policy), reserve))
-            }
+            Cause::Lifecycle(_) => own_clock(departure, seen, policy, began, needed(balancers, claimed_stop, reserve)),
             Cause::Interruption { .. } => began + policy.max_departure,
         };
         let end = clock.min(hook_ends) - reserve;
@@ -279,15 +278,11 @@ fn released_by(seen: &Snapshot, policy: &Policy) -> Time {
     seen.balancers.iter().filter_map(release).max().unwrap_or(Time(0))
 }
 
-/// The longest time that an allocation of this run may take to stop, or took, or that an earlier worker noted on the drain.
-fn longest_stop(seen: &Snapshot, policy: &Policy) -> Duration {
-    let takes = |known: &Known| {
-        // A client's cap may be higher than the setting. An allocation that takes longer to stop shows that.
-        let claimed = known.group.longest_stop(policy.poststop, Duration::MAX);
-        policy.longest_stop(&known.group).max(known.stopped_for().min(claimed))
-    };
-    let known = seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(takes);
-    known.max().unwrap_or_default().max(claimed_stop(seen, policy))
+/// The longest time that an allocation of this run took to stop so far, up to what its job claims without the cap. A client's cap may be
+/// higher than the setting, and an allocation that takes longer to stop shows that.
+fn longest_seen_stop(seen: &Snapshot, policy: &Policy) -> Duration {
+    let took = |known: &Known| known.stopped_for().min(known.group.longest_stop(policy.poststop, Duration::MAX));
+    seen.history.known.iter().filter(|k| !k.group.csi_plugin).map(took).max().unwrap_or_default()
 }
 
 /// The longest time that an allocation of this run may take to stop, by its job and the cap, or that an earlier worker noted on the drain.
