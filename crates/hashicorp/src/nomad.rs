@@ -93,6 +93,15 @@ impl Client {
         })
     }
 
+    /// An answer; `None` if what the path names does not exist, or no longer.
+    async fn get_if_there(&self, path: &str, query: &[(&str, &str)]) -> Result<Option<Answer>, Unseen> {
+        match self.http.get(path, query).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => Ok(None),
+            Err(failure) => Err(failure.unseen()),
+        }
+    }
+
     /// Reads the instance's nodes with their allocations. The nodes of an earlier look (`known`) are read without a new search, as long as
     /// all of them exist and none is lost.
     ///

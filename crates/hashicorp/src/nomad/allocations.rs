@@ -192,11 +192,7 @@ impl Client {
 
     /// One allocation in full; `None` if it no longer exists.
     async fn one(&self, stub: &wire::AllocationStub) -> Result<Option<wire::Allocation>, Unseen> {
-        let answer = match self.http.get(&format!("/v1/allocation/{}", stub.id), &[]).await {
-            Ok(answer) => answer,
-            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(None),
-            Err(failure) => return Err(failure.unseen()),
-        };
+        let Some(answer) = self.get_if_there(&format!("/v1/allocation/{}", stub.id), &[]).await? else { return Ok(None) };
         let allocation: wire::Allocation = answer.json().map_err(RequestFailure::unseen)?;
         if allocation.id != stub.id {
             return Err(Unseen::Away(format!("asked for allocation {}, Nomad answered with another", stub.id).into()));

@@ -65,11 +65,7 @@ impl Client {
 
     /// A replacement; `None` if Nomad no longer lists it.
     async fn replacement(&self, id: &str) -> Result<Option<wire::Replacement>, Unseen> {
-        let answer = match self.http.get(&format!("/v1/allocation/{id}"), &[]).await {
-            Ok(answer) => answer,
-            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(None),
-            Err(failure) => return Err(failure.unseen()),
-        };
+        let Some(answer) = self.get_if_there(&format!("/v1/allocation/{id}"), &[]).await? else { return Ok(None) };
         if answer.header("x-nomad-knownleader") == Some("false") {
             return Err(Unseen::Stale);
         }
@@ -83,11 +79,7 @@ impl Client {
     /// Whether Nomad still wants such an allocation. The job in the allocation is the one with which it was placed.
     async fn is_wanted(&self, row: &wire::Allocation) -> Result<bool, Unseen> {
         let path = format!("/v1/job/{}", in_path(&row.job_id));
-        let answer = match self.http.get(&path, &[("namespace", &row.namespace)]).await {
-            Ok(answer) => answer,
-            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => return Ok(false),
-            Err(failure) => return Err(failure.unseen()),
-        };
+        let Some(answer) = self.get_if_there(&path, &[("namespace", &row.namespace)]).await? else { return Ok(false) };
         let job: wire::JobState = answer.json().map_err(RequestFailure::unseen)?;
         if job.id != row.job_id {
             return Err(Unseen::Away(format!("asked for job {}, Nomad answered with another", row.job_id).into()));

@@ -41,12 +41,12 @@ impl Client {
     /// The registrations of one allocation.
     async fn services_of(&self, allocation: &Allocation) -> Result<Vec<Registration>, Unseen> {
         let path = format!("/v1/allocation/{}/services", allocation.id);
-        let listed: Vec<wire::Registration> = match self.http.get(&path, &[("namespace", &allocation.group.namespace)]).await {
-            Ok(answer) => answer.json().map_err(RequestFailure::unseen)?,
-            // Nomad has garbage-collected the allocation, so it has no registrations.
-            Err(RequestFailure::Status { status: 404, text }) if text.contains("not found") => Vec::new(),
-            Err(failure) => return Err(failure.unseen()),
-        };
+        let listed: Vec<wire::Registration> =
+            match self.get_if_there(&path, &[("namespace", &allocation.group.namespace)]).await? {
+                Some(answer) => answer.json().map_err(RequestFailure::unseen)?,
+                // Nomad has garbage-collected the allocation, so it has no registrations.
+                None => Vec::new(),
+            };
         let registration =
             |r: wire::Registration| Registration { allocation: allocation.id, service: r.service.into(), critical: false };
         Ok(listed.into_iter().map(registration).collect())
