@@ -156,9 +156,8 @@ def walk(archive, architecture):
         try:
             sandbox = Container(place, here, os.uname().machine, ["sandbox", "--delay", "3"], {})
             running.append(sandbox)
-            sandbox.says(r"^# the instances of the group ")
+            first = sandbox.says(r"^# the instances of the group \S+: (\S+)")[1]
             variables = dict(re.findall(r"^export (\w+)=(.*)$", sandbox.printed(), re.M))
-            first = re.search(r"instances of the group \S+: (\S+)", sandbox.printed())[1]
             listening = {"DECAMP_WEBHOOKS_LISTEN": "127.0.0.1:0", "DECAMP_ADMIN_LISTEN": "127.0.0.1:0", "DECAMP_EVENTS_KEY": KEY}
             quick = {"DECAMP_GUARD_ALB": "2s", "DECAMP_LONGEST_REQUEST": "1s", "AWS_EC2_METADATA_DISABLED": "true"}
             service = Container(other, image, architecture, ["serve"], variables | listening | quick)
