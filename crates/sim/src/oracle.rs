@@ -99,6 +99,8 @@ pub struct Oracle {
     pub hook_deleted: Option<Time>,
     /// When the node's Nomad agent died.
     pub agent_died: Option<Time>,
+    /// When the instance last began to wait in decamp's hook.
+    hook_began: Option<Time>,
     /// When and how the action ended.
     pub action_ended: Option<(Time, Ending)>,
     /// When decamp's accepted completion was sent, and its outcome.
@@ -163,6 +165,12 @@ impl Oracle {
 
     /// Called for everything that happens in Auto Scaling.
     pub fn auto_scaling(&mut self, at: Time, subject: &Subject, event: &InstanceEvent) {
+        if let InstanceEvent::ActionBegan { instance, hook } = event
+            && *instance == subject.instance
+            && **hook == *OUR_HOOK
+        {
+            self.hook_began = Some(at);
+        }
         // decamp does not complete another terminating hook of the group.
         if let InstanceEvent::ActionEnded { instance, hook, ending } = event
             && *instance == subject.instance

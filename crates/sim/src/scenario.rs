@@ -4,6 +4,7 @@ mod arns;
 mod decamp;
 mod jobs;
 mod needs;
+mod routes;
 mod zones;
 
 use std::net::IpAddr;
@@ -23,7 +24,7 @@ use super::nomad::{self, NodeSpec, Nomad};
 use super::rng::Rng;
 use super::traffic::{Backend, Follows, Ingress, Traffic};
 use super::world::{SimWorld, Subject};
-use decamp_core::decide::{JobKind, Policy, Provider};
+use decamp_core::decide::{JobKind, Policy};
 use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
@@ -196,6 +197,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     if faults.has(Fault::StrangersAddress) {
         cluster.stranger(seed.is_multiple_of(2), seed % 4 < 2, strange);
     }
+    cluster.earlier(Rng::new(seed ^ 0x6561_726c_6965_7221));
     let jobs::Cluster { mut nomad, mut consul, .. } = cluster;
     // If no node reports the instance id, neither does a second one.
     if faults.has(Fault::TwoNodes) && !faults.has(Fault::FingerprintMissing) && !faults.has(Fault::NoNode) {
@@ -341,7 +343,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
         // The first backend of the first target group: the group's own port.
         traffic.keep_connections(0, 0);
     }
-    let numbers = number_services(&nomad, &mut traffic, drawn.hidden, late);
+    let numbers = routes::number(&nomad, &mut traffic, drawn.routed, late);
     let by_hand = faults.has(Fault::ByHand).then(|| jobs::name("by-hand", 0));
     let number_by_hand = by_hand.clone().map(|name| {
         consul.register(our_agent, consul::Entry::by_hand(name), BEGIN, &mut Vec::new());
@@ -374,24 +376,6 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     let all = u32::try_from(world.nomad.allocations().len()).unwrap_or(u32::MAX);
     (0..all).for_each(|number| world.add_process(AllocationNumber(number), true));
     Scenario { world, faults, policy, heartbeat_timeout, balancer_floor, longest_guard, service_group: drawn.first, rng }
-}
-
-/// Numbers the services that the ingress routes to: all registered services except those of the ingress itself.
-fn number_services(nomad: &Nomad, traffic: &mut Traffic, hidden: u32, late: Option<AllocationNumber>) -> Vec<Vec<Option<usize>>> {
-    let number_group = |(place, group): (usize, &nomad::GroupState)| {
-        let routed =
-            group.spec.group.kind == JobKind::Service && group.spec.group.ingress.is_none() && place as u64 >= u64::from(hidden);
-        let services = group.spec.group.services.iter();
-        services
-            .map(|service| {
-                let routed = routed && matches!(service.provider, Provider::Consul | Provider::Nomad);
-                let in_consul = service.provider == Provider::Consul;
-                let copies = || group.allocations.iter().copied().filter(|copy| Some(*copy) != late).collect();
-                routed.then(|| traffic.ingress.add_service(copies(), in_consul))
-            })
-            .collect()
-    };
-    nomad.groups().iter().enumerate().map(number_group).collect()
 }
 
 pub(super) fn pick(rng: &mut Rng, many: u64) -> usize {

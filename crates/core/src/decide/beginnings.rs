@@ -135,6 +135,11 @@ pub(super) fn departure(of: &Departure, seen: &Snapshot, policy: &Policy, unseen
     note.or_else(drained)
 }
 
+/// Whether a worker noted when the departure began, or when it assumed so.
+pub(super) fn is_departure_noted(case: &Case<'_>) -> bool {
+    noted(case.departure, case.seen, Beginning::Departure).next().is_some()
+}
+
 /// Everything that the next worker has to know, as long as it matters.
 fn worth_knowing(case: &Case<'_>, balancing: &Balancing) -> Vec<Noted> {
     let mut all = Vec::new();

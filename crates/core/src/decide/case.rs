@@ -2,11 +2,16 @@
 
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::beginnings;
 use super::budget::Budget;
 use super::snapshot::{Node, Snapshot};
 use super::{Departure, Policy};
 use crate::time::Time;
+
+/// How far the clock of a node may be from decamp's.
+const CLOCKS: Duration = Duration::from_mins(1);
 
 /// The case that the rules decide.
 pub(super) struct Case<'a> {
@@ -29,6 +34,14 @@ impl Case<'_> {
     /// The marker on this departure's drains. It is computed once for a decision, and only if there is a drain to compare it with.
     pub(super) fn drain_marker(&self) -> &Arc<str> {
         self.drain_marker.get_or_init(|| self.departure.mark())
+    }
+
+    /// Whether a time on a node's clock was before the departure. A beginning that is only assumed is a bound if a worker noted it.
+    /// Otherwise an earlier worker may have come before it, but no departure takes twice as long as it may.
+    pub(super) fn is_before(&self, time: Time) -> bool {
+        let is_bound = self.budget.began_is_known || beginnings::is_departure_noted(self);
+        let margin = if is_bound { CLOCKS } else { self.policy.max_departure * 2 };
+        time < self.budget.began - margin
     }
 
     /// The nodes as they were last seen.

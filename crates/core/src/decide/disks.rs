@@ -82,16 +82,13 @@ fn left<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Left<'c>> {
     })
 }
 
-/// How far the clock of a node may be behind decamp's.
-const CLOCKS: Duration = Duration::from_mins(1);
-
 /// Whether an allocation ended in this departure. Nomad lists allocations for a day, and what an earlier drain stopped without a
 /// replacement was its operator's to decide.
 fn ended_lately(case: &Case<'_>, allocation: &Allocation) -> bool {
     let drained = || case.own_drains().next().is_some();
     match allocation.ended {
         // Where the beginning is assumed, the drain may have come before it.
-        Some(ended) => case.budget.began <= ended + CLOCKS || !case.budget.began_is_known && drained(),
+        Some(ended) => !case.is_before(ended) && (case.budget.began_is_known || case.budget.began <= ended || drained()),
         None => drained(),
     }
 }

@@ -153,7 +153,7 @@ impl Case<'_> {
         let known = self.seen.history.known.iter().map(|k| &k.group);
         // A purge also removes allocations that are over from the list. Their registrations may be left.
         let registered = match provider {
-            Provider::Consul => self.seen.history.declared_in_consul || !self.seen.history.registered.is_empty(),
+            Provider::Consul => self.seen.history.last_in_consul.is_some() || !self.seen.history.registered.is_empty(),
             Provider::Nomad => self.seen.nomad_services.last().is_some_and(|all| !all.services.is_empty()),
         };
         registered || known.chain(listed).any(|group| group.services.iter().any(|s| s.provider == provider))

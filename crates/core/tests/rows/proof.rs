@@ -1,13 +1,14 @@
 //! What proves nothing: lists that a token without sight was shown, missing answers, a node that was purged. (ADR 0002, 0005, 0011.)
 
 use decamp_core::decide::{
-    Action, Cause, ClientStatus, Effect, EffectKind, Lifecycle, Loss, NodeStatus, Observation, Outcome, Part, Reason, Refusal,
-    System, Target, TargetHealth, TokenAccess, Unseen,
+    Action, Allocation, Cause, ClientStatus, Effect, EffectKind, JobKind, Lifecycle, Loss, NodeStatus, Observation, Outcome,
+    Part, Reason, Refusal, Registrations, System, Target, TargetHealth, TokenAccess, Unseen,
 };
-use decamp_core::ids::TargetId;
+use decamp_core::ids::{AllocationId, TargetId};
+use decamp_core::time::Time;
 
 use crate::decisions::{completion, drain, effects, ended, why, writes};
-use crate::facts::{API, BATCH, INGRESS, SHOP, attached, instance, named, secs, to_read};
+use crate::facts::{API, BATCH, ENTRY, INGRESS, SHOP, allocation, attached, instance, named, secs, task_group, to_read};
 use crate::scene::{Scene, calm, draining, over, released};
 
 /// Nothing is left, and the completion is not answered.
@@ -259,4 +260,32 @@ fn a_deregistration_that_was_not_answered_counts_from_the_look_that_shows_it() {
     scene.look(&Part::TargetGroups { groups: vec![to_read(attached(), true), to_read(named(), false)], attributes_again: false });
     let decision = scene.until_no_heartbeat();
     assert!(!writes(&decision, EffectKind::Drain), "another may have deregistered it a moment ago: {decision:?}");
+}
+
+#[test]
+fn an_empty_catalog_needs_no_proof_for_what_ended_before_the_departure() {
+    let ends_as = |ended: Option<Time>| {
+        let mut scene = draining(|scene| {
+            scene.consul = Registrations { whole: false, agent_dead: false, services: Vec::new().into(), by_hand: [].into() };
+            for id in [INGRESS, API, SHOP] {
+                scene.task_group(id, |group| group.services.clear());
+            }
+            let before = Allocation {
+                wanted: false,
+                client: ClientStatus::Complete,
+                ended,
+                ..allocation(AllocationId(0xbef0), task_group("before", JobKind::Service), 21_003)
+            };
+            let listed = scene.node().allocations.iter().cloned().chain([before]).collect();
+            scene.node().allocations = listed;
+        });
+        scene.pass(20);
+        scene.everything_stops();
+        completion(&scene.until_it_writes(EffectKind::Complete)).1
+    };
+    let unconfirmed = Outcome::Unconfirmed { unseen: None, cut: false };
+    assert_eq!(ends_as(Some(ENTRY - secs(86_400))), Outcome::Departed { waiting_for: None });
+    // The clocks of nodes may differ by a minute, and an end without a time may be of this departure.
+    assert_eq!(ends_as(Some(ENTRY - secs(30))), unconfirmed);
+    assert_eq!(ends_as(None), unconfirmed);
 }

@@ -20,13 +20,13 @@ use std::time::Duration;
 use crate::faults::{Fault, Faults};
 use crate::simulate::Draw;
 use decamp_core::decide::{
-    Action, ActionRef, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, Stop, StopKind, TaskEnd,
-    TaskStops, decide, our_hook, stops,
+    Action, ActionRef, Allocation, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, Stop, StopKind,
+    TaskEnd, TaskStops, decide, our_hook, stops,
 };
 use decamp_core::time::Time;
 
-/// The shortest wait. A mutant that waits until a time in the past would stop the clock.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// The wait of a mutant that waits until a time that is over.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// One wrong driver.
 struct WrongDriver {
@@ -139,6 +139,12 @@ impl Mutant {
         for known in &mut view.history.known {
             known.ends = known.ends.iter().map(read).collect();
         }
+        view.nomad.edit(|nomad| {
+            for node in &mut nomad.nodes {
+                let read_all = |one: &Allocation| Allocation { ends: one.ends.iter().map(read).collect(), ..one.clone() };
+                node.allocations = node.allocations.iter().map(read_all).collect();
+            }
+        });
         let mut said = stops(departure, &view, policy);
         for task in &mut said {
             task.stops.retain(|(kind, _)| {
@@ -161,13 +167,19 @@ impl Mutant {
             Mistake::Does(change) => change(&Context { departure, seen, policy, now }, decide(departure, seen, policy, now)),
             Mistake::Omits(_) | Mistake::Reads(_) => decide(departure, seen, policy, now),
         };
-        let idle = match &decision.action {
-            Action::Look(parts) => parts.is_empty(),
-            Action::Do(effects) => effects.is_empty(),
-            Action::Wait { until, .. } => *until < now + SHORTEST_WAIT,
-            Action::End(_) => false,
-        };
-        if idle { wait(now, Duration::from_secs(10)) } else { decision }
+        keeps_time(decision, now)
+    }
+}
+
+/// The decision of a mutant, unless it would stop the clock: it does nothing, or waits until a time that is over.
+fn keeps_time(decision: Decision, now: Time) -> Decision {
+    match decision.action {
+        Action::Look(parts) if parts.is_empty() => wait(now, Duration::from_secs(10)),
+        Action::Do(effects) if effects.is_empty() => wait(now, Duration::from_secs(10)),
+        Action::Wait { until, watch } if until <= now => {
+            Decision { action: Action::Wait { until: now + SHORTEST_WAIT, watch }, ..decision }
+        }
+        Action::Look(_) | Action::Do(_) | Action::Wait { .. } | Action::End(_) => decision,
     }
 }
 

@@ -135,7 +135,7 @@ impl Nomad {
         }
     }
 
-    fn allocate(
+    pub(super) fn allocate(
         &mut self,
         group: GroupNumber,
         name: u32,

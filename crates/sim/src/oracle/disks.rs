@@ -1,12 +1,16 @@
 //! Migrating disks: a replacement copies the disk from the leaving machine after the allocation there is over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{LAST_LOOK, Oracle};
 use crate::event::AllocationNumber;
 use crate::nomad::{AllocationState, DiskCopy, Nomad};
 use decamp_core::decide::{Finding, JobKind, Loss, Outcome, TaskGroup};
 use decamp_core::time::Time;
+
+/// How far the clocks of nodes may differ from decamp's, as the rule allows for.
+const CLOCKS: Duration = Duration::from_mins(1);
 
 impl Oracle {
     /// Called when an allocation on the leaving node is over. If a drain moved it, its disk has to leave too.
@@ -34,7 +38,8 @@ impl Oracle {
         if in_time && !named.is_empty() {
             self.broke(at, "L2", format!("it gave up the disk of {} although there was time", named[0]));
         }
-        let left = self.disks.iter().map(|(number, _)| number).filter(|number| !nomad.disk_has_left(**number));
+        let counted = self.disks.iter().filter(|(number, by_us)| *by_us || !self.ended_before_the_hook(*number, nomad));
+        let left = counted.map(|(number, _)| number).filter(|number| !nomad.disk_has_left(**number));
         let unnamed = left.map(|number| group(nomad, *number)).find(|group| !named.iter().any(|title| group.is_titled(title)));
         if let Some(group) = unnamed {
             self.broke(at, "S20", format!("the disk of {} was left on the instance", group.title()));
@@ -54,6 +59,12 @@ impl Oracle {
                 self.broke(stopped, "S18", format!("the disk of {} was lost without a finding", group.title()));
             }
         }
+    }
+
+    /// Whether an allocation had ended under an operator's drain long before the instance entered the hook. A disk that nobody copied by
+    /// then was its operator's to decide (ADR 0046).
+    fn ended_before_the_hook(&self, number: AllocationNumber, nomad: &Nomad) -> bool {
+        nomad.allocation(number).ended.zip(self.hook_began).is_some_and(|(ended, began)| ended + CLOCKS < began)
     }
 
     /// Whether no list showed decamp a disk: of an allocation that was purged, that started after the drain began, or that was replaced

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Oracle;
 use crate::nomad::{NodeNumber, Nomad};
+use crate::scenario::BEGIN;
 use crate::world::Subject;
 use decamp_core::decide::{Outcome, StopKind, TaskStops};
 use decamp_core::time::Time;
@@ -23,7 +24,8 @@ impl Oracle {
         subject: &Subject,
         whole: bool,
     ) {
-        let really = really(nomad, subject);
+        // An event of an earlier action may say that the departure began hours ago.
+        let really = really(nomad, subject, self.bounds.entry_is_wrong);
         for task in said {
             for kind in [StopKind::Deaf, StopKind::Abrupt] {
                 let happened = really.get(&(task.task.to_string(), kind)).copied().unwrap_or(0);
@@ -50,12 +52,14 @@ impl Oracle {
     }
 }
 
-/// The stops on the instance's nodes that ended by SIGKILL, or by the signal that the task has no handler for.
-fn really(nomad: &Nomad, subject: &Subject) -> Counts {
+/// The stops on the instance's nodes that ended by SIGKILL, or by the signal that the task has no handler for. Those before the departure
+/// are no stops of it.
+fn really(nomad: &Nomad, subject: &Subject, earlier_ones: bool) -> Counts {
     let mut counts = Counts::new();
     let is_its = |node: NodeNumber| Some(node) == subject.node || nomad.node(node).spec.instance == Some(subject.instance);
     let numbers = (0_u32..).map(crate::event::AllocationNumber).zip(nomad.allocations());
-    for (number, allocation) in numbers.filter(|(_, allocation)| is_its(allocation.node)) {
+    let is_new = |ended: Option<Time>| earlier_ones || ended.is_none_or(|ended| BEGIN <= ended);
+    for (number, allocation) in numbers.filter(|(_, allocation)| is_its(allocation.node) && is_new(allocation.ended)) {
         let spec = &nomad.groups()[allocation.group.index()].spec;
         for stop in nomad.task_stops(number) {
             let killed = stop.exit_code == 137;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::pick;
 use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
-use crate::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
+use crate::nomad::{Behaviour, Earlier, Fits, GroupNumber, GroupSpec, NodeNumber, Nomad, Ports};
 use crate::rng::Rng;
 use decamp_core::decide::{Ingress, JobKind, OwnNetwork, Process, Provider, Service, Task, TaskGroup, TaskRole};
 
@@ -39,8 +40,8 @@ pub(super) struct Cluster {
 pub(super) struct Drawn {
     /// The first service's group.
     pub(super) first: Option<GroupNumber>,
-    /// How many groups, from the first, the ingress does not route to.
-    pub(super) hidden: u32,
+    /// The groups that the ingress may route to, by their numbers.
+    pub(super) routed: Range<usize>,
 }
 
 /// The address of the mesh copy on the node with this number.
@@ -152,7 +153,7 @@ impl Cluster {
 
     /// Services behind the ingress.
     pub(super) fn services(&mut self, faults: Faults) -> Drawn {
-        let hidden = u32::try_from(self.nomad.groups().len()).unwrap_or(0);
+        let from = self.nomad.groups().len();
         let many = match self.rng.below(100) {
             0..4 => 10 + self.rng.below(16),
             4..20 => 4 + self.rng.below(4),
@@ -173,7 +174,7 @@ impl Cluster {
                 self.nomad.place(number, self.nodes[node], &mut self.consul);
             }
         }
-        Drawn { first, hidden }
+        Drawn { first, routed: from..self.nomad.groups().len() }
     }
 
     /// The first copy of a service on the leaving node came up right before the departure, and is not in Consul yet. `aside` draws it, so
@@ -251,6 +252,42 @@ impl Cluster {
         };
         // One that ends so soon has no handler for its signal.
         Behaviour { dies_of_signal: behaviour.stops_in < Duration::from_millis(250), ..behaviour }
+    }
+
+    /// Adds allocations on the leaving node that ended before the departure: nightly batch work, and copies of a service that were stopped or
+    /// drained before. Some nodes list thousands. `aside` draws them, so that all other draws stay unchanged.
+    pub(super) fn earlier(&mut self, mut aside: Rng) {
+        let (ours, other) = (self.nodes[0], self.nodes[1]);
+        let many = match aside.below(4_000) {
+            0 => 10_000,
+            1..1_000 => 1 + aside.below(12),
+            _ => return,
+        };
+        let nomads = self.nomad.draw_from(aside.clone());
+        let mut batch = self.group("nightly", 0, JobKind::Batch);
+        batch.count = 0;
+        let batch = self.add(batch, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
+        let mut service = self.group("earlier", 0, JobKind::Service);
+        service.migrates_disk = aside.one_in(2);
+        service.services.push(Service { name: name("earlier", 0), provider: Provider::Consul, namespace: None });
+        let deaf = Behaviour { ignores_signal: aside.one_in(3), ..Behaviour::default() };
+        let service = self.add(service, deaf, Fits::Anywhere, Ports::Dynamic);
+        let moved_to = self.nomad.place(service, other, &mut self.consul);
+        for _ in 0..many {
+            let (group, how) = match aside.below(16) {
+                0..8 => (batch, Earlier::Done),
+                8..10 => (batch, Earlier::Failed),
+                10..13 => (service, Earlier::Stopped),
+                13 => (service, Earlier::Failed),
+                14 => (service, Earlier::Drained(Some(moved_to))),
+                _ => (service, Earlier::Drained(None)),
+            };
+            // Clocks differ by up to a minute. A disk that nobody copied may be of this departure if its beginning is unknown.
+            let latest = if how == Earlier::Drained(None) { secs(6 * 3_600) } else { secs(120) };
+            let ended = super::BEGIN - latest - secs(aside.below(64_800));
+            self.nomad.add_earlier(group, ours, ended, how);
+        }
+        self.nomad.draw_from(nomads);
     }
 
     /// Adds the jobs that are no services: batch, system and sysbatch jobs.

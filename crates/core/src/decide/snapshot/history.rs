@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::answer_times::AnswerTimes;
 use super::auto_scaling::Group;
 use super::discovery::Registrations;
-use super::jobs::{JobKind, Provider, TaskGroup};
+use super::jobs::{JobKind, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, DrainMeta, Node, Nomad, OwnNetwork};
 use super::notes::{Interval, Noted};
 use super::stops::TaskEnd;
@@ -90,8 +90,9 @@ pub struct History {
     pub unseen_stops: Option<Interval>,
     /// When a wait last ended later than intended: the process had been stopped, and looked at nothing.
     pub woke_late: Option<Time>,
-    /// Whether a look at Nomad showed an allocation that declares a service in Consul, over or not. A purge removes it from the list.
-    pub(in crate::decide) declared_in_consul: bool,
+    /// When the last of the allocations that declare a service in Consul was over. `NEVER` if one is not, or if nobody knows when it was;
+    /// `None` if no look at Nomad showed one. A purge removes allocations from the list.
+    pub(in crate::decide) last_in_consul: Option<Time>,
     /// The sweep that this run belongs to, if any.
     pub sweep: Option<Sweep>,
     /// The notes of earlier runs that this process remembers.
@@ -228,7 +229,9 @@ impl History {
             }
             let deadline_passed = self.deadline.is_some_and(|deadline| deadline <= at);
             for shown in node.allocations.iter() {
-                self.declared_in_consul |= shown.group.services.iter().any(|service| service.provider == Provider::Consul);
+                if shown.group.in_consul().next().is_some() {
+                    self.last_in_consul = self.last_in_consul.max(Some(shown.ended.unwrap_or(Time::NEVER)));
+                }
                 changed |= self.see_allocation(when, shown, (first, node.status.is_lost()), deadline_passed);
             }
             if let Some(meta) = node.last_drain.as_ref().and_then(|drain| drain.meta.as_ref()) {

@@ -44,6 +44,19 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         kind: Sees(|view| view.disks(|disk| if disk == Disk::Moved { Disk::Unplaced } else { disk })),
     },
     WrongDriver {
+        name: "waits-for-earlier-disks",
+        mistake: "It waits for a disk that an earlier drain left on the node.",
+        faults: &[],
+        kind: Sees(|view| {
+            let now = view.now;
+            view.allocations(|allocation| {
+                if allocation.disk == Disk::Unplaced {
+                    allocation.ended = Some(now);
+                }
+            });
+        }),
+    },
+    WrongDriver {
         name: "gives-up-a-disk",
         mistake: "It completes the action as data-left while there is time for the copy.",
         faults: &[],

@@ -243,7 +243,7 @@ impl AlteredView<'_> {
     }
 
     /// The nodes in the snapshot.
-    fn nodes_seen(&self) -> &[Node] {
+    pub(super) fn nodes_seen(&self) -> &[Node] {
         self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
     }
 

@@ -5,6 +5,7 @@ use super::Mistake::{Omits, Reads};
 use super::WrongDriver;
 use crate::faults::Fault;
 use decamp_core::decide::{Loss, Stop};
+use decamp_core::time::Time;
 
 pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
     WrongDriver {
@@ -48,6 +49,12 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         mistake: "It takes a task that stops soon and in order for one that died of its signal.",
         faults: &[],
         kind: Reads(|stop| Stop { exit_code: 143, took: stop.took / 20, ..stop.clone() }),
+    },
+    WrongDriver {
+        name: "reports-what-stopped-before",
+        mistake: "It takes the stops of allocations that ended before the departure for stops of the departure.",
+        faults: &[],
+        kind: Reads(|stop| Stop { signalled: Time::NEVER, ..stop.clone() }),
     },
     WrongDriver {
         name: "forgets-disks",

@@ -19,6 +19,18 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         kind: Sees(|view| view.seen.consul.edit(|registrations| registrations.whole = false)),
     },
     WrongDriver {
+        name: "cannot-read-a-long-list",
+        mistake: "It cannot read a node with more than 1,700 allocations, because their jobs together are larger than the largest answer.",
+        faults: &[],
+        kind: Sees(|view| {
+            let longest = view.nodes_seen().iter().map(|node| node.allocations.len()).max().unwrap_or(0);
+            if 1_700 < longest {
+                view.seen.nomad = Observed::default();
+                view.seen.nomad.take(view.now, Err(Unseen::Away("the answer is larger than 32 MiB".into())));
+            }
+        }),
+    },
+    WrongDriver {
         name: "asks-one-namespace",
         mistake: "It reads only its own namespace of Consul, and takes services that it does not see for gone.",
         faults: &[Fault::ConsulNamespaces, Fault::LeftoverRegistration],
