@@ -25,7 +25,7 @@ use super::nomad::{Life, Nomad};
 use super::traffic::Traffic;
 use super::world::{Intervention, Subject};
 use decamp_core::decide::{Departure, Effect, LifecycleResult, Outcome, Phase};
-use decamp_core::ids::{NodeId, TargetGroupArn};
+use decamp_core::ids::{InstanceId, NodeId, TargetGroupArn};
 use decamp_core::time::Time;
 
 /// How much later than decamp's first deadline another of its deadlines may be: a call's time-out, and a second for rounding (ADR 0003).
@@ -93,7 +93,7 @@ pub struct Oracle {
     pub operator_drained: Option<Time>,
     /// When the node's Consul agent died.
     pub consul_agent_died: Option<Time>,
-    /// Whether an operator raised a deregistration delay.
+    /// Whether an operator raised a deregistration delay, which then may differ from the one with which the instance was deregistered.
     pub delay_raised: bool,
     /// When an operator deleted a hook.
     pub hook_deleted: Option<Time>,
@@ -164,19 +164,16 @@ impl Oracle {
     }
 
     /// Called for everything that happens in Auto Scaling.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the judge remembers only the departure's own action")]
     pub fn auto_scaling(&mut self, at: Time, subject: &Subject, event: &InstanceEvent) {
-        if let InstanceEvent::ActionBegan { instance, hook } = event
-            && *instance == subject.instance
-            && **hook == *OUR_HOOK
-        {
-            self.hook_began = Some(at);
-        }
         // decamp does not complete another terminating hook of the group.
-        if let InstanceEvent::ActionEnded { instance, hook, ending } = event
-            && *instance == subject.instance
-            && **hook == *OUR_HOOK
-        {
-            self.action_ended = Some((at, *ending));
+        let is_ours = |instance: &InstanceId, hook: &str| *instance == subject.instance && *hook == *OUR_HOOK;
+        match event {
+            InstanceEvent::ActionBegan { instance, hook } if is_ours(instance, hook) => self.hook_began = Some(at),
+            InstanceEvent::ActionEnded { instance, hook, ending } if is_ours(instance, hook) => {
+                self.action_ended = Some((at, *ending));
+            }
+            _ => {}
         }
     }
 
@@ -254,7 +251,7 @@ impl Oracle {
                     // Two minutes may be too short for the delay. Then a finding foresees what is cut (ADR 0014).
                     && !self.interrupted
                     && !self.just_registered_again()
-                    && !self.delay_unknown()
+                    && !self.delay_raised
                     && self.operator_drained.is_none();
                 let waited_out = unreported.filter(|_| self.waited_for_addresses(at));
                 if by_us && let Some((target, port)) = traffic.routed_backend(event.allocation, balancers, waited_out) {
@@ -381,12 +378,6 @@ impl Oracle {
     fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
         let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
         just_caught_up || nomad.lags(crate::nomad::Read::Stale)
-    }
-
-    /// Whether the current delay may differ from the one with which the instance was deregistered.
-    #[must_use]
-    pub fn delay_unknown(&self) -> bool {
-        self.delay_raised
     }
 
     /// Whether another party registered the instance again after a drain, or so shortly before it that no look could show it.

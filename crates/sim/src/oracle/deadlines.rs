@@ -74,7 +74,7 @@ impl Oracle {
     fn is_sent_to(&self, at: Time, balancers: &LoadBalancers, subject: &Subject) -> bool {
         let again = self.registered_again.is_some_and(|again| at.since(again) < LOOK_AGE);
         let routed = |arn| balancers.routes(arn).iter().any(|route| route.id == TargetId::Instance(subject.instance));
-        !again && !self.delay_unknown() && subject.fronts.iter().any(routed)
+        !again && !self.delay_raised && subject.fronts.iter().any(routed)
     }
 
     /// Whether an earlier drain set the deadline, which later drains share.

@@ -55,7 +55,7 @@ impl Oracle {
                 TargetId::Instance(_) | TargetId::Other(_) => false,
             };
             let routed = routed || balancers.routes(arn).iter().any(|route| sent_to(&route.id));
-            if (registered || routed) && !raced && !self.delay_unknown() {
+            if (registered || routed) && !raced && !self.delay_raised {
                 self.broke(at, "S3", format!("{} still routes to it", arn.name()));
             }
         }

@@ -180,7 +180,7 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
                 || hides_the_ingress(world, faults, failure)
                 || faults.has(Fault::TargetGroupDeleted)
                 || faults.has(Fault::DelayUnreadable)
-                || oracle.delay_unknown()
+                || oracle.delay_raised
         }
         // Two concurrent drains, or a drain that a new leader begins again, make an old Nomad mark too many allocations (its bug #25979).
         // Before its first drain decamp stops no copy.
@@ -201,9 +201,9 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             stays_in_discovery || hidden_by_hand(world, failure) || faults.has(Fault::NoRoomElsewhere) && oracle.forced.is_some()
         }
         // decamp reports nothing about attributes that it may not read.
-        FailureCause::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_unknown(),
+        FailureCause::CutByMachine => shows_no_port(faults) || faults.has(Fault::DelayUnreadable) || oracle.delay_raised,
         FailureCause::DoorClosed | FailureCause::DoorDied => {
-            oracle.delay_unknown() || hook_deleted_before_any_look(world, faults) || failure.kept && shows_no_port(faults)
+            oracle.delay_raised || hook_deleted_before_any_look(world, faults) || failure.kept && shows_no_port(faults)
         }
     };
     if of_the_world || of_another_departure(world, faults, failure) {
