@@ -348,6 +348,7 @@ impl Oracle {
                 }
             }
             Effect::Complete { of, result, verdict } => {
+                let verdict = &self.bounds.as_judged(verdict).clone();
                 let mut actions = auto_scaling.instance(departure.instance).into_iter().flat_map(|i| &i.actions);
                 // Auto Scaling refuses a completion with the token of another action.
                 let named = |token: &decamp_core::ids::ActionToken| of.token.as_ref().is_none_or(|of| of == token);

@@ -108,6 +108,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         entry_is_wrong: faults.has(Fault::StaleToken),
         entry_is_unreported: faults.has(Fault::ActivitiesDenied),
         hooks_not_named: faults.has(Fault::HooksNotNamed),
+        runs_no_nomad: world.subject.node.is_none() && !policy.without_nomad.is_empty(),
         orderly: run.crashes.is_empty() && faults.iter().all(can_end_in_order),
         longest_gap: Duration::ZERO,
         proof_is_lost: false,
@@ -166,6 +167,8 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     }
     let last_at = world.now;
     world.advance(last_at + AFTERWARDS);
+    let reported = outcome;
+    let outcome = reported.as_ref().map(|outcome| world.oracle.bounds.as_judged(outcome).clone());
     let faultless = faults.is_empty() && run.crashes.is_empty();
     let spot = faults.has(Fault::SpotInterruption);
     let allocations = world.nomad.allocations().len();
@@ -225,7 +228,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
             .filter(|_| work_mode == WorkMode::Continuous && matches!(outcome, Some(Outcome::Departed { .. }))),
         final_state: describe::final_state(&world),
         violations: std::mem::take(&mut world.oracle.violations),
-        outcome,
+        outcome: reported,
         requests,
         calls: world.calls,
         effects: effects.get(),

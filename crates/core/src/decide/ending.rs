@@ -67,7 +67,7 @@ fn is_proved(case: &Case<'_>) -> bool {
 
 /// The outcome if nothing is left. Something that could not be read is never reported as gone.
 fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedUnseen>) -> (Outcome, Reason) {
-    if no_node {
+    if no_node && !missing_node::runs_no_nomad(case) {
         (Outcome::NoNode, Reason::NoNodeYet)
     } else if !proved || unseen.is_some() || case.node_row_is_gone() {
         (Outcome::Unconfirmed { unseen, cut: was_forced(case) }, Reason::NoneKnownToRun)
@@ -115,7 +115,7 @@ pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
     let proved = is_proved(case) && unseen.is_none();
     let titles = disks::titles(case);
     let verdict = match (over && released, proved && was_forced(case)) {
-        _ if missing_node::is_nowhere(case) && released => Outcome::NoNode,
+        _ if missing_node::is_nowhere(case) && released && !missing_node::runs_no_nomad(case) => Outcome::NoNode,
         (true, _) if !titles.is_empty() => Outcome::DataLeft { titles, cut: was_forced(case) },
         (true, true) => Outcome::Forced,
         (true, false) => Outcome::Unconfirmed { unseen, cut: was_forced(case) },

@@ -41,8 +41,13 @@ pub(super) fn is_young(case: &Case<'_>) -> Option<bool> {
     }
 }
 
+/// Whether its group runs no Nomad, by the operator's settings. Then there is nothing but its load balancers to leave.
+pub(super) fn runs_no_nomad(case: &Case<'_>) -> bool {
+    case.policy.without_nomad.iter().any(|pattern| is_named_by(pattern, &case.departure.asg))
+}
+
 fn missing(case: &Case<'_>) -> Missing {
-    if case.policy.without_nomad.iter().any(|pattern| is_named_by(pattern, &case.departure.asg)) {
+    if runs_no_nomad(case) {
         return Missing::Expected;
     }
     if case.seen.history.was_healthy {

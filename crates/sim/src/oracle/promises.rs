@@ -54,6 +54,8 @@ pub struct Bounds {
     pub entry_is_unreported: bool,
     /// Whether the settings do not say which of the group's hooks is decamp's.
     pub hooks_not_named: bool,
+    /// Whether the group runs no Nomad, by the operator's settings, and the instance is indeed no node.
+    pub runs_no_nomad: bool,
     /// Whether no fault hinders the departure.
     pub orderly: bool,
     /// The longest time between two passes in which no worker looks.
@@ -65,6 +67,15 @@ pub struct Bounds {
     pub notes_are_kept: bool,
     /// Whether answers of any system get lost now and then.
     pub answers_get_lost: bool,
+}
+
+impl Bounds {
+    /// The outcome that the rules judge. A group that runs no Nomad departs as an instance without a node does, whatever the name is.
+    #[must_use]
+    pub fn as_judged<'o>(&self, outcome: &'o Outcome) -> &'o Outcome {
+        let is_renamed = matches!(outcome, Outcome::Departed { .. } | Outcome::Unconfirmed { .. });
+        if self.runs_no_nomad && is_renamed { &Outcome::NoNode } else { outcome }
+    }
 }
 
 impl Oracle {
