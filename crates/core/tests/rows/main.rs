@@ -27,6 +27,7 @@ mod lifecycle_hook;
 mod load_balancers;
 mod log;
 mod lost_agent;
+mod missing_node;
 mod over;
 mod ownership;
 mod past_stops;
