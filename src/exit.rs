@@ -148,7 +148,7 @@ mod tests {
         let outcomes = [
             Outcome::Departed { waiting_for: None },
             Outcome::Forced,
-            Outcome::Unconfirmed { unseen: None, cut: false },
+            Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() },
             Outcome::TimedOut,
             Outcome::Retained,
             Outcome::AgentDead,
@@ -161,7 +161,7 @@ mod tests {
             Outcome::Interrupted,
             Outcome::Refused { why: "".into() },
             Outcome::Overtaken,
-            Outcome::DataLeft { titles: [].into(), cut: false },
+            Outcome::DataLeft { titles: [].into(), claims: [].into(), local: [].into(), cut: false },
         ];
         let help = help("run");
         for (place, outcome) in outcomes.iter().enumerate() {

@@ -7,7 +7,7 @@ mod json;
 use anyhow::Result;
 use clap::Args;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Finding, Lifecycle, Observation, Outcome, Policy, Reason, Refusal, Snapshot,
+    Action, Budget, Decision, Departure, Finding, Lifecycle, LocalData, Observation, Outcome, Policy, Reason, Refusal, Snapshot,
     TargetGroup, TokenAccess, foreseen_losses, reasons,
 };
 use decamp_core::ids::InstanceId;
@@ -113,7 +113,12 @@ pub(crate) async fn plan(arguments: Arguments) -> Result<u8> {
         Some(played) => {
             let from = if is_waiting(&surveyed) { "from now on" } else { "if it entered its hook now" };
             let held = surveyed.group.last().is_some_and(|group| group.held);
-            let released = if held { ", once the tag decamp:hold is deleted" } else { "" };
+            let holds_data = policy.local_data == LocalData::Hold && surveyed.local_data().next().is_some();
+            let released = match (held, holds_data) {
+                (true, _) => ", once the tag decamp:hold is deleted",
+                (false, true) => ", once somebody lets its local data go",
+                (false, false) => "",
+            };
             let title = format!("What decamp would do {from}{released}");
             wrapped("", &title, 2).into_iter().for_each(|line| say_styled(&StyledLine::of(Style::Heading, line)));
             if let Some(text) = before_the_hook(&departure, &surveyed) {

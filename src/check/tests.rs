@@ -12,7 +12,7 @@ use std::time::Duration;
 use decamp_aws::Roster;
 use decamp_config::Settings;
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Disk, Group, HandRegistration, Hook, JobKind, Lifecycle,
+    Allocation, BalancerKind, Cause, Claims, ClientStatus, Departure, Disk, Group, HandRegistration, Hook, JobKind, Lifecycle,
     LifecycleAction, Node, NodeStatus, Nomad, Observation, Process, Provider, Registration, Registrations, Service, Snapshot,
     Target, TargetGroup, TargetHealth, Task, TaskGroup, TaskRole, TokenAccess, Unseen, Zones,
 };
@@ -74,6 +74,7 @@ fn web(job: &str, count: u32) -> Arc<TaskGroup> {
         kind: JobKind::Service,
         csi_plugin: false,
         migrates_disk: false,
+        volumes: Vec::new(),
         count,
         max_parallel: Some(1),
         shutdown_delay: seconds(20),
@@ -103,7 +104,9 @@ fn allocation(number: u128, group: Arc<TaskGroup>) -> Allocation {
         told: None,
         ended: None,
         ends: [].into(),
+        moved: false,
         disk: Disk::Stays,
+        claims: Claims::default(),
     }
 }
 
@@ -120,6 +123,7 @@ fn node(number: u8, group: &Arc<TaskGroup>) -> Nomad {
         addresses: vec![address],
         consul_name: None,
         notes: Vec::new(),
+        leaves_local_data: false,
         version: "2.0.5".into(),
         allocations: Arc::from([allocation(number.into(), Arc::clone(group))]),
     };

@@ -13,7 +13,7 @@ pub(super) fn nomad_token_notices(read: &Inspection<'_>) -> Vec<Notice> {
     let access = read.looks.iter().find_map(|(_, seen)| seen.nomad_token.last());
     if let Some(TokenAccess::Insufficient(missing)) = access {
         let why = "an empty answer would prove nothing, so decamp would not drain the node";
-        let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\"] }";
+        let line = "node { policy = \"write\" } namespace \"*\" { capabilities = [\"read-job\", \"csi-read-volume\"] }";
         notices.push(notice(WouldNotWork, Layer::Node, "the Nomad token", [missing, "a token that sees all", why, line]));
     }
     let blind = read.looks.iter().find_map(|(_, seen)| seen.nomad_token.blind().filter(|_| seen.nomad_token.last().is_none()));

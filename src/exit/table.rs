@@ -41,7 +41,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(21, RUN, "interrupted: EC2 takes it back; what could be done in time was done"),
     row(22, RUN, "refused: the Nomad token cannot see enough; nothing was written"),
     row(23, RUN, "overtaken: somebody else completed its action while decamp worked"),
-    row(24, RUN, "data-left: everything stopped, but a disk that migrates was left on it"),
+    row(24, RUN, "data-left: everything stopped, but data was left on it"),
     row(30, REFRESH, "Failed"),
     row(31, REFRESH, "Cancelled; 0 for `refresh cancel`"),
     row(32, REFRESH, "RollbackSuccessful; 0 for `refresh rollback`"),

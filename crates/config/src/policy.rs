@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Refused;
 use super::reader::Reader;
-use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, OnCancel, Policy};
+use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, LocalData, OnCancel, Policy};
 use decamp_core::time::plain;
 
 /// The longest lifecycle action. It ends after 48 hours, or 100 times its heartbeat time-out, even with heartbeats.
@@ -34,6 +34,9 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Policy, Refused> {
         last_target: from
             .choice("DECAMP_LAST_TARGET", &[("warn", LastTarget::Warn), ("hold", LastTarget::Hold)])?
             .unwrap_or(usual.last_target),
+        local_data: from
+            .choice("DECAMP_LOCAL_DATA", &[("warn", LocalData::Warn), ("hold", LocalData::Hold)])?
+            .unwrap_or(usual.local_data),
         consul: from.flag("DECAMP_CONSUL", usual.consul)?,
         by_hand: by_hand(from)?,
         scan: from.flag("DECAMP_SCAN", usual.scan)?,

@@ -52,6 +52,7 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_BY_HAND_SERVICES", "patterns, with commas", "", "Which of them to wait for, by their names in Consul. Empty: all.";
     "DECAMP_ON_CANCEL", "respect, drain-again", "respect", "What to do when somebody cancels decamp's drain.";
     "DECAMP_LAST_TARGET", "warn, hold", "warn", "What to do when the instance is the last healthy target of a group, or of its zone where load balancing does not cross zones.";
+    "DECAMP_LOCAL_DATA", "warn, hold", "warn", "What to do about data in host volumes, which stays on the machine. Warn: report it before anything moves. Hold: hold the instance until an operator lets the data go (`decamp.local_data = leave` in the node's metadata) or nothing uses it any more, at the latest until the instance must leave to be gone in order before its hook ends.";
     "DECAMP_REPLACE", "never, rebalance, scheduled, both", "never", "For which early warnings of AWS decamp asks Auto Scaling to replace the instance through its hook (the Lambda and the service).";
     "DECAMP_REPLACE_AHEAD", "time", "24h", "How long before a scheduled change decamp asks for the replacement. Until then the event stays on its queue.";
     "DECAMP_QUEUE_KEEPS", "time", "96h", "How long the queue keeps a message. If a change is later than that, decamp acts half a day before the message expires.";

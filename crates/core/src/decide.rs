@@ -8,6 +8,7 @@ mod blocker;
 mod budget;
 mod by_hand;
 mod case;
+mod claims;
 mod connections;
 mod consul_outage;
 mod departure;
@@ -19,6 +20,7 @@ mod findings;
 mod interruption;
 mod last_target;
 mod lifecycle_hook;
+mod local_data;
 mod lost_agent;
 mod missing_node;
 mod nodes;
@@ -123,6 +125,10 @@ fn next(case: &Case<'_>) -> Merged {
     if !held.is_settled() {
         return decide_among(case, [held, heartbeat]);
     }
+    let local_data = local_data::held(case);
+    if !local_data.is_settled() {
+        return decide_among(case, [local_data, watches_nomad(seen), heartbeat]);
+    }
     let replaces_root_volume = lifecycle_hook::replaces_root_volume(case);
     if !replaces_root_volume.is_settled() {
         // The next worker has to know only when the departure began.
@@ -176,9 +182,15 @@ fn depart(case: &Case<'_>, token: Proposal, heartbeat: Proposal) -> Merged {
         proposals.push(nodes::draining(case, &balancing));
         let begun = !seen.history.drains.is_empty() || case.nodes().iter().any(|node| node.drain.is_some());
         if balancing.released || begun {
-            let left = nodes::all_stopped(case);
-            // A replacement copies its disk from the node after the allocation here has stopped.
-            let left = if left.is_settled() { disks::all_moved(case) } else { left };
+            let stopped = nodes::all_stopped(case);
+            // A replacement copies its disk from the node after the allocation here has stopped, and Nomad releases its volumes then.
+            let left = if stopped.is_settled() {
+                merge(Order::Together, [disks::all_moved(case), claims::all_released(case)])
+            } else if stopped.is_wait() && claims::only_system_jobs_wait(case) {
+                claims::all_released(case)
+            } else {
+                stopped
+            };
             over = left.is_settled();
             proposals.push(left);
         }

@@ -24,12 +24,13 @@ pub struct Denial {
 
 impl Denial {
     /// Every call that can be denied.
-    pub const CALLS: [&'static str; 13] = [
+    pub const CALLS: [&'static str; 14] = [
         "look-instance",
         "look-group",
         "look-target-groups",
         "scan-target-groups",
         "look-node",
+        "look-volumes",
         "look-nomad-token",
         "look-nomad-services",
         "look-consul",
@@ -50,6 +51,9 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     seen.balancers.iter().for_each(|balancer| look(&mut all, "look-target-groups", &balancer.sight));
     look(&mut all, "scan-target-groups", &seen.scan);
     look(&mut all, "look-node", &seen.nomad);
+    let of_nodes = seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).flat_map(|node| node.allocations.iter());
+    let unread = of_nodes.filter_map(|allocation| allocation.claims.denied.clone()).next();
+    all.extend(unread.map(|why| Denial { call: "look-volumes", why }));
     look(&mut all, "look-nomad-token", &seen.nomad_token);
     look(&mut all, "look-nomad-services", &seen.nomad_services);
     look(&mut all, "look-consul", &seen.consul);

@@ -2,6 +2,7 @@
 
 mod acl;
 mod allocations;
+mod claims;
 mod disks;
 mod drain_meta;
 mod find;
@@ -48,7 +49,7 @@ const INDEX_CACHED_FOR: Duration = Duration::from_mins(1);
 /// How long it is cached that another node has an address.
 const ADDRESSES_CACHED_FOR: Duration = Duration::from_mins(1);
 
-/// How long it is cached that an ended allocation's disk has moved on. It does not come back.
+/// How long it is cached that an ended allocation's disk has moved on, or that its volumes are released. Neither comes back.
 const DISKS_CACHED_FOR: Duration = Duration::from_mins(30);
 
 /// decamp's clock.
@@ -71,6 +72,8 @@ pub struct Client {
     lists: allocations::Lists,
     /// Ended allocations whose disks have moved on.
     moved: TtlMap<AllocationId, ()>,
+    /// Ended allocations that claim no volume any more.
+    released: TtlMap<AllocationId, ()>,
 }
 
 impl Client {
@@ -90,6 +93,7 @@ impl Client {
             node_cache: node_cache::NodeCache::default(),
             lists: allocations::Lists::default(),
             moved: TtlMap::with_ttl(DISKS_CACHED_FOR),
+            released: TtlMap::with_ttl(DISKS_CACHED_FOR),
         })
     }
 
@@ -198,7 +202,7 @@ impl Client {
         let ahead = self.ahead(&answer);
         let allocations = self.list(id, node.attribute("nomad.version").unwrap_or_default()).await?;
         let node = translate::node(id, &node, &allocations, ahead).map_err(RequestFailure::unseen)?;
-        self.follow_disks(node, &allocations).await.map(Some)
+        self.follow_data(node, &allocations).await.map(Some)
     }
 
     fn ahead(&self, answer: &Answer) -> i64 {

@@ -105,6 +105,7 @@ fn group(job: &str, kind: JobKind, kill_timeout: Duration) -> TaskGroup {
         kind,
         csi_plugin: false,
         migrates_disk: false,
+        volumes: Vec::new(),
         count: 1,
         max_parallel: None,
         shutdown_delay: Duration::ZERO,

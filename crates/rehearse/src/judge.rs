@@ -65,6 +65,7 @@ fn explains(finding: &Finding, failure: &FailedRequest) -> bool {
         | Loss::CutAtDeadline
         | Loss::NeverMigrates
         | Loss::DiskCut
+        | Loss::LocalData
         | Loss::DoesNotFit
         | Loss::Interrupted
         | Loss::NoTargetGroup

@@ -66,6 +66,7 @@ mod tests {
             Loss::CutAtDeadline,
             Loss::NeverMigrates,
             Loss::DiskCut,
+            Loss::LocalData,
             Loss::NoTargetGroup,
             Loss::UnhandledSource,
             Loss::UnknownTarget,

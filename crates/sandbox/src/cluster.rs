@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Options;
-use decamp_core::decide::{Ingress, JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::{Ingress, JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole, Volume, VolumeKind};
 use decamp_core::ids::{InstanceId, NodeId};
 use decamp_sim::consul::{Consul, Entry};
-use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports};
+use decamp_sim::nomad::{Behaviour, Fits, GroupNumber, GroupSpec, NodeNumber, NodeSpec, Nomad, Ports, Release};
 use decamp_sim::rng::Rng;
 
 /// The port that load balancers send to.
@@ -91,6 +91,7 @@ fn group(job: &str, kind: JobKind, options: &Options) -> TaskGroup {
         kind,
         csi_plugin: false,
         migrates_disk: false,
+        volumes: Vec::new(),
         count: 1,
         max_parallel: None,
         shutdown_delay: Duration::ZERO,
@@ -130,6 +131,18 @@ pub(super) fn add_batch(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNum
     }
 }
 
+/// Adds a CSI plugin with an allocation on every node.
+pub(super) fn add_plugin(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) {
+    let mut group = group("csi", JobKind::System, options);
+    group.csi_plugin = true;
+    group.services.clear();
+    let behaviour = Behaviour::default();
+    let number = nomad.add_group(GroupSpec { group: Arc::new(group), behaviour, fits: Fits::Anywhere, ports: Ports::Dynamic });
+    for &node in nodes {
+        nomad.place(number, node, consul);
+    }
+}
+
 /// Adds a service whose process ignores its kill signal, with a copy on every node. No client sends requests to it.
 pub(super) fn add_deaf(nomad: &mut Nomad, consul: &mut Consul, nodes: &[NodeNumber], options: &Options) {
     let mut group = group("deaf", JobKind::Service, options);
@@ -152,7 +165,17 @@ pub(super) fn add_services(nomad: &mut Nomad, consul: &mut Consul, nodes: &[Node
         group.count = options.copies;
         group.max_parallel = Some(1);
         group.shutdown_delay = options.shutdown_delay;
+        if options.csi.is_some() {
+            let kind = VolumeKind::Csi { per_alloc: true };
+            group.volumes.push(Volume {
+                name: "data".into(),
+                source: format!("volume-{service}").into(),
+                read_only: false,
+                kind,
+            });
+        }
         let behaviour = Behaviour {
+            releases: options.csi.unwrap_or(Release::Gone),
             starts_in: Duration::from_millis(500),
             healthy_in: options.healthy_in,
             stops_in: Duration::from_millis(200).max(options.longest_request),

@@ -86,6 +86,8 @@ pub struct Options {
     pub batch: bool,
     /// Whether every node runs an allocation of a service whose process ignores its kill signal, so that Nomad kills it.
     pub deaf: bool,
+    /// Whether services use a CSI volume, and when Nomad then releases the claims. Every node runs a plugin.
+    pub csi: Option<nomad::Release>,
     /// Whether cross-zone load balancing is on.
     pub crosses_zones: bool,
     /// The deregistration delay of all target groups.
@@ -136,6 +138,7 @@ impl Default for Options {
             network: false,
             batch: false,
             deaf: false,
+            csi: None,
             crosses_zones: true,
             delay: seconds(5),
             lag: seconds(3),

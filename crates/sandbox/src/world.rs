@@ -97,6 +97,9 @@ impl World {
         if options.deaf {
             cluster::add_deaf(&mut nomad, &mut consul, &nodes, options);
         }
+        if options.csi.is_some() {
+            cluster::add_plugin(&mut nomad, &mut consul, &nodes, options);
+        }
         let mut requests = Requests::new(now, Rng::new(rng.bits()), fronts, options.rate, options.longest_request);
         let mut numbers = vec![None; nomad.groups().len()];
         for group in services {

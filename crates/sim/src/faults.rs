@@ -106,6 +106,9 @@ faults! {
     SlowAnswers = 125, "slow-answers", "Each answer of one system takes seconds.";
     ConsulVanishes = 126, "consul-vanishes", "Consul goes away after the first drain has begun, for decamp and for the ingress.";
     NomadHangs = 127, "nomad-hangs", "From the beginning and for a while Nomad accepts calls and answers none.";
+    CsiVolumes = 128, "csi-volumes", "Services use CSI volumes, whose claims Nomad releases seconds or minutes after an allocation has ended, or never, or which are deleted.";
+    VolumesDenied = 129, "volumes-denied", "Services use CSI volumes, and decamp's Nomad token may not read them.";
+    HostVolumes = 130, "host-volumes", "Services have data in host volumes. Half of the departures are held, and an operator lets some of them go.";
     LastOfItsZone = 121, "last-of-its-zone", "Load balancing does not cross zones, and no other healthy target is in the instance's zone.";
 }
 

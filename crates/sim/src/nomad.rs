@@ -36,6 +36,7 @@ mod task_ends;
 mod tests;
 mod version;
 mod view;
+mod volumes;
 
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub use self::state::*;
 pub use self::stopping::{Stopping, TaskState};
 pub use self::version::Version;
 pub use self::view::{Answer, Read};
+pub use self::volumes::Release;
 use super::consul::Consul;
 use super::event::{AllocationNumber, Event, EventKind};
 use super::rng::Rng;
@@ -72,6 +74,7 @@ pub struct Nomad {
     leader_back: Option<Time>,
     frozen: Option<view::Frozen>,
     metadata_refused: bool,
+    volumes_denied: bool,
     max_kill_timeout: Duration,
 }
 
@@ -94,6 +97,8 @@ enum Due {
     Finish { allocation: AllocationNumber, epoch: u32 },
     /// The allocation has the disk of the one that it replaces, and its client receives its tasks.
     Copied { allocation: AllocationNumber, epoch: u32 },
+    /// The claims of its CSI volumes are released.
+    Released { allocation: AllocationNumber },
     /// The allocation starts.
     Start { allocation: AllocationNumber, epoch: u32 },
     /// The allocation has run for long enough to be healthy.
@@ -148,6 +153,7 @@ impl Nomad {
             leader_back: None,
             frozen: None,
             metadata_refused: false,
+            volumes_denied: false,
             max_kill_timeout: Duration::from_secs(30),
         }
     }
@@ -231,6 +237,7 @@ impl Nomad {
             | Due::Start { .. }
             | Due::Healthy { .. }
             | Due::Register { .. } => {}
+            Due::Released { allocation } => self.release_claims(allocation),
             Due::Deregister { allocation, services } => self.deregister(allocation, services, outside),
             Due::Sync { node, epoch } => self.sync(node, epoch, outside),
             Due::DrainSeen { node, epoch } => self.drain_seen(node, epoch),
@@ -288,6 +295,7 @@ impl Due {
             | Self::Sync { .. }
             | Self::Down { .. }
             | Self::GiveUp { .. }
+            | Self::Released { .. }
             | Self::Rejoin { .. }
             | Self::Metadata { .. } => true,
             Self::StopReceived { .. }

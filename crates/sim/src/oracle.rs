@@ -12,6 +12,7 @@ mod disks;
 mod lost_agents;
 mod promises;
 mod stops;
+mod volumes;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -156,6 +157,7 @@ pub struct Oracle {
     consul_outages: consul_outages::ConsulOutages,
     /// Allocations of the instance with a migrating disk that a drain moved, and whether decamp had drained by then.
     disks: Vec<(AllocationNumber, bool)>,
+    volumes: volumes::Volumes,
 }
 
 impl Oracle {
@@ -280,6 +282,7 @@ impl Oracle {
     ) {
         self.check_promises(at, effect, auto_scaling, nomad, subject);
         self.check_haste(at, departure, effect, auto_scaling, nomad, balancers, subject);
+        self.see_volumes(at, departure, effect, auto_scaling, nomad, subject);
         match effect {
             Effect::Heartbeat(_) => self.heartbeats += 1,
             Effect::MakeIneligible(node) | Effect::Note { node, .. } => self.check_own_node(at, *node, nomad, subject),
@@ -365,6 +368,7 @@ impl Oracle {
                     self.verdict = Some((at, verdict.clone()));
                     self.check_drained(at, verdict, nomad, consul, balancers, subject);
                     self.check_disks_left(at, verdict, in_time, nomad);
+                    self.check_volumes_left(at, verdict, in_time, nomad, subject);
                     self.check_evidence(at, verdict, consul, balancers, subject);
                     if matches!(verdict, Outcome::Unconfirmed { .. }) && in_time {
                         self.check_leftovers(at, consul, nomad, subject);

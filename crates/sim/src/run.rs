@@ -23,8 +23,8 @@ use super::faults::{Fault, Faults};
 use super::oracle::Violation;
 use super::scenario::{self, BEGIN, Scenario};
 pub use super::worker::CrashPoint;
-use super::world::Calls;
-use decamp_core::decide::{ByHand, Finding, Outcome};
+use super::world::{Calls, Intervention};
+use decamp_core::decide::{ByHand, Finding, LocalData, Outcome};
 use decamp_core::time::Time;
 
 /// A held instance may leave this long before its hook ends, or earlier if its load balancers need more time (ADR 0015).
@@ -101,8 +101,13 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         max_departure: policy.max_departure,
         shortest: if faults.has(Fault::OtherSettingsNextTime) { policy.max_departure / 2 } else { policy.max_departure },
         reserve: policy.reserve,
+        holds_local_data: policy.local_data == LocalData::Hold,
         never_force: policy.never_force,
-        hold: if faults.has(Fault::HeldForHours) { heartbeat_timeout * 100 } else { Duration::ZERO },
+        hold: if faults.has(Fault::HeldForHours) || faults.has(Fault::HostVolumes) {
+            heartbeat_timeout * 100
+        } else {
+            Duration::ZERO
+        },
         leaves_hold_before: END_OF_A_HOLD.max((longest_delay + STOPS) * 2),
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
@@ -128,6 +133,8 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     }
     let mut script = script::write_script(&mut world, faults, service_group, heartbeat_timeout, work_mode, &mut rng);
     script.crashes.extend(run.crashes.iter().copied());
+    let goes = |(at, one): &(Time, Intervention)| (*one == Intervention::LetLocalDataGo).then_some(*at);
+    let let_go = world.interventions.iter().find_map(goes);
     let too_short = matches!(work_mode, WorkMode::Passes(passes) if passes.is_too_short(world.oracle.slowness));
     world.oracle.bounds.orderly &= !too_short;
     let world = RefCell::new(world);
@@ -214,6 +221,11 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
     if any_worker {
         let crate::world::SimWorld { oracle, nomad, subject, .. } = &mut world;
         oracle.check_disk_findings(&findings, nomad);
+        oracle.check_local_data_findings(&findings, nomad, subject);
+        if faults == Faults::NONE.with(Fault::HostVolumes) && run.crashes.is_empty() && !too_short {
+            let started = first_received.unwrap_or(BEGIN);
+            oracle.check_hold(started, BEGIN + heartbeat_timeout * 100, let_go, nomad, subject);
+        }
         // A process that survives SIGKILL hides nothing. A crash loses what the worker had seen, and Nomad still shows it.
         let whole = run.crashes.is_empty() && faults.without(Fault::StuckStop).is_empty() && !spot;
         if let Some(last) = record.last.take() {

@@ -5,6 +5,7 @@ mod decamp;
 mod jobs;
 mod needs;
 mod routes;
+mod volumes;
 mod zones;
 
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::arns::arn;
-use self::needs::{has_addresses, has_lattice, is_classic, is_zonal, keeps_connections, needs_group};
+use self::needs::{has_addresses, has_lattice, has_short_hook, is_classic, is_zonal, keeps_connections, needs_group};
 use self::zones::Zones;
 use super::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState};
 use super::bucket::Limit;
@@ -77,9 +78,7 @@ pub fn draw(seed: u64, faults: Faults, again: u64) -> Scenario {
     let secs = Duration::from_secs;
     // Sweeps alone cannot keep a hook alive that is shorter than the function allows.
     let swept = faults.has(Fault::SweepsAlone) || faults.has(Fault::MessageLate);
-    // A hold lasts to the end of its hook, and the shortest hook is long enough.
-    let short = [Fault::HookIsShort, Fault::HeartbeatTimesOut, Fault::HeldForHours].iter().any(|f| faults.has(*f));
-    let short_hook = !swept && short;
+    let short_hook = !swept && has_short_hook(faults);
     let heartbeat_timeout = if short_hook { secs(60 + rng.below(60)) } else { secs([180, 300, 900, 3600][pick(&mut rng, 4)]) };
 
     // The load balancers.

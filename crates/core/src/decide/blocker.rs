@@ -24,6 +24,8 @@ pub struct Blocker {
 pub enum BlockerKind {
     /// An allocation that has not stopped.
     Allocation,
+    /// A volume that is still claimed.
+    Volume,
     /// A Nomad node.
     Node,
     /// A target group.
@@ -64,7 +66,8 @@ impl Blocker {
             Reason::DiskCopying { replacement, title, .. } => {
                 Self { kind: BlockerKind::Allocation, name: title.to_string(), id: Some(replacement.to_string()) }
             }
-            Reason::DiskUnplaced { title, .. } => named(BlockerKind::Allocation, title),
+            Reason::DiskUnplaced { title, .. } | Reason::LocalData { title, .. } => named(BlockerKind::Allocation, title),
+            Reason::VolumeClaimed { volume, .. } => named(BlockerKind::Volume, volume),
             Reason::AllocationsLeft { example, title, .. } => {
                 Self { kind: BlockerKind::Allocation, name: title.to_string(), id: Some(example.to_string()) }
             }
@@ -128,6 +131,7 @@ impl Blocker {
         match kind {
             BlockerKind::System => format!("Blocked: {name} cannot be seen."),
             BlockerKind::Allocation
+            | BlockerKind::Volume
             | BlockerKind::Node
             | BlockerKind::TargetGroup
             | BlockerKind::Target

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::snapshot::{Balancer, Hook, Known, Lifecycle, Snapshot, TargetGroup, TokenAccess};
-use super::{Cause, Departure, Policy};
+use super::{Cause, Departure, LocalData, Policy};
 use crate::time::Time;
 
 /// The shortest heartbeat time-out that AWS allows. It is assumed while the hook cannot be read.
@@ -244,11 +244,15 @@ pub fn guard(group: &TargetGroup, policy: &Policy) -> Duration {
 /// The end of the time that decamp allows a departure, whatever the hook allows. A hold stops this clock, which goes on after the hold (ADR
 /// 0015). A worker that finds a departure that nobody has begun has at least the time that one needs.
 fn own_clock(departure: &Departure, seen: &Snapshot, policy: &Policy, began: Time, needed: Duration) -> Time {
-    if seen.group.last().is_some_and(|group| group.held) {
+    // What a node holds counts as held until it is known.
+    let holds_data = policy.local_data == LocalData::Hold;
+    let holds_data_now = holds_data && (seen.nomad.last().is_none() || seen.local_data().next().is_some());
+    if holds_data_now || seen.group.last().is_some_and(|group| group.held) {
         return Time::NEVER;
     }
     let clock = began + policy.max_departure;
-    let held = seen.history.held.map_or(clock, |(_, last)| last + policy.max_departure);
+    let held = [seen.history.held, seen.history.local_data.filter(|_| holds_data)].into_iter().flatten();
+    let held = held.map(|(_, last)| last + policy.max_departure).max().unwrap_or(clock);
     // Not if nobody will begin it: the token does not see enough, or the instance comes back.
     let leaves = matches!(seen.lifecycle.last(), Some(Lifecycle::Waiting | Lifecycle::WaitingForWarmPool));
     // Nor while the group cannot be read. Each pass would find the departure untouched again, and it would never end.

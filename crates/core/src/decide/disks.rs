@@ -84,7 +84,7 @@ fn left<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Left<'c>> {
 
 /// Whether an allocation ended in this departure. Nomad lists allocations for a day, and what an earlier drain stopped without a
 /// replacement was its operator's to decide.
-fn ended_lately(case: &Case<'_>, allocation: &Allocation) -> bool {
+pub(super) fn ended_lately(case: &Case<'_>, allocation: &Allocation) -> bool {
     let drained = || case.own_drains().next().is_some();
     match allocation.ended {
         // Where the beginning is assumed, the drain may have come before it.

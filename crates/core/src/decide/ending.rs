@@ -8,7 +8,10 @@ use super::case::Case;
 use super::proposal::{Order, Proposal, merge};
 use super::snapshot::{DrainMeta, Phase, Provider, TokenAccess};
 use super::{Cause, EffectKind, LifecycleResult, Observed, Outcome, Part, Reason, StoppedUnseen};
-use super::{consul_outage, disks, lifecycle_hook, missing_node, registrations, traffic_sources, uncertain_targets, unlisted};
+use super::{
+    claims, consul_outage, disks, lifecycle_hook, local_data, missing_node, registrations, traffic_sources, uncertain_targets,
+    unlisted,
+};
 use crate::time::Time;
 
 /// How old the last look at the load balancers may be. The wait for a registration may take longer.
@@ -46,9 +49,7 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
         return Proposal::Done;
     }
     // Nobody copies the disks of a node whose agent is dead.
-    let titles = disks::titles(case);
-    if !titles.is_empty() {
-        let verdict = Outcome::DataLeft { titles, cut: was_forced(case) };
+    if let Some(verdict) = data_left(case) {
         return lifecycle_hook::complete(case, case.policy.on_timeout, verdict, Reason::NoneKnownToRun);
     }
     let proved = discovery.proved && is_proved(case);
@@ -56,12 +57,19 @@ pub(super) fn finish(case: &Case<'_>, release: Time, no_node: bool) -> Proposal 
     lifecycle_hook::complete(case, LifecycleResult::Continue, verdict, reason)
 }
 
+/// The outcome if data was left on the instance.
+fn data_left(case: &Case<'_>) -> Option<Outcome> {
+    let (titles, claims, local) = (disks::titles(case), claims::held(case), local_data::left(case));
+    let nothing = titles.is_empty() && claims.is_empty() && local.is_empty();
+    (!nothing).then(|| Outcome::DataLeft { titles, claims, local, cut: was_forced(case) })
+}
+
 /// Whether nothing that was seen, now or by an earlier run, contradicts the result (ADR 0011, 0009).
 fn is_proved(case: &Case<'_>) -> bool {
     let in_groups = case.unknown_targets().next().is_none()
         && !uncertain_targets::lists_nothing(case)
         && traffic_sources::are_all_handled(case);
-    let in_nomad = !case.work_may_be_set_aside();
+    let in_nomad = !case.work_may_be_set_aside() && claims::unread(case).is_empty();
     in_groups && in_nomad && unlisted::never_listed(case).next().is_none() && !unlisted::was_noted(case)
 }
 
@@ -70,7 +78,7 @@ fn verdict(case: &Case<'_>, no_node: bool, proved: bool, unseen: Option<StoppedU
     if no_node && !missing_node::runs_no_nomad(case) {
         (Outcome::NoNode, Reason::NoNodeYet)
     } else if !proved || unseen.is_some() || case.node_row_is_gone() {
-        (Outcome::Unconfirmed { unseen, cut: was_forced(case) }, Reason::NoneKnownToRun)
+        (Outcome::Unconfirmed { unseen, cut: was_forced(case), unread: claims::unread(case) }, Reason::NoneKnownToRun)
     } else if was_forced(case) {
         (Outcome::Forced, Reason::NothingLeft)
     } else {
@@ -113,12 +121,14 @@ pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
     // A target that may still be sent to is not nothing (ADR 0009).
     let unseen = consul_outage::stopped_unseen(case);
     let proved = is_proved(case) && unseen.is_none();
-    let titles = disks::titles(case);
+    let left = data_left(case);
     let verdict = match (over && released, proved && was_forced(case)) {
         _ if missing_node::is_nowhere(case) && released && !missing_node::runs_no_nomad(case) => Outcome::NoNode,
-        (true, _) if !titles.is_empty() => Outcome::DataLeft { titles, cut: was_forced(case) },
-        (true, true) => Outcome::Forced,
-        (true, false) => Outcome::Unconfirmed { unseen, cut: was_forced(case) },
+        (true, proved) => match left {
+            Some(left) => left,
+            None if proved => Outcome::Forced,
+            None => Outcome::Unconfirmed { unseen, cut: was_forced(case), unread: claims::unread(case) },
+        },
         // Nobody could stop or watch its processes.
         (false, _) if case.seen.history.agents_dead_since.is_some() && case.all_remaining().next().is_some() => {
             Outcome::AgentDead

@@ -61,6 +61,8 @@ pub enum Loss {
     NeverMigrates,
     /// The machine may go while the replacement still copies the disk from it.
     DiskCut,
+    /// The machine takes data in a host volume along.
+    LocalData,
     /// No load balancer is known that the instance could be taken out of, and something on it serves one.
     NoTargetGroup,
     /// Something is attached to the group that decamp cannot leave, and that may send to the instance until it is gone.
@@ -160,6 +162,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
         findings.extend(of_a_drain(allocation));
         findings.extend(of_a_disk(allocation));
     }
+    findings.extend(super::local_data::findings(case));
     findings.extend(super::interruption::of_an_interruption(case));
     findings.extend(of_no_group(case));
     findings.extend(super::uncertain_targets::of_unknown_targets(case));

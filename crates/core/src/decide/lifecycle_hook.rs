@@ -17,7 +17,7 @@ use crate::time::Time;
 /// How often decamp checks whether the hook has begun.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// No departure needs more time before the end of its hook than twice the longest deregistration delay, which is an hour, and some more.
-const LEAVES_WITHIN: Duration = Duration::from_hours(3);
+pub(super) const LEAVES_WITHIN: Duration = Duration::from_hours(3);
 /// How often a held group's tag is read again.
 const READ_HOLD_EVERY: Duration = Duration::from_secs(60);
 /// If Auto Scaling cannot be read, the hook counts as over this long after its last possible moment.

@@ -11,7 +11,7 @@ use super::proposal::{Order, Proposal, look_again, merge, must_see, write};
 use super::remaining::Vanished;
 use super::snapshot::{DrainMeta, DrainStatus, JobKind, LastDrain, Node, Phase, Provider, TokenAccess};
 use super::{Effect, EffectKind, Observed, OnCancel, Part, Reason, System, Unseen, WholeSeconds};
-use super::{overlap, uncertain_targets, unlisted};
+use super::{claims, overlap, uncertain_targets, unlisted};
 use crate::time::Time;
 
 /// The node and its allocations are read again this often, even without news from the watch: a cancelled drain changes no allocation.
@@ -133,7 +133,8 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
     if let Some(strategy) = &node.drain {
         // Nomad stops system jobs last anyway. Before 1.10.3, a second drain during the first one may stop too many allocations at once.
         let services_left = case.remaining(node).any(|a| a.group.kind != JobKind::System);
-        if phase == Some(Phase::Services) && balancing.released && !services_left && system_jobs_wanted(case, node) {
+        let keeps = claims::keep_system_jobs(case, node);
+        if phase == Some(Phase::Services) && balancing.released && !services_left && !keeps && system_jobs_wanted(case, node) {
             return drain.start(Phase::All, Reason::WorkLeft);
         }
         let may_resend = matches!(phase, Some(Phase::All | Phase::Again)) && !strategy.ignore_system_jobs;
@@ -146,6 +147,15 @@ fn drain_one(case: &Case<'_>, balancing: &Balancing, node: &Node) -> Proposal {
             OnCancel::DrainAgain if !balancing.released => Proposal::wait(case.now + LOOK_EVERY, Reason::DrainCancelled),
             OnCancel::DrainAgain => drain.start(Phase::Again, Reason::DrainCancelled),
         },
+        // The node's CSI plugins unmount the volumes, so they and all other system jobs stop after the claims are released.
+        (None, _) if balancing.released && services_wanted(case, node) && claims::keep_system_jobs(case, node) => {
+            drain.start(Phase::Services, Reason::WorkLeft)
+        }
+        (Some(Phase::Services), _)
+            if balancing.released && !services_wanted(case, node) && claims::keep_system_jobs(case, node) =>
+        {
+            Proposal::NotYet
+        }
         (None | Some(Phase::Services), _) if balancing.released && still_wanted => drain.start(Phase::All, Reason::WorkLeft),
         (None, _) if services_may_be_drained(case, balancing, node) => drain.start(Phase::Services, Reason::SafeBesideTheDelay),
         (None | Some(Phase::Services), _) => Proposal::NotYet,
@@ -170,6 +180,10 @@ fn ours<'n>(case: &Case<'_>, node: &'n Node) -> Option<&'n LastDrain> {
     })
 }
 
+fn services_wanted(case: &Case<'_>, node: &Node) -> bool {
+    case.remaining(node).any(|a| a.group.kind != JobKind::System && a.wanted)
+}
+
 fn system_jobs_wanted(case: &Case<'_>, node: &Node) -> bool {
     case.remaining(node).any(|a| a.group.kind == JobKind::System && a.wanted)
 }
@@ -181,7 +195,7 @@ fn services_may_be_drained(case: &Case<'_>, balancing: &Balancing, node: &Node) 
         && !balancing.doubtful
         && unlisted::unlisted(case).next().is_none()
         && case.now + WORTH_IT <= balancing.release
-        && case.remaining(node).any(|a| a.group.kind != JobKind::System && a.wanted)
+        && services_wanted(case, node)
         && overlap::may_drain_beside_the_delay(case, balancing.release)
 }
 
@@ -275,10 +289,12 @@ impl Sending<'_> {
     fn confirming_targets(&self, phase: Phase) -> Proposal {
         let old = match phase {
             // Right after our own deregistration there is nothing to see yet.
-            Phase::Services => super::balancers::untouched_since(self.case, self.case.now - RECENT),
+            Phase::Services if self.case.now < self.release => {
+                super::balancers::untouched_since(self.case, self.case.now - RECENT)
+            }
             // What served our targets has stopped. A look could not save any request.
-            Phase::All if !overlap::something_serves_still(self.case) => Vec::new(),
-            Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
+            Phase::Services | Phase::All if !overlap::something_serves_still(self.case) => Vec::new(),
+            Phase::Services | Phase::All | Phase::Again | Phase::Resent | Phase::Forced => {
                 super::balancers::last_read_before(self.case, (self.case.now - RECENT).max(self.release))
             }
         };

@@ -31,11 +31,21 @@ pub enum Outcome {
         /// Whether a deadline or a forced drain cut allocations short as well.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
+        /// CSI volumes that it may still claim, because decamp's token may not read them.
+        #[serde(skip_serializing_if = "is_empty")]
+        unread: Arc<[Arc<str>]>,
     },
-    /// Its allocations are over, and disks were left on it that no replacement has; the action was completed by `on_timeout`.
+    /// Its allocations are over, and data was left on it: disks that no replacement has, volumes that it claims, or data in host volumes
+    /// that nobody let go; the action was completed by `on_timeout`.
     DataLeft {
         /// Job and group of the disks, each once.
         titles: Arc<[Arc<str>]>,
+        /// CSI volumes that it still claims, each once.
+        #[serde(skip_serializing_if = "is_empty")]
+        claims: Arc<[Arc<str>]>,
+        /// Host volumes that went with it although the settings hold them, each once.
+        #[serde(skip_serializing_if = "is_empty")]
+        local: Arc<[Arc<str>]>,
         /// Whether a deadline or a forced drain cut allocations short as well.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cut: bool,
@@ -67,6 +77,10 @@ pub enum Outcome {
         /// What it lacks.
         why: Arc<str>,
     },
+}
+
+fn is_empty(all: &Arc<[Arc<str>]>) -> bool {
+    all.is_empty()
 }
 
 /// What stopped while Consul could not be read. An ingress may have gone on sending to it.
@@ -126,13 +140,25 @@ impl Outcome {
     /// A description.
     #[must_use]
     pub fn meaning(&self) -> Cow<'static, str> {
-        if let Self::Unconfirmed { unseen: Some(unseen), cut } = self {
+        if let Self::Unconfirmed { unseen, cut, unread } = self
+            && (unseen.is_some() || !unread.is_empty())
+        {
             let cut = if *cut { "; some were cut short by a deadline" } else { "" };
-            return Cow::Owned(format!("its allocations are over, but {unseen}{cut}"));
+            let unread = (!unread.is_empty()).then(|| {
+                format!("Nomad did not show decamp's token (csi-read-volume) whether it has released {}", listed(unread))
+            });
+            let why: Vec<String> = unseen.as_ref().map(ToString::to_string).into_iter().chain(unread).collect();
+            return Cow::Owned(format!("its allocations are over, but {}{cut}", why.join(", and ")));
         }
-        if let Self::DataLeft { titles, cut } = self {
+        if let Self::DataLeft { titles, claims, local, cut } = self {
             let cut = if *cut { "; some were cut short by a deadline" } else { "" };
-            return Cow::Owned(format!("its allocations are over, but no replacement has the disk of {}{cut}", listed(titles)));
+            let kinds = [
+                ("no replacement has the disk of", titles),
+                ("Nomad has not released its claim on", claims),
+                ("the machine took along the data in", local),
+            ];
+            let left = kinds.iter().filter(|(_, all)| !all.is_empty()).map(|(what, all)| format!("{what} {}", listed(all)));
+            return Cow::Owned(format!("its allocations are over, but {}{cut}", left.collect::<Vec<_>>().join(", and ")));
         }
         Cow::Borrowed(match self {
             Self::Departed { waiting_for: None } => "nothing was left on the instance, and its lifecycle action was completed",
@@ -144,7 +170,7 @@ impl Outcome {
             Self::Unconfirmed { cut: false, .. } => {
                 "its allocations are over, but discovery or a load balancer may still send to some of them"
             }
-            Self::DataLeft { .. } => "its allocations are over, but disks were left on it",
+            Self::DataLeft { .. } => "its allocations are over, but data was left on it",
             Self::TimedOut => "the time was up before everything was gone",
             Self::Retained => "the time was up; the instance is kept until somebody terminates it",
             Self::AgentDead => "Nomad's agent on it is dead, so nobody can stop or watch its processes",

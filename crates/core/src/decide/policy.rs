@@ -41,6 +41,8 @@ pub struct Policy {
     pub on_cancel: OnCancel,
     /// What to do if ours is the last healthy target of a group, or of its zone where load balancing does not cross zones. Default warn.
     pub last_target: LastTarget,
+    /// What to do about data in host volumes, which stays on the machine. Default warn.
+    pub local_data: LocalData,
     /// Whether services are registered in Consul. Default true.
     pub consul: bool,
     /// What to do about services that were registered by hand with the node's Consul agent. Default name.
@@ -112,6 +114,16 @@ pub enum LastTarget {
     Hold,
 }
 
+/// What to do about data in host volumes. Nomad does not move it, and the machine takes it along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LocalData {
+    /// Name it before the first write, and go on.
+    Warn,
+    /// Hold the instance until an operator lets it go, nothing uses the data any more, or the drain must begin.
+    Hold,
+}
+
 impl Policy {
     /// The longest time that an allocation of this group may take to stop, with the job's claims capped.
     #[must_use]
@@ -144,6 +156,7 @@ impl Default for Policy {
             unknown_target_wait: Duration::from_mins(10),
             on_cancel: OnCancel::Respect,
             last_target: LastTarget::Warn,
+            local_data: LocalData::Warn,
             consul: true,
             by_hand: ByHand::Name,
             scan: false,

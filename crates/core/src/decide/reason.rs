@@ -7,7 +7,8 @@ use serde::Serialize;
 use strum::{EnumDiscriminants, EnumIter, IntoStaticStr, VariantNames};
 
 use super::observed::System;
-use crate::ids::{AllocationId, TargetGroupArn};
+use super::snapshot::{LEAVE_LOCAL_DATA, LOCAL_DATA_KEY};
+use crate::ids::{AllocationId, NodeId, TargetGroupArn};
 use crate::time::Time;
 
 /// Why an action is taken, or why decamp waits.
@@ -133,6 +134,28 @@ pub enum Reason {
         count: u32,
         /// The job and group of the first.
         title: Arc<str>,
+    },
+    /// Nomad has not released the claims of CSI volumes of what has stopped on the node.
+    VolumeClaimed {
+        /// How many.
+        count: u32,
+        /// The first volume.
+        volume: Arc<str>,
+        /// The job and group that claims it.
+        title: Arc<str>,
+    },
+    /// Data in host volumes goes with the machine, and the settings hold it (`DECAMP_LOCAL_DATA`).
+    LocalData {
+        /// How many allocations use such data.
+        count: u32,
+        /// The job and group of the first.
+        title: Arc<str>,
+        /// Its host volumes.
+        volumes: Arc<str>,
+        /// The node.
+        node: NodeId,
+        /// When the instance begins to leave all the same, to be gone in order before its hook ends.
+        until: Time,
     },
     /// Consul cannot be seen, and what an ingress finds there stops.
     StopsUnseen {
@@ -297,6 +320,20 @@ impl fmt::Display for Reason {
                 "Nomad placed no replacement for {count} allocations, {title} among them, so nothing copies their disks from here; \
                  save the data by hand"
             ),
+            Self::VolumeClaimed { count: 1, volume, title } => {
+                write!(f, "Nomad has not released the claim of {title} on the volume {volume}")
+            }
+            Self::VolumeClaimed { count, volume, title } => {
+                write!(f, "Nomad has not released {count} claims on volumes, that of {title} on {volume} among them")
+            }
+            Self::LocalData { count, title, volumes, node, until } => {
+                let more = if *count == 1 { String::new() } else { format!(" ({count} allocations use such data)") };
+                write!(
+                    f,
+                    "{title} has data in the host volume {volumes}{more}, which goes with the machine; save it, then nomad node meta \
+                     apply -node-id {node} {LOCAL_DATA_KEY}={LEAVE_LOCAL_DATA}; it leaves at {until} even so, before its hook ends"
+                )
+            }
             Self::StopsUnseen { count: 1, title } => {
                 write!(f, "Consul cannot be seen while {title} stops, and an ingress may go on sending to it")
             }

@@ -38,7 +38,9 @@ impl ReasonKind {
             | Self::AgentDead
             | Self::AgentLost
             | Self::DrainCancelled => ReasonClass::Blocked,
-            Self::RootVolume | Self::NodeMissing | Self::WhichHook | Self::DiskUnplaced => ReasonClass::NeedsAPerson,
+            Self::RootVolume | Self::NodeMissing | Self::WhichHook | Self::DiskUnplaced | Self::LocalData => {
+                ReasonClass::NeedsAPerson
+            }
             Self::NotKnownYet
             | Self::MayHaveChanged
             | Self::MustConfirm
@@ -62,6 +64,7 @@ impl ReasonKind {
             | Self::LastOfItsZone
             | Self::Vanished
             | Self::DiskCopying
+            | Self::VolumeClaimed
             | Self::NotListed
             | Self::InState
             | Self::PastItsHook

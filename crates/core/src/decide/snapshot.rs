@@ -10,9 +10,9 @@ pub mod load_balancers;
 pub mod nomad;
 pub mod notes;
 mod stops;
+pub mod volumes;
 mod writes;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -26,6 +26,7 @@ pub use self::load_balancers::*;
 pub use self::nomad::*;
 pub use self::notes::*;
 pub use self::stops::*;
+pub use self::volumes::*;
 pub use self::writes::*;
 use super::action::{Effect, Part, Refusal};
 use super::observed::{Observed, Unseen};
@@ -245,14 +246,6 @@ impl Snapshot {
         Self { instance: Some(instance), history: History::begin(at), ..Self::default() }
     }
 
-    /// The Consul namespaces in which allocations of the nodes register or registered services, without the default one.
-    #[must_use]
-    pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
-        let mut all = self.nomad.last().map(Nomad::consul_namespaces).unwrap_or_default();
-        jobs::add_namespaces(&mut all, self.history.known.iter().map(|known| &*known.group));
-        all
-    }
-
     /// Whether this run has seen and done nothing yet.
     #[must_use]
     pub fn is_blank(&self) -> bool {
@@ -326,10 +319,12 @@ impl Snapshot {
             Observation::Nomad(look) => {
                 // Also before the look: what it shows to be over stopped until then.
                 self.history.unseen_stops = self.unseen_stops(asked);
+                let uses_local_data = self.local_data().next().is_some();
                 if let Ok(nomad) = &look {
                     self.history.see_allocations(when, nomad);
                 }
                 self.nomad.take(asked, look);
+                self.see_local_data(asked, uses_local_data);
                 self.history.unseen_stops = self.unseen_stops(asked);
             }
             Observation::Consul(look) => {

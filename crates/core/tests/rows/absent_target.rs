@@ -59,14 +59,14 @@ fn nothing_is_drained_beside_it_and_the_end_is_unconfirmed() {
     let found: Vec<Arc<str>> =
         scene.foreseen().into_iter().filter(|finding| finding.loss == Loss::NotATarget).map(|finding| finding.object).collect();
     assert_eq!(found, [named().name().into()] as [Arc<str>; 1]);
-    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
 }
 
 #[test]
 fn an_empty_list_is_the_same_contradiction() {
     let mut scene = absent(|scene| listed(scene, Vec::new()));
     only_waits(&scene.until_no_heartbeat(), "load-balancer-delay");
-    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
 }
 
 #[test]
@@ -101,9 +101,10 @@ fn if_somebody_has_begun_that_worker_took_the_instance_out() {
 
 #[test]
 fn a_node_that_appears_late_shows_whether_somebody_has_begun() {
-    for (begun, outcome) in
-        [(false, Outcome::Unconfirmed { unseen: None, cut: false }), (true, Outcome::Departed { waiting_for: None })]
-    {
+    for (begun, outcome) in [
+        (false, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() }),
+        (true, Outcome::Departed { waiting_for: None }),
+    ] {
         let mut scene = calm();
         scene.fronts.iter_mut().for_each(|front| front.targets = Some([of_another()].into()));
         scene.group.launched = Launched::Untold;
@@ -159,7 +160,7 @@ fn the_next_worker_goes_on_from_the_note() {
         decision = scene.until_no_heartbeat();
     }
     assert!(drain(&decision).2.unproved);
-    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(ends(&mut scene), Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
 }
 
 #[test]

@@ -234,7 +234,11 @@ fn a_leftover_has_been_one_since_the_end_of_its_allocation() {
     scene.pass(20);
     next_worker(&mut scene);
     let decision = scene.until_it_writes(EffectKind::Complete);
-    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false }, "it is listed as routable still");
+    assert_eq!(
+        completion(&decision).1,
+        Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() },
+        "it is listed as routable still"
+    );
     assert_eq!(why(&decision), "none-known-to-run", "and nothing is said to be gone");
 }
 

@@ -106,7 +106,7 @@ fn a_write_is_described_with_its_node_and_shorter_in_a_story() {
 
 #[test]
 fn a_reason_that_only_repeats_its_outcome_explains_nothing() {
-    let unconfirmed = Outcome::Unconfirmed { unseen: None, cut: false };
+    let unconfirmed = Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() };
     let refused = Outcome::Refused { why: "no node write".into() };
     let cases = [
         (Outcome::Departed { waiting_for: None }, Reason::NothingLeft, true),

@@ -35,7 +35,7 @@ fn what_runs_and_is_not_listed_is_not_drained_beside_the_delay() {
 #[test]
 fn what_was_never_listed_is_stopped_in_order_and_ends_unconfirmed() {
     let mut scene = over(nothing_listed);
-    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
     let names: Vec<_> = scene.foreseen().into_iter().filter(|f| f.loss == Loss::NotInConsul).map(|f| f.object).collect();
     assert_eq!(names, ["traefik/group".into(), "api/group".into(), "shop/group".into()] as [Arc<str>; 3]);
 }
@@ -46,7 +46,7 @@ fn one_service_that_was_never_listed_is_enough() {
         let listed: Vec<_> = scene.consul.services.iter().filter(|one| one.allocation != SHOP).cloned().collect();
         scene.consul.services = listed.into();
     };
-    assert_eq!(completion(&over(without_shop).next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(completion(&over(without_shop).next()).1, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
     let in_nomad = |scene: &mut Scene| {
         without_shop(scene);
         scene.task_group(SHOP, |group| group.services[0].provider = Provider::Nomad);
@@ -75,7 +75,11 @@ fn the_next_worker_reads_from_the_drain_that_something_was_never_listed() {
             scene.pass(31);
             decision = scene.until_no_heartbeat();
         }
-        assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false }, "replaced: {replaced}");
+        assert_eq!(
+            completion(&decision).1,
+            Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() },
+            "replaced: {replaced}"
+        );
     }
 }
 
@@ -231,7 +235,7 @@ fn it_is_waited_for_no_longer_than_there_is_time_and_the_end_says_so() {
     });
     only_waits(&scene.until_no_heartbeat(), "registered-by-hand");
     scene.now = scene.budget().end;
-    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(completion(&scene.until_no_heartbeat()).1, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
 }
 
 #[test]
@@ -319,5 +323,5 @@ fn a_consul_that_was_never_read_is_tried_once_more_before_the_machine_goes() {
         decision = scene.next_slowly(1);
         assert!(asked < 20, "one more try is enough: {decision:?}");
     }
-    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(completion(&decision).1, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
 }

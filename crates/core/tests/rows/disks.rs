@@ -27,7 +27,8 @@ fn shows(scene: &mut Scene, disk: Disk) {
 }
 
 fn left_behind(titles: &[&str]) -> Outcome {
-    Outcome::DataLeft { titles: titles.iter().map(|title| Arc::from(*title)).collect(), cut: false }
+    let titles = titles.iter().map(|title| Arc::from(*title)).collect();
+    Outcome::DataLeft { titles, claims: [].into(), local: [].into(), cut: false }
 }
 
 #[test]
@@ -95,7 +96,8 @@ fn at_the_end_the_outcome_names_the_disks_and_the_settings_say_how_it_ends() {
     assert_eq!(end(LifecycleResult::Continue, Disk::Moved).1, left_behind(&["shop/group"]));
     let meaning = left_behind(&["api/group", "shop/group"]).meaning().into_owned();
     assert_eq!(meaning, "its allocations are over, but no replacement has the disk of api/group, shop/group");
-    let cut = Outcome::DataLeft { titles: ["api/group".into()].into(), cut: true }.meaning().into_owned();
+    let titles: Arc<[Arc<str>]> = ["api/group".into()].into();
+    let cut = Outcome::DataLeft { titles, claims: [].into(), local: [].into(), cut: true }.meaning().into_owned();
     assert_eq!(cut, "its allocations are over, but no replacement has the disk of api/group; some were cut short by a deadline");
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, BalancerKind, Cause, ClientStatus, Departure, Disk, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
+    Allocation, BalancerKind, Cause, Claims, ClientStatus, Departure, Disk, Group, GroupToRead, Hook, Ingress, JobKind, Launched,
     LifecycleAction, Node, NodeStatus, Nomad, Process, Provider, Registration, Registrations, Service, Target, TargetGroup,
     TargetHealth, Task, TaskGroup, TaskRole, Zones,
 };
@@ -131,6 +131,7 @@ pub(crate) fn task_group(job: &str, kind: JobKind) -> TaskGroup {
         kind,
         csi_plugin: false,
         migrates_disk: false,
+        volumes: Vec::new(),
         count: 2,
         max_parallel: (kind == JobKind::Service).then_some(1),
         shutdown_delay: secs(20),
@@ -158,7 +159,9 @@ pub(crate) fn allocation(id: AllocationId, group: TaskGroup, port: u16) -> Alloc
         told: None,
         ended: None,
         ends: [].into(),
+        moved: false,
         disk: Disk::Stays,
+        claims: Claims::default(),
     }
 }
 
@@ -179,6 +182,7 @@ pub(crate) fn node() -> Node {
         addresses: vec![ADDRESS],
         consul_name: Some("ip-10-0-0-10".into()),
         notes: Vec::new(),
+        leaves_local_data: false,
         version: "2.0.5".into(),
         allocations: allocations.into(),
     }

@@ -96,7 +96,7 @@ fn a_deadline_that_cut_is_named_by_a_worker_that_comes_after_it() {
 fn what_is_unconfirmed_and_was_cut_by_a_deadline_says_both() {
     let leftover = |scene: &mut Scene| scene.consul.services = Vec::new().into();
     let cut = |seconds| ended_before_the_next_worker(seconds, leftover);
-    assert_eq!(cut(60), Outcome::Unconfirmed { unseen: None, cut: false });
-    assert_eq!(cut(0), Outcome::Unconfirmed { unseen: None, cut: true });
+    assert_eq!(cut(60), Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
+    assert_eq!(cut(0), Outcome::Unconfirmed { unseen: None, cut: true, unread: [].into() });
     assert!(cut(0).meaning().contains("cut short by a deadline"), "{}", cut(0).meaning());
 }

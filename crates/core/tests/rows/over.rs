@@ -219,7 +219,7 @@ fn a_leftover_is_waited_for_no_longer_than_the_settings_say() {
     scene.pass(2);
     assert_eq!(
         completion(&scene.until_no_heartbeat()).1,
-        Outcome::Unconfirmed { unseen: None, cut: false },
+        Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() },
         "Consul lists it as routable still"
     );
 }
@@ -257,7 +257,7 @@ fn an_empty_catalog_without_proof_of_sight_is_unconfirmed() {
         scene.consul = Registrations { whole: false, agent_dead: false, services: Vec::new().into(), by_hand: [].into() };
     };
     let mut scene = over(blind);
-    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(completion(&scene.next()).1, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
 }
 
 #[test]

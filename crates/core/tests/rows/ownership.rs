@@ -123,9 +123,10 @@ fn an_address_that_nobody_is_known_to_have_is_waited_for_and_nothing_is_drained_
 
 #[test]
 fn a_departure_past_an_address_that_may_be_its_own_is_unconfirmed() {
-    for (taken_out, outcome) in
-        [(false, Outcome::Unconfirmed { unseen: None, cut: false }), (true, Outcome::Departed { waiting_for: None })]
-    {
+    for (taken_out, outcome) in [
+        (false, Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() }),
+        (true, Outcome::Departed { waiting_for: None }),
+    ] {
         let mut scene = calm();
         scene.add_target(&named(), target(TargetId::Ip(STRANGE), 8080));
         scene.policy.unknown_target_wait = secs(60);

@@ -283,7 +283,7 @@ fn an_empty_catalog_needs_no_proof_for_what_ended_before_the_departure() {
         scene.everything_stops();
         completion(&scene.until_it_writes(EffectKind::Complete)).1
     };
-    let unconfirmed = Outcome::Unconfirmed { unseen: None, cut: false };
+    let unconfirmed = Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() };
     assert_eq!(ends_as(Some(ENTRY - secs(86_400))), Outcome::Departed { waiting_for: None });
     // The clocks of nodes may differ by a minute, and an end without a time may be of this departure.
     assert_eq!(ends_as(Some(ENTRY - secs(30))), unconfirmed);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use decamp_core::decide::{
-    Allocation, ClientStatus, Disk, EffectKind, Finding, JobKind, Layer, Loss, Outcome, Process, Snapshot, Stop, StopKind, Task,
-    TaskEnd, TaskRole, stop_evidence, stop_findings, stops,
+    Allocation, Claims, ClientStatus, Disk, EffectKind, Finding, JobKind, Layer, Loss, Outcome, Process, Snapshot, Stop,
+    StopKind, Task, TaskEnd, TaskRole, stop_evidence, stop_findings, stops,
 };
 use decamp_core::ids::AllocationId;
 
@@ -187,7 +187,9 @@ fn copies_of_a_task_are_counted_together_and_other_tasks_alone() {
     let mut scene = departed(API, &deaf(), |scene| {
         scene.add_allocation(Allocation {
             ends: [].into(),
+            moved: false,
             disk: Disk::Stays,
+            claims: Claims::default(),
             ..allocation(AllocationId(9), task_group("api", JobKind::Service), 0)
         });
     });

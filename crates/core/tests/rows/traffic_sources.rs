@@ -82,6 +82,6 @@ fn a_departure_from_what_decamp_cannot_leave_is_unconfirmed() {
         let mut scene = over(change);
         completion(&scene.until_it_writes(EffectKind::Complete)).1
     };
-    assert_eq!(verdict(lattice), Outcome::Unconfirmed { unseen: None, cut: false });
+    assert_eq!(verdict(lattice), Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() });
     assert_eq!(verdict(|_| ()), Outcome::Departed { waiting_for: None });
 }

@@ -261,6 +261,7 @@ fn ended(stub: wire::AllocationStub, known: &HashMap<(String, String, u64), Arc<
     let (namespace, job_id, _) = key;
     wire::Allocation {
         id: stub.id,
+        name: stub.name,
         namespace,
         job_id,
         task_group: stub.task_group,

@@ -14,9 +14,15 @@ use decamp_net::http::RequestFailure;
 const LONGEST_CHAIN: usize = 8;
 
 impl Client {
+    /// The node with the data that its ended allocations left: disks that have to move, and volumes that they claim.
+    pub(super) async fn follow_data(&self, node: Node, rows: &[wire::Allocation]) -> Result<Node, Unseen> {
+        let node = self.follow_disks(node, rows).await?;
+        self.follow_claims(node, rows).await
+    }
+
     /// The node with the whereabouts of its allocations' disks. `rows` are its allocations as Nomad listed them, in the same order. A
     /// replacement that has its disk is not read again.
-    pub(super) async fn follow_disks(&self, node: Node, rows: &[wire::Allocation]) -> Result<Node, Unseen> {
+    async fn follow_disks(&self, node: Node, rows: &[wire::Allocation]) -> Result<Node, Unseen> {
         let moved = node.allocations.iter().zip(rows).enumerate().filter(|(_, (read, row))| is_moved(read, row));
         let followed = moved.map(|(place, (read, row))| async move { Ok((place, self.disk(read, row).await?)) });
         let followed: Vec<(usize, Disk)> = stream::iter(followed).buffered(CONCURRENT_REQUESTS).try_collect().await?;
@@ -92,7 +98,7 @@ impl wire::JobState {
     /// Whether a group has an allocation of this name: Nomad numbers them from 0 to one less than the count, and a group that is scaled
     /// down loses the highest. Unknown counts as yes.
     fn has_room_for(&self, row: &wire::Allocation) -> bool {
-        let number = row.name.strip_suffix(']').and_then(|name| name.rsplit_once('[')?.1.parse::<u32>().ok());
+        let number = number_of(&row.name);
         let group = self.groups.iter().find(|group| group.name == row.task_group);
         match group {
             Some(group) => group.count.zip(number).is_none_or(|(count, number)| number < count),
@@ -107,8 +113,13 @@ fn is_moved(read: &Allocation, row: &wire::Allocation) -> bool {
     moves && read.client.is_over() && !read.wanted && row.transition.migrate
 }
 
-/// A job's id as part of a path. Nomad reads a slash in it as it is.
-fn in_path(id: &str) -> String {
+/// The number in an allocation's name: 2 of `app.web[2]`.
+pub(super) fn number_of(name: &str) -> Option<u32> {
+    name.strip_suffix(']').and_then(|name| name.rsplit_once('[')?.1.parse().ok())
+}
+
+/// A job's or a volume's id as part of a path. Nomad reads a slash in it as it is.
+pub(super) fn in_path(id: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/');
     id.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

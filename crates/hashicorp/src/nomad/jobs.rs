@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::translate::client_status;
 use super::{ingress, process, wire};
-use decamp_core::decide::{JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole};
+use decamp_core::decide::{JobKind, Process, Provider, Service, Task, TaskGroup, TaskRole, Volume, VolumeKind};
 
 /// Nomad's default of `kill_timeout`.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +52,7 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
             kind,
             csi_plugin: false,
             migrates_disk: false,
+            volumes: Vec::new(),
             count: 0,
             max_parallel: None,
             shutdown_delay,
@@ -80,6 +81,7 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
         kind,
         csi_plugin: found.tasks.iter().any(|task| task.csi_plugin.is_some()),
         migrates_disk: found.disk.as_ref().is_some_and(|disk| disk.migrate),
+        volumes: found.volumes.iter().filter_map(|(name, one)| volume(name, one)).collect(),
         count: found.count,
         max_parallel: found.migrate.as_ref().map(|migrate| migrate.max_parallel),
         shutdown_delay: Duration::from_nanos(found.shutdown_delay),
@@ -87,6 +89,16 @@ fn group(allocation: &wire::Allocation) -> TaskGroup {
         services,
         ingress: found.tasks.iter().find_map(ingress::of),
     }
+}
+
+/// A volume that a group mounts. `None` for a type that is not known.
+fn volume(name: &str, from: &wire::VolumeRequest) -> Option<Volume> {
+    let kind = match from.kind.as_str() {
+        "host" => VolumeKind::Host { sticky: from.sticky },
+        "csi" => VolumeKind::Csi { per_alloc: from.per_alloc },
+        _ => return None,
+    };
+    Some(Volume { name: name.into(), source: from.source.as_str().into(), read_only: from.read_only, kind })
 }
 
 /// An unknown type counts as a service, the kind for which decamp assumes the least.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::jobs::Groups;
 use super::{drain_meta, stops, wire};
 use decamp_core::decide::{
-    Allocation, ClientStatus, Disk, Drain, DrainStatus, LastDrain, Node, NodeStatus, OwnNetwork, Stop, TaskEnd,
+    Allocation, Claims, ClientStatus, Disk, Drain, DrainStatus, LEAVE_LOCAL_DATA, LOCAL_DATA_KEY, LastDrain, Node, NodeStatus,
+    OwnNetwork, Stop, TaskEnd,
 };
 use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
@@ -75,6 +76,7 @@ pub(super) fn node(id: NodeId, node: &wire::Node, allocations: &[wire::Allocatio
         addresses: addresses(node),
         consul_name: node.attribute("unique.consul.name").map(Arc::from),
         notes: drain_meta::notes(&node.meta),
+        leaves_local_data: node.meta.get(LOCAL_DATA_KEY).is_some_and(|value| value == LEAVE_LOCAL_DATA),
         version: node.attribute("nomad.version").unwrap_or_default().into(),
         allocations,
     })
@@ -151,7 +153,9 @@ fn allocation(from: &wire::Allocation, groups: &mut Groups) -> Result<Allocation
         told: None,
         ended: None,
         ends: Arc::default(),
+        moved: from.transition.migrate,
         disk: Disk::Stays,
+        claims: Claims::default(),
     })
 }
 

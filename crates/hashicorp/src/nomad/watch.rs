@@ -62,7 +62,7 @@ impl Client {
         let Some((node, answer)) = self.node(known.id).await? else { return Ok(None) };
         let ahead = self.ahead(&answer);
         let node = translate::node(known.id, &node, &allocations, ahead).map_err(RequestFailure::unseen)?;
-        self.follow_disks(node, &allocations).await.map(Some)
+        self.follow_data(node, &allocations).await.map(Some)
     }
 
     async fn newer_allocations(&self, known: &Node) -> Result<Vec<wire::Allocation>, Unseen> {
@@ -75,11 +75,11 @@ impl Client {
             // Without an index the list is read at once. The next request waits for a change after this answer.
             return self.list(known.id, &known.version).await;
         };
-        // The list does not change when a replacement on another node has its disk. Each disk costs a call, so that more of them are
-        // polled less often.
-        let disks = known.disks_left();
-        if 0 < disks {
-            sleep(pause(known.id, index) + Duration::from_secs(disks.into()).min(LONGEST_PAUSE)).await;
+        // The list does not change when a replacement on another node has its disk, or when a volume is released. Each costs a call, so
+        // that more of them are polled less often.
+        let left = known.disks_left() + known.claims_left();
+        if 0 < left {
+            sleep(pause(known.id, index) + Duration::from_secs(left.into()).min(LONGEST_PAUSE)).await;
             return self.list(known.id, &known.version).await;
         }
         // For a node without allocations the index is that of all allocations in the cluster, which changes constantly

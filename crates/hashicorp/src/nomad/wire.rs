@@ -1,6 +1,6 @@
 //! The parts of Nomad's answers that decamp reads. Every field may be missing or null: releases differ, and Go omits empty values.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
@@ -152,6 +152,7 @@ wire! {
     /// One of `GET /v1/allocations`.
     AllocationStub {
         id: String = "ID",
+        name: String = "Name",
         namespace: String = "Namespace",
         node: String = "NodeID",
         job_id: String = "JobID",
@@ -205,6 +206,7 @@ wire! {
         shutdown_delay: u64 = "ShutdownDelay",
         migrate: Option<Migrate> = "Migrate",
         disk: Option<EphemeralDisk> = "EphemeralDisk",
+        volumes: BTreeMap<String, VolumeRequest> = "Volumes",
         services: Vec<Service> = "Services",
         consul: Option<ConsulBlock> = "Consul",
         tasks: Vec<Task> = "Tasks",
@@ -214,6 +216,24 @@ wire! {
     }
     EphemeralDisk {
         migrate: bool = "Migrate",
+    }
+    /// The `volume` block of a group.
+    VolumeRequest {
+        kind: String = "Type",
+        source: String = "Source",
+        read_only: bool = "ReadOnly",
+        sticky: bool = "Sticky",
+        per_alloc: bool = "PerAlloc",
+    }
+    /// `GET /v1/volume/csi/:id`. The allocations in the maps are null.
+    CsiVolume {
+        id: String = "ID",
+        readers: HashMap<String, IgnoredAny> = "ReadAllocs",
+        writers: HashMap<String, IgnoredAny> = "WriteAllocs",
+        allocations: Vec<Claimant> = "Allocations",
+    }
+    Claimant {
+        id: String = "ID",
     }
     Service {
         name: String = "Name",

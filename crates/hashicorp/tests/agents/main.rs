@@ -1,4 +1,5 @@
 //! The adapters for Nomad and Consul against servers: broken ones, recorded ones, and real agents if they are installed.
+mod claims;
 mod consul;
 mod nomad;
 mod process;

@@ -9,6 +9,7 @@ mod metadata;
 mod nodes;
 mod shapes;
 mod task_events;
+mod volumes;
 
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ fn work() -> Router<Arc<Shared>> {
         .route("/v1/job/{id}/deployments", get(jobs::nothing))
         .route("/v1/job/{id}/deployment", get(jobs::no_deployment))
         .route("/v1/job/{id}/actions", get(jobs::nothing))
+        .route("/v1/volume/csi/{id}", get(volumes::one))
 }
 
 fn rest() -> Router<Arc<Shared>> {

@@ -14,6 +14,8 @@ mod findings;
 mod hook;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod over;
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
+mod volumes;
 
 use std::time::Duration;
 
@@ -71,6 +73,7 @@ const TABLES: &[&[WrongDriver]] = &[
     drain::WRONG_DRIVERS,
     over::WRONG_DRIVERS,
     disks::WRONG_DRIVERS,
+    volumes::WRONG_DRIVERS,
     beginnings::WRONG_DRIVERS,
     ends::WRONG_DRIVERS,
     findings::WRONG_DRIVERS,

@@ -60,6 +60,12 @@ fn seen<T: Clone>(sight: &Observed<T>) -> Result<T, Unseen> {
     }
 }
 
+/// The nodes if an operator lets their local data go.
+fn without_holds(mut nomad: Nomad) -> Nomad {
+    nomad.nodes.iter_mut().for_each(|node| node.leaves_local_data = true);
+    nomad
+}
+
 impl Systems {
     pub(super) fn of(departure: &Departure, of: &Snapshot, policy: &Policy, stops: Stops, now: Time, enters: bool) -> Self {
         let instance = departure.instance;
@@ -69,10 +75,10 @@ impl Systems {
             policy: policy.clone(),
             stops,
             lifecycle: if enters { Ok(Lifecycle::Waiting) } else { seen(&of.lifecycle) },
-            // A hold lasts until somebody deletes its tag, at an unknown time. The forecast assumes that it is deleted now.
+            // A hold lasts until somebody deletes its tag or lets local data go, at an unknown time. The forecast assumes that it is now.
             group: seen(&of.group).map(|group| Group { held: false, ..group }),
             balancers,
-            nomad: seen(&of.nomad),
+            nomad: seen(&of.nomad).map(without_holds),
             nomad_token: seen(&of.nomad_token),
             consul: seen(&of.consul),
             nomad_services: seen(&of.nomad_services),

@@ -88,6 +88,7 @@ impl Nomad {
         }
         self.emit(number, EventKind::Over, outside);
         self.leave_to_its_check(number, outside);
+        self.schedule_release(number);
         self.schedule_sync(number);
     }
 
@@ -130,6 +131,7 @@ impl Nomad {
         self.emit(number, EventKind::Over, outside);
         self.leave_discovery(number, u32::MAX, outside);
         self.leave_to_its_check(number, outside);
+        self.schedule_release(number);
         self.schedule_sync(number);
     }
 

@@ -110,13 +110,13 @@ impl Nomad {
         }
     }
 
-    /// A number that differs once a disk of this node has moved on.
+    /// A number that differs once a disk of this node has moved on, or a volume is released.
     #[must_use]
     pub fn disks_version(&self, node: NodeNumber) -> u64 {
         let migrates = |a: &&AllocationState| self.groups[a.group.index()].spec.group.migrates_disk;
         let here = self.nodes[node.index()].allocations.iter().map(|n| &self.allocations[n.index()]);
         let next = |a: &AllocationState| a.next.map(|next| self.allocations[next.index()].modified);
-        here.filter(migrates).filter_map(next).max().unwrap_or_default()
+        here.filter(migrates).filter_map(next).max().unwrap_or_default().max(self.nodes[node.index()].claims_index)
     }
 }
 

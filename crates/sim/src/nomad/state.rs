@@ -112,6 +112,8 @@ pub struct Behaviour {
     pub disconnects: bool,
     /// The services that belong to a task and not to the group, one bit for each. They leave discovery when their task has to stop.
     pub services_of_tasks: u32,
+    /// How Nomad releases the claims of CSI volumes, if the group has any.
+    pub releases: super::volumes::Release,
     /// How long the replacement copies the disk after the end of its predecessor, if the group's disk migrates.
     pub copies_disk_in: Duration,
 }
@@ -132,6 +134,7 @@ impl Default for Behaviour {
             disconnects: false,
             services_of_tasks: 0,
             copies_disk_in: Duration::ZERO,
+            releases: super::volumes::Release::After(Duration::from_secs(1)),
         }
     }
 }
@@ -197,6 +200,8 @@ pub struct NodeState {
     pub index: u64,
     /// The raft index of the last change of its allocations.
     pub allocations_index: u64,
+    /// The raft index of the last release of a claim of its allocations.
+    pub claims_index: u64,
     /// The allocations that the servers list for it, oldest first.
     pub allocations: Vec<AllocationNumber>,
     pub(super) agents_metadata: super::metadata::Metadata,
@@ -282,6 +287,8 @@ pub struct AllocationState {
     pub next: Option<AllocationNumber>,
     /// The disk that it copies from the allocation that it replaces.
     pub copy: super::disks::DiskCopy,
+    /// When the claims of its CSI volumes were released.
+    pub released: Option<Time>,
     /// Whether the servers know a task event of it. The first is `Received`, once its disk is there.
     pub has_events: bool,
     /// Its services that Nomad's own discovery lists, one bit for each.

@@ -63,6 +63,7 @@ impl TestCluster {
             kind,
             csi_plugin: false,
             migrates_disk: false,
+            volumes: Vec::new(),
             count,
             max_parallel: (kind == JobKind::Service).then_some(1),
             shutdown_delay: Duration::from_secs(2),

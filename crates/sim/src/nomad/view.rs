@@ -9,13 +9,13 @@ use super::Nomad;
 use super::acl::{NodeRule, Token};
 use super::api::ApiError;
 use super::client::bits;
-use super::disks;
 use super::state::{AllocationState, DrainState, GroupState, LastDrainState, NodeNumber, NodeState, Note};
 use super::stopping::TaskState;
 use super::task_ends::{self, gets_kill_signal};
+use super::{disks, volumes};
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, Registration, Registrations, TaskRole,
+    Allocation, Claims, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, Registration, Registrations, TaskRole,
     TokenAccess,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
@@ -235,13 +235,14 @@ impl Nomad {
     /// A node as the rules see it. The list of allocations is cached until one of them changes.
     fn seen(&mut self, number: NodeNumber) -> Node {
         let cap = self.kill_cap();
-        let Self { nodes, allocations, groups, version_text, .. } = self;
+        let Self { nodes, allocations, groups, version_text, volumes_denied, .. } = self;
         let state = &mut nodes[number.index()];
-        let notes = state.notes();
+        let (notes, leaves_local_data) = (state.notes(), state.leaves_local_data());
         let listed = state.cached.get_or_insert_with(|| {
             let listed = state.allocations.iter().map(|n| &allocations[n.index()]);
             let shown = |allocation: &AllocationState| Allocation {
                 disk: disks::shown(allocation, allocations, groups),
+                claims: volumes::shown(allocation, &groups[allocation.group.index()], *volumes_denied),
                 ..shown(allocation, &groups[allocation.group.index()], cap)
             };
             listed.map(shown).collect()
@@ -257,6 +258,7 @@ impl Nomad {
             addresses: state.spec.addresses.clone(),
             consul_name: state.spec.consul.as_ref().map(|(_, name)| name.clone()),
             notes,
+            leaves_local_data,
             version: version_text.clone(),
             allocations: listed.clone(),
         }
@@ -288,7 +290,9 @@ fn shown(allocation: &AllocationState, group: &GroupState, cap: Option<Duration>
             .map(|plan| plan.requested),
         ended: allocation.ended.filter(|_| allocation.client.is_over()),
         ends: task_ends::ends(allocation, group, cap),
+        moved: allocation.marked,
         disk: Disk::Stays,
+        claims: Claims::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Oracle;
+use super::volumes::uses_csi;
 use crate::consul::Consul;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
@@ -29,7 +30,9 @@ impl Oracle {
         });
         let Some(allocation) = unlisted else { return };
         let title = nomad.groups()[allocation.group.index()].spec.group.title();
-        if phase == Phase::Services && !self.work_stopped_by_operator {
+        // Where CSI volumes are in use, the first drain leaves system jobs after the delay, too. S1 judges what it stops.
+        let beside = phase == Phase::Services && !uses_csi(nomad, node);
+        if beside && !self.work_stopped_by_operator {
             self.broke(at, "S8", format!("{title} was drained beside the delay, and Consul lists none of its services"));
         }
         self.stopped_unlisted = Some((at, title));

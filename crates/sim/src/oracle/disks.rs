@@ -27,7 +27,7 @@ impl Oracle {
     /// for a dead agent.
     #[expect(clippy::wildcard_enum_match_arm, reason = "no other outcome says anything of disks")]
     pub(super) fn check_disks_left(&mut self, at: Time, verdict: &Outcome, in_time: bool, nomad: &Nomad) {
-        if self.hides_disks() {
+        if self.hides_data() {
             return;
         }
         let named: &[Arc<str>] = match verdict {
@@ -49,7 +49,7 @@ impl Oracle {
     /// S18: a finding named each disk whose copy decamp's completion cut.
     pub fn check_disk_findings(&mut self, findings: &[Finding], nomad: &Nomad) {
         let Some(stopped) = self.machine_stopped.filter(|_| self.verdict.is_some()) else { return };
-        if self.hides_disks() {
+        if self.hides_data() {
             return;
         }
         // What ended under an operator's drain was gone before decamp looked for findings.
@@ -67,9 +67,9 @@ impl Oracle {
         nomad.allocation(number).ended.zip(self.hook_began).is_some_and(|(ended, began)| ended + CLOCKS < began)
     }
 
-    /// Whether no list showed decamp a disk: of an allocation that was purged, that started after the drain began, or that was replaced
+    /// Whether no list showed decamp a disk or volume: of an allocation that was purged, that started after the drain began, or that was replaced
     /// while its agent was away.
-    fn hides_disks(&self) -> bool {
+    pub(super) fn hides_data(&self) -> bool {
         self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some()
     }
 

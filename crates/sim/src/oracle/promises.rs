@@ -44,6 +44,8 @@ pub struct Bounds {
     pub hold: Duration,
     /// How long before the end of its hook a held instance may leave (ADR 0015).
     pub leaves_hold_before: Duration,
+    /// Whether the policy holds local data.
+    pub holds_local_data: bool,
     /// Whether decamp may not force anything.
     pub never_force: bool,
     /// The hook's heartbeat time-out.
@@ -200,7 +202,7 @@ impl Oracle {
         self.held && self.may_be_held(at, auto_scaling, subject)
     }
 
-    fn may_be_held(&self, at: Time, auto_scaling: &AutoScaling, subject: &Subject) -> bool {
+    pub(super) fn may_be_held(&self, at: Time, auto_scaling: &AutoScaling, subject: &Subject) -> bool {
         at + self.bounds.leaves_hold_before < self.hook_ends(auto_scaling, subject)
     }
 

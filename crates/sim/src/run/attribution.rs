@@ -78,7 +78,7 @@ fn cut_short(world: &SimWorld, findings: &[Finding]) -> u64 {
         let group = |number: crate::nomad::GroupNumber| &world.nomad.groups()[number.index()].spec.group;
         let cut_disks = || world.oracle.machine_stopped.map(|_| world.oracle.cut_disks(&world.nomad)).unwrap_or_default();
         match finding.loss {
-            Loss::CutAtDeadline => here.into_iter().any(|a| group(a.group).is_titled(&finding.object)),
+            Loss::CutAtDeadline | Loss::LocalData => here.into_iter().any(|a| group(a.group).is_titled(&finding.object)),
             Loss::DiskCut => cut_disks().into_iter().any(|group| group.is_titled(&finding.object)),
             Loss::LeavesBeforeForgotten
             | Loss::KilledWithRequests

@@ -146,6 +146,14 @@ pub(super) fn apply_fault(
                 }
             }
         }
+        Fault::VolumesDenied => world.nomad.deny_volumes(),
+        Fault::HostVolumes => {
+            // Without leave, a hold lasts to the hook's end, which has to be near enough to simulate.
+            let far = secs(12_000) < heartbeat_timeout * 100 || world.oracle.bounds.hooks_not_named;
+            if far || !rng.one_in(3) {
+                interventions.push((BEGIN + secs(rng.below(3_000)), Intervention::LetLocalDataGo));
+            }
+        }
         Fault::ByHand => {
             // In half of the cases the owner of the service deregisters it.
             if rng.one_in(2) {
@@ -225,6 +233,7 @@ pub(super) fn apply_fault(
         | Fault::AlreadyDraining
         | Fault::DrainingSticks
         | Fault::SweepsAlone
+        | Fault::CsiVolumes
         | Fault::MessageLate => {}
     }
 }

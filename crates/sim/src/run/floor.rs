@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::faults::{Fault, Faults};
 use crate::world::SimWorld;
-use decamp_core::decide::{Outcome, Policy};
+use decamp_core::decide::{LocalData, Outcome, Policy};
 use decamp_core::time::Time;
 
 /// Within this time Nomad notices that an agent is dead, and makes the last write that follows from it.
@@ -22,7 +22,7 @@ pub(super) fn above_floor(
         return None;
     }
     let oracle = &world.oracle;
-    let mut spans: Vec<(Time, Time)> = oracle.copies(&world.nomad).collect();
+    let mut spans: Vec<(Time, Time)> = oracle.copies(&world.nomad).chain(oracle.releases(&world.nomad, &world.subject)).collect();
     if !balancers.is_zero() {
         let from = oracle.first_deregistered.unwrap_or(started);
         spans.push((from, from + balancers));
@@ -41,7 +41,10 @@ pub(super) fn above_floor(
 /// Whether a fault causes a wait whose length the settings say. A missing node does not: where other systems contradict it, decamp waits
 /// for it to the end (ADR 0007).
 pub(super) fn is_waited_out(fault: Fault) -> bool {
-    matches!(fault, Fault::AgentDead | Fault::LeftoverRegistration)
+    matches!(
+        fault,
+        Fault::AgentDead | Fault::LeftoverRegistration | Fault::CsiVolumes | Fault::VolumesDenied | Fault::HostVolumes
+    )
 }
 
 /// When the last wait is over that such faults and the cluster itself cause with any driver (ADR 0002).
@@ -54,8 +57,12 @@ pub(super) fn waited_out(world: &SimWorld, faults: Faults, policy: &Policy, star
     let dead = oracle.agent_died.filter(|_| faults.has(Fault::AgentDead)).map(dead);
     let left = faults.has(Fault::LeftoverRegistration).then(|| over + policy.leftover_wait);
     let nowhere = faults.has(Fault::NoNode).then(|| started + policy.no_node_wait);
-    // A disk that nobody copies is waited for to the end.
-    let copied = oracle.copies(&world.nomad).map(|(_, copied)| copied.min(started + policy.max_departure)).max();
+    // A disk that nobody copies, or a claim that is never released, is waited for to the end.
+    let left_by = oracle.copies(&world.nomad).chain(oracle.releases(&world.nomad, &world.subject));
+    // A hold for local data stops decamp's clock until nothing uses the data.
+    let holds_data = faults.has(Fault::HostVolumes) && policy.local_data == LocalData::Hold;
+    let end = if holds_data { over.max(started) } else { started } + policy.max_departure;
+    let copied = left_by.map(|(_, copied)| copied.min(end)).max();
     [Some(released), Some(over), dead, left, nowhere, copied].into_iter().flatten().max().unwrap_or(started)
 }
 

@@ -8,7 +8,7 @@ use crate::nomad;
 use crate::rng::Rng;
 use crate::scenario::LONGEST_REQUEST;
 use crate::world::Lists;
-use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, Policy};
+use decamp_core::decide::{ByHand, LastTarget, LifecycleResult, LocalData, Policy};
 
 /// decamp's policy. `runs_no_nomad`: by the operator's settings, the group runs no Nomad.
 pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bool) -> Policy {
@@ -38,10 +38,18 @@ pub(super) fn policy(seed: u64, faults: Faults, rng: &mut Rng, runs_no_nomad: bo
         } else {
             LastTarget::Warn
         },
+        local_data: local_data(seed, faults),
         max_kill_timeout: max_kill_timeout(seed, faults),
         without_nomad: if runs_no_nomad { vec!["web*".into()] } else { Vec::new() },
         ..Policy::default()
     }
+}
+
+/// Half of the departures with local data are held, where the hook ends soon enough to simulate a hold to its end.
+fn local_data(seed: u64, faults: Faults) -> LocalData {
+    let ends_soon = !faults.has(Fault::SweepsAlone) && !faults.has(Fault::MessageLate);
+    let holds = faults.has(Fault::HostVolumes) && ends_soon && (seed / 4).is_multiple_of(2);
+    if holds { LocalData::Hold } else { LocalData::Warn }
 }
 
 /// decamp's Nomad token.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pick;
+use super::{pick, volumes};
 use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::faults::{Fault, Faults};
@@ -62,6 +62,7 @@ impl Cluster {
             kind,
             csi_plugin: false,
             migrates_disk: false,
+            volumes: Vec::new(),
             count: 1,
             max_parallel: matches!(kind, JobKind::Service).then_some(1),
             shutdown_delay: Duration::ZERO,
@@ -161,8 +162,9 @@ impl Cluster {
         };
         let mut first = None;
         for place in 0..many {
-            let group = self.service(place, faults);
-            let drawn = self.draw_behaviour(faults, place);
+            let mut group = self.service(place, faults);
+            let mut drawn = self.draw_behaviour(faults, place);
+            volumes::mount(&mut self.rng, faults, place, &mut group, &mut drawn);
             let fits = if faults.has(Fault::NoRoomElsewhere) && place == 0 { Fits::Nowhere } else { Fits::Anywhere };
             let count = group.count;
             let number = self.add(group, drawn, fits, Ports::Dynamic);
@@ -316,7 +318,7 @@ impl Cluster {
             let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));
             self.nomad.place(number, ours, &mut self.consul);
         }
-        if faults.has(Fault::SystemAndCsi) {
+        if faults.has(Fault::SystemAndCsi) || volumes::has_csi(faults) {
             let mut group = self.group("csi", 0, JobKind::System);
             group.csi_plugin = true;
             let number = self.add(group, Behaviour::default(), Fits::Anywhere, Ports::Static([].into()));

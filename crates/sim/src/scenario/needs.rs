@@ -30,6 +30,12 @@ pub(super) fn has_lattice(faults: Faults) -> bool {
     faults.has(Fault::LatticeSource) && !faults.has(Fault::FoundByScan)
 }
 
+/// Whether the hook is as short as AWS allows. A hold lasts to the end of its hook, and the shortest hook is long enough.
+pub(super) fn has_short_hook(faults: Faults) -> bool {
+    let short = [Fault::HookIsShort, Fault::HeartbeatTimesOut, Fault::HeldForHours, Fault::HostVolumes];
+    short.iter().any(|fault| faults.has(*fault))
+}
+
 /// Whether a fault needs a target group.
 pub(super) fn needs_group(faults: Faults) -> bool {
     [

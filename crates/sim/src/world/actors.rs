@@ -66,6 +66,8 @@ pub enum Intervention {
     IngressLosesConsul(bool),
     /// The group gets the tag that holds it, or loses it.
     Hold(bool),
+    /// An operator lets the node's local data go.
+    LetLocalDataGo,
     /// decamp's Nomad token gets full read access.
     FullToken,
 }
@@ -169,6 +171,7 @@ impl SimWorld {
                 }
             }
             Intervention::PurgeNode => drop(self.nomad.purge_node(&operator, id)),
+            Intervention::LetLocalDataGo => self.nomad.let_local_data_go(number),
             Intervention::KillAgent => self.nomad.kill_agent(number),
             Intervention::ReviveAgent => self.nomad.revive_agent(number),
             Intervention::PurgeJob | Intervention::StopJob => {

@@ -308,6 +308,7 @@ fn task_group(job: &Value) -> (TaskGroup, u32) {
         kind,
         csi_plugin: false,
         migrates_disk: false,
+        volumes: Vec::new(),
         count: u32::try_from(group["Count"].as_u64().unwrap_or(1)).unwrap_or(1),
         max_parallel: group["Migrate"]["MaxParallel"].as_u64().and_then(|n| u32::try_from(n).ok()),
         shutdown_delay: span(&group["ShutdownDelay"]),

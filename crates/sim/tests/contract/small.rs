@@ -53,6 +53,7 @@ impl Small {
             kind: JobKind::Service,
             csi_plugin: false,
             migrates_disk: false,
+            volumes: Vec::new(),
             count: copies as u32,
             max_parallel: Some(1),
             shutdown_delay: Duration::from_secs(2),

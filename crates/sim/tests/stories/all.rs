@@ -339,4 +339,23 @@ const FAILURES: &[Story] = &[
             "data-left",
         )
     },
+    Story {
+        shows: &["drain services", "has not released the claim"],
+        never: &[FORCE],
+        ..story(
+            "volume-claimed",
+            "A service uses a CSI volume: the instance, and the plugin on it, stay until Nomad has released the claim.",
+            &[Fault::CsiVolumes],
+            "departed",
+        )
+    },
+    Story {
+        shows: &["has data in the host volume", "it leaves at", "deregister"],
+        ..story(
+            "local-data",
+            "A service has data in a host volume, and the settings hold it: nothing is written before an operator lets it go.",
+            &[Fault::HostVolumes],
+            "departed",
+        )
+    },
 ];

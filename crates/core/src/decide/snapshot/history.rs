@@ -41,6 +41,9 @@ pub struct History {
     pub held: Option<(Time, Time)>,
     /// Whether the first look at the group showed it held.
     pub(in crate::decide) held_from_the_first: bool,
+    /// The first look that showed data in host volumes in use, without an operator's leave to let it go, and the last one, or the one that
+    /// no longer showed it.
+    pub local_data: Option<(Time, Time)>,
     /// When the first look that showed a node showed that nobody had begun: every node was eligible, and none had a drain.
     pub untouched: Option<Time>,
     /// When Nomad was first read.

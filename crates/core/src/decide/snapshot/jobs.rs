@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::stops::Process;
+use super::volumes::Volume;
 
 /// The settings of a task group: how its allocations stop, and what they register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,6 +23,8 @@ pub struct TaskGroup {
     pub csi_plugin: bool,
     /// `ephemeral_disk { migrate = true }`: the replacement copies the disk from this node's client, after the copy here has stopped.
     pub migrates_disk: bool,
+    /// The volumes that it mounts.
+    pub volumes: Vec<Volume>,
     /// How many copies the job wants.
     pub count: u32,
     /// `migrate.max_parallel`. `None` if the job type does not have it.

@@ -10,6 +10,7 @@ use super::Snapshot;
 use super::jobs::{JobKind, TaskGroup, add_namespaces};
 use super::notes::Noted;
 use super::stops::TaskEnd;
+use super::volumes::Claims;
 use crate::ids::{AllocationId, NodeId};
 use crate::time::Time;
 
@@ -41,6 +42,14 @@ impl Nomad {
 }
 
 impl Snapshot {
+    /// The Consul namespaces in which allocations of the nodes register or registered services, without the default one.
+    #[must_use]
+    pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
+        let mut all = self.nomad.last().map(Nomad::consul_namespaces).unwrap_or_default();
+        add_namespaces(&mut all, self.history.known.iter().map(|known| &*known.group));
+        all
+    }
+
     /// Every address at which the instance can be a target, also by an earlier look: Nomad may have purged the node's row since, and its
     /// targets remain.
     #[must_use]
@@ -77,6 +86,8 @@ pub struct Node {
     pub consul_name: Option<Arc<str>>,
     /// decamp's notes in its metadata.
     pub notes: Vec<Noted>,
+    /// Whether an operator lets its local data go (`decamp.local_data = leave` in its metadata).
+    pub leaves_local_data: bool,
     /// Its Nomad version.
     pub version: Arc<str>,
     /// Its allocations: all that Nomad still lists, running or not.
@@ -251,8 +262,12 @@ pub struct Allocation {
     pub ended: Option<Time>,
     /// How its tasks ended that were told to stop, if it is over and Nomad still has their events.
     pub ends: Arc<[TaskEnd]>,
+    /// Whether somebody asked Nomad to move it: a drain, or an operator who stopped it.
+    pub moved: bool,
     /// Where its disk is, if the disk migrates.
     pub disk: Disk,
+    /// The claims of CSI volumes that it still holds, if it is over.
+    pub claims: Claims,
 }
 
 /// Where an allocation's disk is. A replacement copies it from this node's client, after the allocation here has ended. Nomad records no

@@ -18,6 +18,7 @@ fn group(shutdown_delay: u64) -> TaskGroup {
         kind: JobKind::Service,
         csi_plugin: false,
         migrates_disk: false,
+        volumes: Vec::new(),
         count: 2,
         max_parallel: Some(1),
         shutdown_delay: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use decamp_core::decide::{JobKind, Provider, TaskRole};
+use decamp_core::decide::{JobKind, Provider, TaskRole, VolumeKind};
 
 fn translated(node_body: &Value, allocations: &Value) -> Node {
     let node: wire::Node = serde_json::from_value(node_body.clone()).expect("a node");
@@ -67,6 +67,39 @@ fn a_disk_migrates_only_if_the_job_says_so() {
         let job = json!({ "ID": "db", "Type": "service", "TaskGroups": [{ "Name": "data", "EphemeralDisk": disk }] });
         let seen = translated(&json!({}), &json!([{ "ID": ID, "JobID": "db", "TaskGroup": "data", "Job": job }]));
         assert_eq!(seen.allocations[0].group.migrates_disk, migrates, "{disk}");
+    }
+}
+
+#[test]
+fn a_groups_volumes_are_read_and_what_an_operator_says_of_local_data() {
+    let volumes = json!({
+        "b": { "Name": "b", "Type": "host", "Source": "mysql", "ReadOnly": false, "Sticky": true },
+        "a": { "Name": "a", "Type": "csi", "Source": "data", "ReadOnly": true, "PerAlloc": true },
+        "c": { "Name": "c", "Type": "another", "Source": "x" },
+    });
+    for (volumes, expected) in [
+        (
+            volumes,
+            vec![
+                ("a", "data", true, VolumeKind::Csi { per_alloc: true }),
+                ("b", "mysql", false, VolumeKind::Host { sticky: true }),
+            ],
+        ),
+        (Value::Null, vec![]),
+    ] {
+        let job = json!({ "ID": "db", "Type": "service", "TaskGroups": [{ "Name": "data", "Volumes": volumes }] });
+        let seen = translated(&json!({}), &json!([{ "ID": ID, "JobID": "db", "TaskGroup": "data", "Job": job }]));
+        let read = seen.allocations[0].group.volumes.iter().map(|v| (&*v.name, &*v.source, v.read_only, v.kind));
+        assert_eq!(read.collect::<Vec<_>>(), expected);
+    }
+    for (meta, leaves) in
+        [(json!({ "decamp.local_data": "leave" }), true), (json!({ "decamp.local_data": "no" }), false), (Value::Null, false)]
+    {
+        assert_eq!(translated(&json!({ "Meta": meta }), &json!([])).leaves_local_data, leaves, "{meta}");
+    }
+    for (transition, moved) in [(json!({ "Migrate": true }), true), (json!({ "Migrate": null }), false), (Value::Null, false)] {
+        let seen = translated(&json!({}), &json!([{ "ID": ID, "DesiredTransition": transition }]));
+        assert_eq!(seen.allocations[0].moved, moved, "{transition}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, AppState, Body, Request, allocations, read, write};
+use super::{Answer, AppState, Body, Request, allocations, read, volumes, write};
 use crate::wire::query_options;
 use crate::wire::query_options::{HttpError, QueryOptions, ReadAnswer};
 use decamp_core::decide::{ClientStatus, Ingress, JobKind, Provider, Service, Task, TaskGroup, TaskRole};
@@ -91,7 +91,7 @@ fn group(state: &GroupState) -> Value {
     // A disk that migrates is sticky: Nomad prefers the node that has it.
     let disk = json!({ "Migrate": group.migrates_disk, "SizeMB": 300, "Sticky": group.migrates_disk });
     json!({ "Count": group.count, "Consul": consul, "EphemeralDisk": disk, "Migrate": migrate, "Name": &*group.name, "Networks": null, "Services": services,
-        "ShutdownDelay": nanoseconds(group.shutdown_delay), "Tasks": tasks })
+        "ShutdownDelay": nanoseconds(group.shutdown_delay), "Tasks": tasks, "Volumes": volumes::requests(&group.volumes) })
 }
 
 fn groups<'a>(nomad: &'a Nomad, namespace: &'a str, job: &'a str) -> impl Iterator<Item = &'a GroupState> {

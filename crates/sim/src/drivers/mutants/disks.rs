@@ -61,9 +61,9 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         mistake: "It completes the action as data-left while there is time for the copy.",
         faults: &[],
         kind: Does(|context, decision| match &decision.reason {
-            Reason::DiskCopying { title, .. } => {
-                context.complete(Outcome::DataLeft { titles: [title.clone()].into(), cut: false }).unwrap_or(decision)
-            }
+            Reason::DiskCopying { title, .. } => context
+                .complete(Outcome::DataLeft { titles: [title.clone()].into(), claims: [].into(), local: [].into(), cut: false })
+                .unwrap_or(decision),
             _ => decision,
         }),
     },
@@ -73,9 +73,11 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         faults: &[Fault::NoRoomElsewhere],
         kind: Does(|context, decision| {
             context.effects(decision, |effect| match effect {
-                Effect::Complete { of, result, verdict: Outcome::DataLeft { .. } } => {
-                    Some(Effect::Complete { of, result, verdict: Outcome::Unconfirmed { unseen: None, cut: false } })
-                }
+                Effect::Complete { of, result, verdict: Outcome::DataLeft { .. } } => Some(Effect::Complete {
+                    of,
+                    result,
+                    verdict: Outcome::Unconfirmed { unseen: None, cut: false, unread: [].into() },
+                }),
                 _ => Some(effect),
             })
         }),
