@@ -194,7 +194,7 @@ async fn an_instance_without_a_node_is_explained_and_a_group_without_nomad_is_na
     replica.stop().await;
     let replica = Replica::start(&sandbox, &[("DECAMP_WITHOUT_NOMAD", ASG), ("DECAMP_NO_NODE_WAIT", "3s")]).await;
     leaves(&sandbox, &replica, without[1]).await;
-    assert_eq!(ended(&replica, without[1]).await, "no-node");
+    assert_eq!(ended(&replica, without[1]).await, "departed", "no node is expected there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
