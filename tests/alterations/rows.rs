@@ -143,7 +143,7 @@ impl Row {
 }
 
 /// The command's exit codes, as `decamp run --help` lists them.
-const CODES: [(&str, i32); 16] = [
+const CODES: [(&str, i32); 17] = [
     ("departed", 0),
     ("none", 3),
     ("forced", 10),
@@ -160,6 +160,7 @@ const CODES: [(&str, i32); 16] = [
     ("interrupted", 21),
     ("refused", 22),
     ("overtaken", 23),
+    ("data-left", 24),
 ];
 
 /// How many departures run at once. They wait far more than they compute.
