@@ -170,6 +170,13 @@ locals {
       Resource = var.service.refresh ? ["*"] : []
     },
     {
+      # With DECAMP_LOOK_BACK. AWS supports no narrower resource for it.
+      Sid      = "LookBack"
+      Effect   = "Allow"
+      Action   = ["cloudwatch:GetMetricData"]
+      Resource = var.service.look_back ? ["*"] : []
+    },
+    {
       Sid      = "Topics"
       Effect   = "Allow"
       Action   = ["sns:ConfirmSubscription"]

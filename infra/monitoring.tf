@@ -17,6 +17,8 @@ locals {
     waiting             = "InstancesWaiting"
     retained            = "InstancesRetained"
     hard_stops          = "HardStops"
+    compared            = "Compared"
+    not_foreseen        = "NotForeseen"
   }
 
   # The outcomes of a departure.
@@ -99,6 +101,14 @@ locals {
       description = "The function received a message that it can never act on. The log names it, at level ERROR."
       namespace   = local.namespace
       metric      = local.metrics.events_rejected
+      dimensions  = {}
+      statistic   = "Sum"
+      above       = 0
+    }
+    not-foreseen = {
+      description = "A departure showed a loss that no finding had foreseen. This is a defect of decamp. The dimension Kind and the log, at level WARN, name the finding that was missing."
+      namespace   = local.namespace
+      metric      = local.metrics.not_foreseen
       dimensions  = {}
       statistic   = "Sum"
       above       = 0
@@ -272,8 +282,15 @@ locals {
         [local.namespace, local.metrics.denied, { stat = "Sum", label = "calls denied" }],
         [local.namespace, local.metrics.warnings, { stat = "Sum", label = "warnings of EC2" }],
         [local.namespace, local.metrics.hard_stops, { stat = "Sum", label = "tasks that were killed" }],
+        [local.namespace, local.metrics.not_foreseen, { stat = "Sum", label = "losses not foreseen" }],
         ["AWS/Lambda", "Errors", "FunctionName", var.name, { stat = "Sum", label = "errors" }],
         ["AWS/Lambda", "Throttles", "FunctionName", var.name, { stat = "Sum", label = "throttles" }],
+      ]
+    },
+    {
+      title = "Findings, compared with what was seen"
+      metrics = [
+        [{ expression = "SEARCH('{${local.namespace},Asg,Kind} MetricName=\"${local.metrics.compared}\"', 'Sum', 60)", label = "", id = "compared" }],
       ]
     },
     {

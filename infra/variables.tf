@@ -655,10 +655,11 @@ variable "replace_ahead" {
 }
 
 variable "service" {
-  description = "What service_policy_json allows in addition, for `decamp serve`. topic_arns are the SNS topics whose subscriptions it confirms. secrets are the parameters and secrets that its settings name, besides those of `nomad` and `consul`. refresh allows it to start instance refreshes of the groups for a webhook or a notification of HCP Terraform."
+  description = "What service_policy_json allows in addition, for `decamp serve`. topic_arns are the SNS topics whose subscriptions it confirms. secrets are the parameters and secrets that its settings name, besides those of `nomad` and `consul`. refresh allows it to start instance refreshes of the groups for a webhook or a notification of HCP Terraform. look_back allows it to read the load balancers' counts from CloudWatch (DECAMP_LOOK_BACK)."
   type = object({
     topic_arns = optional(list(string), [])
     refresh    = optional(bool, false)
+    look_back  = optional(bool, false)
     secrets    = optional(list(object({ arn = string, kms_key_arn = optional(string) })), [])
   })
   default  = {}

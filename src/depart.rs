@@ -3,6 +3,7 @@
 mod checklist;
 mod interrupted;
 mod live_lines;
+mod looked_back;
 mod report;
 mod reporter;
 mod requested;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 use decamp_config::Mode;
-use decamp_core::decide::Departure;
+use decamp_core::decide::{Departure, look_back};
 use decamp_core::ids::InstanceId;
 use decamp_core::run::{Ending, RunOptions, RunResult, run};
 use decamp_core::runbook;
@@ -128,16 +129,27 @@ async fn run_one(at: &Connected, departure: &Departure, reporter: &RefCell<Repor
     let policy = &*at.settings.policy_of(&departure.asg);
     let manner = RunOptions { observe: at.settings.mode == Mode::Observe, ..RunOptions::default() };
     let Ending { how, seen } = run(&at.live, departure, policy, manner, &mut SharedReporter(reporter)).await;
-    let mut reporter = reporter.borrow_mut();
     let now = at.live.now();
-    reporter.seen = seen.clone();
-    let watched = reporter.finish(departure, now);
-    let report = report::Report::of(departure, &seen, &how, &reporter, policy, at.live.calls(), now);
-    if reporter.json {
-        say_json(&report);
-    } else {
+    let (json, watched, compared) = {
+        let mut reporter = reporter.borrow_mut();
+        reporter.seen = seen.clone();
+        let watched = reporter.finish(departure, now);
+        let report = report::Report::of(departure, &seen, &how, &reporter, policy, at.live.calls(), now);
+        if reporter.json {
+            say_json(&report);
+        } else {
+            let shown = |line: String| if watched { checklist::with_short_ids(&line, &seen) } else { line };
+            report.lines().into_iter().map(shown).for_each(say);
+        }
+        (reporter.json, watched, report.compared().to_vec())
+    };
+    if let RunResult::Ended(outcome, _) = &how
+        && let Some(at_most) = at.settings.look_back
+        && let Some(asked) = look_back(departure, &seen, policy, outcome, now)
+    {
+        let lines = looked_back::report(at, departure, &seen, &asked, at_most, &compared, json).await;
         let shown = |line: String| if watched { checklist::with_short_ids(&line, &seen) } else { line };
-        report.lines().into_iter().map(shown).for_each(say);
+        lines.into_iter().map(shown).for_each(say);
     }
     match how {
         RunResult::Ended(outcome, _) => exit::of(&outcome),

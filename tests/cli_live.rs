@@ -9,6 +9,8 @@ mod clusters;
 mod credentials;
 #[path = "cli_live/init.rs"]
 mod init;
+#[path = "cli_live/look_back.rs"]
+mod look_back;
 #[path = "cli_live/plan.rs"]
 mod plan;
 #[path = "cli_live/refresh.rs"]

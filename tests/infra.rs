@@ -246,7 +246,18 @@ fn the_program_accepts_the_document_of_the_module() {
 /// Every action of AWS in the text.
 fn actions(text: &str) -> BTreeSet<String> {
     let quoted = text.split('"').skip(1).step_by(2);
-    let services = ["autoscaling:", "elasticloadbalancing:", "ssm:", "secretsmanager:", "sqs:", "sns:", "kms:", "logs:", "ec2:"];
+    let services = [
+        "autoscaling:",
+        "elasticloadbalancing:",
+        "ssm:",
+        "secretsmanager:",
+        "sqs:",
+        "sns:",
+        "kms:",
+        "logs:",
+        "ec2:",
+        "cloudwatch:",
+    ];
     let is_action = |word: &&str| {
         let operation = services.iter().find_map(|service| word.strip_prefix(service));
         operation

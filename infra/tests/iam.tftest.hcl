@@ -141,7 +141,7 @@ run "the_service_gets_a_policy_without_the_functions_parts" {
   }
 
   assert {
-    condition     = !strcontains(output.service_policy_json, "InstanceRefresh") && !strcontains(output.service_policy_json, "SetInstanceHealth")
+    condition     = !strcontains(output.service_policy_json, "InstanceRefresh") && !strcontains(output.service_policy_json, "SetInstanceHealth") && !strcontains(output.service_policy_json, "cloudwatch:")
     error_message = "It begins and replaces nothing without being asked to: ${output.service_policy_json}"
   }
 }
@@ -154,6 +154,7 @@ run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
     service = {
       topic_arns = ["arn:aws:sns:eu-west-1:123456789012:terminations"]
       refresh    = true
+      look_back  = true
       secrets = [
         { arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/decamp/api-key" },
         { arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:decamp/webhooks-AbCdEf", kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef" },
@@ -162,7 +163,7 @@ run "the_service_is_allowed_the_topics_and_secrets_that_it_is_given" {
   }
 
   assert {
-    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Refreshes,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
+    condition     = join(",", [for statement in jsondecode(output.service_policy_json).Statement : statement.Sid]) == "Lifecycle,Describe,Messages,Queue,Refreshes,LookBack,Topics,ServiceParameters,ServiceSecrets,DecryptServiceSecrets"
     error_message = "The statements are others: ${output.service_policy_json}"
   }
 

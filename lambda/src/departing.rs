@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use decamp_core::decide::{Budget, Departure, Lifecycle, Refusal, Snapshot, last_heartbeat, remember};
 use decamp_core::denials::Denials;
-use decamp_core::describe::{DecisionLog, above_the_floor, can_tell_how_long, found_nothing_to_do, hard_stops};
+use decamp_core::describe::{ComparisonCounts, DecisionLog, above_the_floor, can_tell_how_long, found_nothing_to_do, hard_stops};
 use decamp_core::metrics;
 use decamp_core::run::{Ending, Observer, RunOptions, RunResult, run};
 use decamp_core::sweep::Sweep;
@@ -75,6 +75,13 @@ pub(crate) async fn depart<F: Fleet>(at: &Invocation<'_, F>, departure: &Departu
             for (kind, count) in hard_stops(departure, &seen, policy) {
                 let dimensions = [(metrics::ASG, &*departure.asg), (metrics::KIND, kind.word())];
                 at.report(&metrics::line(now, &dimensions, &[(metrics::HARD_STOPS, f64::from(count))]));
+            }
+            let compared = ComparisonCounts::of(departure, &seen, &telling.compared);
+            let results = compared.results.iter().map(|(result, count)| (metrics::COMPARED, result.word(), count));
+            let missing = compared.not_foreseen.iter().map(|(finding, count)| (metrics::NOT_FORESEEN, *finding, count));
+            for (metric, word, count) in results.chain(missing) {
+                let dimensions = [(metrics::ASG, &*departure.asg), (metrics::KIND, word)];
+                at.report(&metrics::line(now, &dimensions, &[(metric, f64::from(*count))]));
             }
             telling.ended(departure, &outcome, &reason, now.since(began));
             PassResult::Done

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
 use decamp_core::decide::{
-    Budget, Decision, Departure, Finding, Outcome, Policy, Snapshot, TaskStops, stop_evidence, stop_findings, stops,
+    Budget, Compared, Decision, Departure, Finding, Match, Outcome, Policy, Snapshot, TaskStops, compare, stop_evidence,
+    stop_findings, stops,
 };
 use decamp_core::describe::consul_unseen;
 use decamp_core::run::RunResult;
@@ -49,6 +50,8 @@ pub(super) struct Report<'a> {
     stops: Vec<TaskStops>,
     /// What the stops showed that may have cost requests.
     stopped: Vec<Finding>,
+    /// What was foreseen, compared with what was seen.
+    compared: Vec<Compared>,
     /// The address of the runbook section for an outcome other than `departed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     runbook: Option<String>,
@@ -109,6 +112,10 @@ impl<'a> Report<'a> {
             foreseen: &reporter.findings,
             stops: stops(departure, seen, policy),
             stopped: stop_findings(departure, seen, policy),
+            compared: match how {
+                RunResult::Ended(outcome, _) => compare(departure, seen, policy, &reporter.findings, outcome),
+                RunResult::Observed(_) | RunResult::HandedBack => Vec::new(),
+            },
             runbook: match how {
                 RunResult::Ended(Outcome::Departed { .. }, _) | RunResult::Observed(_) | RunResult::HandedBack => None,
                 RunResult::Ended(outcome, _) => Some(runbook::of_outcome(outcome)),
@@ -120,6 +127,11 @@ impl<'a> Report<'a> {
                 RunResult::Observed(_) | RunResult::HandedBack => true,
             },
         }
+    }
+
+    /// What was foreseen, compared with what was seen.
+    pub(super) fn compared(&self) -> &[Compared] {
+        &self.compared
     }
 
     /// The report as text.
@@ -163,9 +175,17 @@ impl<'a> Report<'a> {
                 describe::counted(self.foreseen.len() as u64, "setting")
             ));
         }
+        lines.extend(compared_lines(&self.compared));
         lines.extend(self.runbook.as_ref().map(|address| format!("  what to do: {address}")));
         lines
     }
+}
+
+/// The comparisons as text. What was seen and not foreseen comes first, because nobody was warned of it.
+pub(super) fn compared_lines(compared: &[Compared]) -> Vec<String> {
+    let (unforeseen, foreseen): (Vec<_>, Vec<_>) = compared.iter().partition(|one| one.result == Match::SeenNotForeseen);
+    let heading = (!compared.is_empty()).then(|| "  compared".to_owned());
+    heading.into_iter().chain(unforeseen.into_iter().chain(foreseen).map(|one| format!("    {one}"))).collect()
 }
 
 /// Registrations that do not belong to Nomad and are still in Consul. They disappear with the machine.

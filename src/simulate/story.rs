@@ -26,6 +26,7 @@ pub(super) fn print(arguments: &Arguments, draw: Draw, driver: NamedDriver) -> E
             "faults": faults.iter().map(|fault| fault.name()).collect::<Vec<_>>(),
             "story": played.trace,
             "foreseen": played.findings,
+            "compared": played.compared,
             "outcome": played.outcome.as_ref().map_or("never-ended", |outcome| outcome.word()),
             "seconds": played.took.as_secs_f64(),
             "seconds_above_floor": played.above_floor.map(|above| above.as_secs_f64()),
@@ -56,6 +57,7 @@ pub(super) fn print(arguments: &Arguments, draw: Draw, driver: NamedDriver) -> E
         Some(outcome) => say(format!("{outcome}: {}; {}{above}", outcome.meaning(), plain(played.took))),
         None => say("it never ended"),
     }
+    played.compared.iter().for_each(|one| say(format!("{:<10}{one}", "compared")));
     say(format!(
         "{} requests, {} failed: {} by the driver, {} foreseen, {} by the world; {} calls of AWS",
         requests.sent, requests.failed, requests.attributable, requests.foreseen, requests.worlds, played.calls.aws

@@ -49,6 +49,7 @@ MUTANTS = [
     ("a lifecycle action of any group", "main.tf", "autoScalingGroupName/${word}", "autoScalingGroupName/*", IAM),
     ("an instance's health without being asked to", "iam.tf", 'var.replace == "never" ? [] : ["autoscaling:SetInstanceHealth"]', '["autoscaling:SetInstanceHealth"]', IAM),
     ("a refresh without being asked to", "iam.tf", 'var.service.refresh ? ["autoscaling:StartInstanceRefresh"] : []', '["autoscaling:StartInstanceRefresh"]', IAM),
+    ("the load balancers' counts without being asked to", "iam.tf", 'var.service.look_back ? ["*"] : []', '["*"]', IAM),
     ("a target of any group", "iam.tf", ": local.target_groups\n", ': ["*"]\n', IAM),
     ("a key is used without a service", "iam.tf", '      Condition = { StringEquals = { "kms:ViaService" = ["ssm.', '      Condition = { StringEquals = { "kms:Via" = ["ssm.', IAM),
     ("heartbeats are not allowed", "iam.tf", ', "autoscaling:RecordLifecycleActionHeartbeat"', "", "rendered"),

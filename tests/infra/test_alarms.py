@@ -67,6 +67,11 @@ class Alarms(unittest.TestCase):
         # Each new function instance begins its own count. The samples are added up, and one is enough.
         self.assertEqual(notifications(alarm, [[], [1], [], [1, 1]]), ["OK", "ALARM", "OK", "ALARM"])
 
+    def test_one_loss_that_was_not_foreseen_sets_the_alarm_off(self):
+        (alarm,) = [alarm for alarm in self.alarms() if alarm["metric_name"] == "NotForeseen"]
+        self.assertEqual((alarm["alarm_name"], alarm["namespace"], alarm["dimensions"]), ("decamp-not-foreseen", "decamp", {}))
+        self.assertEqual(notifications(alarm, [[], [1], []]), ["OK", "ALARM", "OK"])
+
     def test_the_age_of_a_message_is_not_added_up(self):
         (alarm,) = [alarm for alarm in self.alarms() if alarm["alarm_name"] == "decamp-message-age"]
         self.assertNotIn("ALARM", notifications(alarm, [[alarm["threshold"] - 1] * 5]))

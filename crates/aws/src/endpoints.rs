@@ -1,7 +1,7 @@
 //! The hosts of the services that decamp calls without an SDK client, by the SDK's own rules for partitions, FIPS and dual-stack.
 //!
-//! Each SDK client carries the rules of its own service. Auto Scaling's are linked. They give the same suffixes as those of SSM, SQS and
-//! SNS, GovCloud's exceptions included. Secrets Manager differs as said below. No suffix is written here (ADR 0044).
+//! Each SDK client carries the rules of its own service. Auto Scaling's are linked. They give the same suffixes as those of SSM, SQS, SNS
+//! and CloudWatch, GovCloud's exceptions included. Secrets Manager differs as said below. No suffix is written here (ADR 0044).
 
 use aws_sdk_autoscaling::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use futures_util::FutureExt as _;
@@ -77,7 +77,7 @@ mod tests {
             ("eusc-de-east-1", "amazonaws.eu", "api.amazonwebservices.eu", "sqs-fips"),
         ];
         for (region, suffix, dual, fips) in cases {
-            for service in ["sqs", "sns", "ssm"] {
+            for service in ["sqs", "sns", "ssm", "monitoring"] {
                 let fips = fips.replace("sqs", service);
                 assert_eq!(plain_host(service, region), format!("{service}.{region}.{suffix}"));
                 assert_eq!(host(service, region, false, true), Ok(format!("{service}.{region}.{dual}")));

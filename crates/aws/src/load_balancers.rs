@@ -82,6 +82,15 @@ impl LoadBalancers {
         Ok(TargetGroup { arn: arn.clone(), attached, kind, delay, connection_termination, zones, targets: targets? })
     }
 
+    /// The ARN of the load balancer that this group belongs to, as an earlier look read it. `None` if it belongs to none or to several, or
+    /// if that could not be read.
+    pub async fn balancer_of(&self, group: &TargetGroupArn) -> Option<Arc<str>> {
+        match self.facts.kind(group).await.ok()?.balancers.as_ref() {
+            [only] => Some(Arc::clone(only)),
+            _ => None,
+        }
+    }
+
     /// Deregisters exactly these targets. Concurrent deregistrations from the same group share one call.
     pub async fn deregister(&self, group: &TargetGroupArn, targets: &[Target]) -> Result<(), Refusal> {
         if targets.is_empty() {

@@ -38,7 +38,7 @@ const REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh];
 const READS_REFRESHES: &[Caller] = &[Caller::Serve, Caller::Refresh, Caller::Check];
 
 /// Every operation of AWS that decamp calls.
-pub const OPERATIONS: [Operation; 26] = [
+pub const OPERATIONS: [Operation; 27] = [
     by(DEPARTS, "autoscaling", "CompleteLifecycleAction"),
     by(DEPARTS, "autoscaling", "RecordLifecycleActionHeartbeat"),
     // Only with `DECAMP_REPLACE` (ADR 0014). Without it the role need not allow this.
@@ -69,6 +69,8 @@ pub const OPERATIONS: [Operation; 26] = [
     by(&[Caller::Serve], "sqs", "ReceiveMessage"),
     by(&[Caller::Serve], "sqs", "DeleteMessage"),
     by(&[Caller::Serve], "sns", "ConfirmSubscription"),
+    // Only with `DECAMP_LOOK_BACK` (ADR 0048). Without it the role need not allow this.
+    by(&[Caller::Serve, Caller::Run], "cloudwatch", "GetMetricData"),
 ];
 
 /// One counter for each of [`OPERATIONS`].

@@ -1,5 +1,5 @@
 //! Signs and sends calls of AWS without an SDK client, because a whole crate for a few calls would be too much. The calls that fetch a
-//! secret are here. `sqs`, `sns` and `load_balancers::classic` have others.
+//! secret are here. `sqs`, `sns`, `cloudwatch` and `load_balancers::classic` have others.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -89,6 +89,7 @@ impl Signed {
             "ssm" => &settings.ssm_endpoint,
             "sqs" => &settings.sqs_endpoint,
             "sns" => &settings.sns_endpoint,
+            "monitoring" => &settings.cloudwatch_endpoint,
             "elasticloadbalancing" => &settings.load_balancing_endpoint,
             _ => &settings.secrets_manager_endpoint,
         };

@@ -27,6 +27,8 @@ pub struct Aws {
     pub sqs_endpoint: Option<String>,
     /// Another endpoint for SNS. `AWS_ENDPOINT_URL_SNS`.
     pub sns_endpoint: Option<String>,
+    /// Another endpoint for CloudWatch. `AWS_ENDPOINT_URL_CLOUDWATCH`.
+    pub cloudwatch_endpoint: Option<String>,
     /// A proxy. The usual proxy variables are not read.
     pub proxy: Option<Proxy>,
     /// The most calls of Auto Scaling a second that this process makes. `DECAMP_AUTO_SCALING_RATE`.
@@ -44,6 +46,7 @@ impl Default for Aws {
             secrets_manager_endpoint: None,
             sqs_endpoint: None,
             sns_endpoint: None,
+            cloudwatch_endpoint: None,
             proxy: None,
             auto_scaling_rate: AUTO_SCALING_RATE,
         }
@@ -66,6 +69,7 @@ pub(super) fn read(from: &Reader<'_>) -> Result<Aws, Refused> {
         secrets_manager_endpoint: endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
         sqs_endpoint: endpoint("AWS_ENDPOINT_URL_SQS")?,
         sns_endpoint: endpoint("AWS_ENDPOINT_URL_SNS")?,
+        cloudwatch_endpoint: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH")?,
         proxy: proxy(from)?,
         auto_scaling_rate: auto_scaling_rate(from)?,
     })

@@ -56,6 +56,9 @@ pub struct Settings {
     pub queue_keeps: Duration,
     /// The Lambda's time-out, for `check`; zero if no function runs departures. `DECAMP_FUNCTION_TIMEOUT`.
     pub function_timeout: Duration,
+    /// How long after a departure the load balancers' counts are waited for; `None` if they are not read. `DECAMP_LOOK_BACK`,
+    /// `DECAMP_LOOK_BACK_FOR`.
+    pub look_back: Option<Duration>,
     /// The settings of the rules.
     pub policy: Policy,
     /// The allow-lists.
@@ -116,6 +119,8 @@ impl Replace {
 const REPLACE_AHEAD: Duration = Duration::from_hours(24);
 /// The default of SQS.
 const QUEUE_KEEPS: Duration = Duration::from_hours(96);
+/// CloudWatch publishes the minutes of a load balancer a minute or two late, and sometimes later.
+const LOOK_BACK_FOR: Duration = Duration::from_mins(5);
 /// The default of the Terraform module.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -251,6 +256,8 @@ impl Settings {
         let replace_ahead = reader.span("DECAMP_REPLACE_AHEAD", REPLACE_AHEAD)?;
         let queue_keeps = reader.span("DECAMP_QUEUE_KEEPS", QUEUE_KEEPS)?;
         let function_timeout = reader.span("DECAMP_FUNCTION_TIMEOUT", FUNCTION_TIMEOUT)?;
+        let looks_back = reader.choice("DECAMP_LOOK_BACK", &[("off", false), ("cloudwatch", true)])?.unwrap_or(false);
+        let look_back_for = reader.span("DECAMP_LOOK_BACK_FOR", LOOK_BACK_FOR)?;
         let mut allowed = Allowed {
             groups: reader.list("DECAMP_GROUPS"),
             accounts: reader.list("DECAMP_ACCOUNTS"),
@@ -284,6 +291,7 @@ impl Settings {
             replace_ahead,
             queue_keeps,
             function_timeout,
+            look_back: looks_back.then_some(look_back_for),
             policy,
             allowed,
             clusters,

@@ -63,6 +63,8 @@ pub const TABLE: &[Setting] = settings![
     "DECAMP_LONGEST_REQUEST", "time", "5s", "The longest request of your clients. decamp reports settings that would cut it.";
     "DECAMP_INGRESS_FORGETS", "time", "17s", "How long the ingress routes to a service that left discovery, if no job on the node tells.";
     "DECAMP_INGRESS_MARGIN", "time", "3s", "Extra time for the ingress to forget a service, beyond the poll interval and throttle of its job. Load makes it longer.";
+    "DECAMP_LOOK_BACK", "off, cloudwatch", "off", "Whether decamp run and decamp serve also compare their findings with the 5xx that Application Load Balancers counted around a departure. They read them from CloudWatch after the departure (cloudwatch:GetMetricData). The Lambda does not.";
+    "DECAMP_LOOK_BACK_FOR", "time", "5m", "How long to wait after a departure for CloudWatch to publish those counts.";
 
     "DECAMP_CALL_TIMEOUT", "time", "5s", "How long one call of Nomad or Consul may take.";
     "DECAMP_CONNECT_TIMEOUT", "time", "2s", "How long connecting to Nomad or Consul may take.";
@@ -142,6 +144,7 @@ pub const TABLE: &[Setting] = settings![
     "AWS_ENDPOINT_URL_SECRETS_MANAGER", "URL", "", "Another endpoint for Secrets Manager.";
     "AWS_ENDPOINT_URL_SQS", "URL", "", "Another endpoint for SQS.";
     "AWS_ENDPOINT_URL_SNS", "URL", "", "Another endpoint for SNS.";
+    "AWS_ENDPOINT_URL_CLOUDWATCH", "URL", "", "Another endpoint for CloudWatch.";
 
     "AWS_LAMBDA_LOG_LEVEL", "trace, debug, info, warn, error", "info", "How much the Lambda logs. Its logging configuration sets this.";
 ];

@@ -49,6 +49,16 @@ fn the_defaults_in_the_table_are_the_defaults() {
 }
 
 #[test]
+fn the_load_balancers_counts_are_looked_back_at_only_if_the_settings_say_so() {
+    assert_eq!(read(&[]).expect("nothing is needed").look_back, None);
+    assert_eq!(read(&[("DECAMP_LOOK_BACK_FOR", "3m")]).expect("it is no error").look_back, None);
+    let on = |more: &[(&'static str, &'static str)]| read(&[&[("DECAMP_LOOK_BACK", "cloudwatch")], more].concat());
+    assert_eq!(on(&[]).expect("it is the one source").look_back, Some(Duration::from_mins(5)));
+    assert_eq!(on(&[("DECAMP_LOOK_BACK_FOR", "3m")]).expect("a time").look_back, Some(Duration::from_mins(3)));
+    assert!(read(&[("DECAMP_LOOK_BACK", "yes")]).is_err());
+}
+
+#[test]
 fn each_setting_of_the_policy_arrives_where_it_belongs() {
     let arn = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/web/0123456789abcdef";
     let set = [

@@ -1,11 +1,14 @@
 //! Describes a departure: one log line for each decision, and the counts that become metrics. For the Lambda and the service.
 
+mod at_the_end;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
+pub use self::at_the_end::{ComparisonCounts, hard_stops, log_compared};
 use crate::decide::{
-    Action, Budget, Cause, Decision, Departure, Effect, Finding, Outcome, Policy, Reason, ReasonClass, Refusal, Snapshot,
-    StopKind, System, Unseen, foreseen_losses, reasons, stop_evidence, stop_findings, stops,
+    Action, Budget, Cause, Compared, Decision, Departure, Effect, Finding, Outcome, Policy, Reason, ReasonClass, Refusal,
+    Snapshot, System, Unseen, foreseen_losses, reasons,
 };
 use crate::denials::{Denial, Denials};
 use crate::run::Observer;
@@ -27,6 +30,8 @@ pub struct DecisionLog<'a> {
     pub foreseen: Vec<Finding>,
     /// What the stops of this departure's tasks showed, known at its end.
     pub stopped: Vec<Finding>,
+    /// The findings, compared with what was seen; known at its end.
+    pub compared: Vec<Compared>,
     /// Whether a heartbeat only tests which hook holds the instance.
     probing: bool,
     /// Lines that this pass has logged. A decision that is made again is logged once.
@@ -45,6 +50,7 @@ impl<'a> DecisionLog<'a> {
             heartbeats_rejected: 0,
             foreseen: Vec::new(),
             stopped: Vec::new(),
+            compared: Vec::new(),
             probing: false,
             logged: HashSet::new(),
         }
@@ -92,22 +98,6 @@ impl DecisionLog<'_> {
         }
     }
 
-    /// Logs how each task stopped, at the end. A task that had to be killed, or that died of its signal, is a warning.
-    fn log_stops(&mut self, departure: &Departure, seen: &Snapshot) {
-        let (instance, asg) = (departure.instance, &*departure.asg);
-        for line in stop_evidence(departure, seen, self.policy) {
-            info!(instance.id = %instance, asg.name = asg, action = "stopped", "{line}");
-        }
-        self.stopped = stop_findings(departure, seen, self.policy);
-        for finding in &self.stopped {
-            let Finding { layer, loss, object, value, needed, why, line } = finding;
-            warn!(
-                instance.id = %instance, asg.name = asg, action = "stopped", layer = layer.word(), loss = loss.word(),
-                object = &**object, value, needed, why, line, "stopped: {finding}"
-            );
-        }
-    }
-
     /// Logs the findings before the first write, once in a pass.
     fn log_findings(&mut self, departure: &Departure, seen: &Snapshot) {
         let (instance, asg) = (departure.instance, &*departure.asg);
@@ -142,11 +132,12 @@ impl Observer for DecisionLog<'_> {
             self.log_findings(departure, seen);
         }
         let (kind, title) = (action.kind().word(), action.title(now));
-        if matches!(action, Action::End(_)) {
+        if let Action::End(outcome) = action {
             for left in still_listed(seen) {
                 info!(instance.id = %departure.instance, asg.name = &*departure.asg, action = kind, "{left}");
             }
             self.log_stops(departure, seen);
+            self.compare(departure, seen, outcome);
         }
         self.log_reasons(departure, kind, seen, now);
         let why = reason.unseen_system().and_then(|system| blindness(system, seen));
@@ -204,16 +195,6 @@ impl Observer for DecisionLog<'_> {
             }
         }
     }
-}
-
-/// How many tasks of this departure stopped in each way that may have cut something, for a metric. Only the worker whose completion ended
-/// the departure counts them.
-#[must_use]
-pub fn hard_stops(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<(StopKind, u32)> {
-    let ended_here = seen.history.completed.is_some() || matches!(departure.cause, Cause::Interruption { .. });
-    let all = if ended_here { stops(departure, seen, policy) } else { Vec::new() };
-    let of = |kind| all.iter().map(|task| u32::try_from(task.count(kind)).unwrap_or(u32::MAX)).fold(0, u32::saturating_add);
-    StopKind::CUT.into_iter().map(|kind| (kind, of(kind))).filter(|(_, count)| 0 < *count).collect()
 }
 
 /// Describes the registrations that remain at the end, and why those that are not routable count as gone.

@@ -38,6 +38,10 @@ pub const HANDED_BACK: Metric = count("HandedBack");
 pub const HEARTBEATS_REJECTED: Metric = count("HeartbeatsRejected");
 /// Tasks that a departure stopped and that did not stop in order, by group and how: deaf, abrupt, out-of-memory, killed-early.
 pub const HARD_STOPS: Metric = count("HardStops");
+/// Findings that were compared with what a departure showed, by group and result.
+pub const COMPARED: Metric = count("Compared");
+/// Losses that a departure showed and that no finding had foreseen, by group and finding. Each is a defect of decamp.
+pub const NOT_FORESEEN: Metric = count("NotForeseen");
 /// Calls that a departure needs and that were denied, by call: counted at the first occurrence and once an hour.
 pub const DENIED: Metric = count("Denied");
 /// Records that can never be acted on, by why.
@@ -52,7 +56,7 @@ pub const WAITING: Metric = count("InstancesWaiting");
 pub const RETAINED: Metric = count("InstancesRetained");
 
 /// All of them.
-pub const ALL: [Metric; 13] = [
+pub const ALL: [Metric; 15] = [
     DEPARTURES,
     DEPARTURE_SECONDS,
     SECONDS_ABOVE_FLOOR,
@@ -60,6 +64,8 @@ pub const ALL: [Metric; 13] = [
     HANDED_BACK,
     HEARTBEATS_REJECTED,
     HARD_STOPS,
+    COMPARED,
+    NOT_FORESEEN,
     DENIED,
     EVENTS_REJECTED,
     WARNINGS,
@@ -72,7 +78,8 @@ pub const ALL: [Metric; 13] = [
 pub const ASG: &str = "Asg";
 /// The dimension that names how a departure ended.
 pub const OUTCOME: &str = "Outcome";
-/// The dimension that names why a record was refused, of what a warning warns, which call was denied, or how a task stopped.
+/// The dimension that names why a record was refused, of what a warning warns, which call was denied, how a task stopped, what a comparison
+/// showed, or which finding was missing.
 pub const KIND: &str = "Kind";
 
 /// One line of CloudWatch's embedded metric format. The values count without dimensions, by the first, by the first two, and so on,

@@ -1,6 +1,7 @@
 //! The real systems as one `World`: AWS, Nomad and Consul over HTTP.
 
 mod cluster;
+mod look_back;
 mod world;
 
 use std::sync::Arc;

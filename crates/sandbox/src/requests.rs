@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use super::cluster;
 use super::routing::Routing;
+use decamp_core::decide::Minute;
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 use decamp_sim::event::{AllocationNumber, Event, EventKind};
 use decamp_sim::load_balancers::{LoadBalancers, Route};
 use decamp_sim::rng::Rng;
 use decamp_sim::traffic::FailureCause;
+
+/// Milliseconds of a minute, by which load balancers count.
+const MINUTE: u64 = 60_000;
 
 /// A failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub struct Requests {
     pub sent: u64,
     /// Every request that failed.
     pub failures: Vec<FailedRequest>,
+    /// What each load balancer counted, by the beginning of the minute and the number of its target group.
+    minutes: BTreeMap<(Time, usize), Minute>,
 }
 
 impl Requests {
@@ -81,7 +87,19 @@ impl Requests {
             routing: Routing::default(),
             sent: 0,
             failures: Vec::new(),
+            minutes: BTreeMap::new(),
         }
+    }
+
+    /// What the load balancer of a target group counted in each minute.
+    pub(super) fn counted(&self, group: &TargetGroupArn) -> Vec<Minute> {
+        let front = self.fronts.iter().position(|front| front == group);
+        self.minutes.iter().filter(|((_, of), _)| Some(*of) == front).map(|(_, minute)| *minute).collect()
+    }
+
+    fn minute(&mut self, at: Time, front: usize) -> &mut Minute {
+        let at = Time(at.0 / MINUTE * MINUTE);
+        self.minutes.entry((at, front)).or_insert(Minute { at, ..Minute::default() })
     }
 
     /// Adds an allocation, at the beginning or when it appears.
@@ -134,8 +152,9 @@ impl Requests {
         let front = usize::try_from(self.rng.below(self.fronts.len() as u64)).unwrap_or(0);
         let until = at + self.takes();
         let Some(route) = next_route(balancers, &self.fronts[front], &mut self.turn[front]) else {
-            return self.fail(at, FailureCause::NoTarget, None, None);
+            return self.fail(at, front, FailureCause::NoTarget, None, None);
         };
+        self.minute(at, front).requests += 1;
         let instance = match route.id {
             TargetId::Instance(instance) => Some(instance),
             TargetId::Ip(address) => cluster::instance_at(address),
@@ -143,16 +162,16 @@ impl Requests {
         };
         let Some(instance) = instance else { return };
         let Some(ingress) = self.ingresses.get(&instance).copied().filter(|ingress| self.process(*ingress).listens) else {
-            return self.fail(at, FailureCause::DoorClosed, None, Some(instance));
+            return self.fail(at, front, FailureCause::DoorClosed, None, Some(instance));
         };
         let mut request = InProgress { since: at, until, front, instance, ingress, copy: None };
         if self.routing.services() != 0 {
             let service = usize::try_from(self.rng.below(self.routing.services() as u64)).unwrap_or(0);
             let Some(copy) = self.routing.copy_of(service, &mut self.rng) else {
-                return self.fail(at, FailureCause::NoCopy, None, Some(instance));
+                return self.fail(at, front, FailureCause::NoCopy, None, Some(instance));
             };
             if !self.process(copy).listens {
-                return self.fail(at, FailureCause::CopyClosed, Some(copy), Some(instance));
+                return self.fail(at, front, FailureCause::CopyClosed, Some(copy), Some(instance));
             }
             request.copy = Some(copy);
         }
@@ -168,7 +187,24 @@ impl Requests {
         }
     }
 
-    fn fail(&mut self, at: Time, cause: FailureCause, allocation: Option<AllocationNumber>, instance: Option<InstanceId>) {
+    fn fail(
+        &mut self,
+        at: Time,
+        front: usize,
+        cause: FailureCause,
+        allocation: Option<AllocationNumber>,
+        instance: Option<InstanceId>,
+    ) {
+        let minute = self.minute(at, front);
+        // An ingress answers with 502 or 503 what it cannot pass on, and the load balancer what it cannot.
+        match cause {
+            FailureCause::NoCopy | FailureCause::CopyClosed | FailureCause::CopyDied => minute.by_targets += 1,
+            FailureCause::NoTarget
+            | FailureCause::DoorClosed
+            | FailureCause::DoorDied
+            | FailureCause::CutByBalancer
+            | FailureCause::CutByMachine => minute.by_balancer += 1,
+        }
         self.failures.push(FailedRequest { at, cause, allocation, instance });
     }
 
@@ -209,12 +245,12 @@ impl Requests {
                 return true;
             }
             if finishes_by < request.until {
-                failed.push((cause, request.instance));
+                failed.push((request.front, cause, request.instance));
             }
             false
         });
-        for (cause, instance) in failed {
-            self.fail(finishes_by, cause, Some(number), Some(instance));
+        for (front, cause, instance) in failed {
+            self.fail(finishes_by, front, cause, Some(number), Some(instance));
         }
     }
 
@@ -233,7 +269,7 @@ impl Requests {
         let (cut, kept): (Vec<InProgress>, Vec<InProgress>) = self.in_progress.iter().partition(|request| is_cut(request));
         self.in_progress = kept;
         for request in cut {
-            self.fail(at, FailureCause::CutByBalancer, None, Some(request.instance));
+            self.fail(at, request.front, FailureCause::CutByBalancer, None, Some(request.instance));
         }
     }
 }

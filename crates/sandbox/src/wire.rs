@@ -32,6 +32,8 @@ use tokio::task::JoinHandle;
 pub use self::clock::Clock;
 pub use self::faults::{FaultPlan, Rule, Side, WireFault};
 pub use self::tokens::Tokens;
+use decamp_core::decide::Minute;
+use decamp_core::ids::TargetGroupArn;
 use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{AutoScaling, LifecycleEvent};
 use decamp_sim::consul::Consul;
@@ -53,6 +55,10 @@ pub trait Models: Send {
     /// The models of Nomad and Consul, if there are any.
     fn cluster(&mut self) -> Option<Cluster<'_>> {
         None
+    }
+    /// What the load balancer of a target group counted in each minute, if clients send requests.
+    fn counted(&self, _group: &TargetGroupArn) -> Vec<Minute> {
+        Vec::new()
     }
     /// The fields that `/sandbox/state` shows in addition to AWS.
     fn more(&mut self) -> serde_json::Map<String, serde_json::Value> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::requests::Requests;
 use super::{HOOK, Options, cluster, state};
 use crate::wire::{Cluster, Models};
-use decamp_core::decide::TaskRole;
+use decamp_core::decide::{Minute, TaskRole};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 use decamp_sim::auto_scaling::{AutoScaling, GroupSetup as AsgSetup, HookSetup, LifecycleState, MachineEvent};
@@ -253,6 +253,10 @@ impl Models for World {
 
     fn cluster(&mut self) -> Option<Cluster<'_>> {
         Some(Cluster { nomad: &mut self.nomad, consul: &mut self.consul, log: &mut self.log })
+    }
+
+    fn counted(&self, group: &TargetGroupArn) -> Vec<Minute> {
+        self.requests.counted(group)
     }
 
     fn more(&mut self) -> Map<String, Value> {

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tracing::error;
 
 use self::finished::Finished;
+use super::look_back::PendingLookBack;
 use super::view::View;
-use decamp_core::decide::{Cause, Departure};
+use decamp_core::decide::{Cause, Compared, Departure};
 use decamp_core::ids::InstanceId;
 
 /// How many ended departures are kept (ADR 0027).
@@ -62,12 +63,14 @@ pub(super) struct Entry {
     /// True once this departure is to be released.
     pub(super) stop: watch::Sender<bool>,
     done: watch::Sender<Option<Done>>,
+    /// What to look back at once it is over.
+    pub(super) look_back: Mutex<Option<PendingLookBack>>,
 }
 
 impl Entry {
     pub(super) fn new(departure: Departure, view: View) -> Arc<Self> {
         let (stop, done) = (watch::Sender::new(false), watch::Sender::new(None));
-        Arc::new(Self { departure, view: Mutex::new(view), stop, done })
+        Arc::new(Self { departure, view: Mutex::new(view), stop, done, look_back: Mutex::default() })
     }
 
     /// Its current view.
@@ -264,6 +267,19 @@ impl Departures {
     /// Keeps the view of a departure that ended within a sweep's pass.
     pub(super) fn remember(&self, entry: &Entry) {
         lock(&self.sets).remember(entry.shown());
+    }
+
+    /// Replaces the comparison in the view of a departure that has ended.
+    pub(super) fn compare_again(&self, entry: &Entry, compared: &[Compared]) {
+        let shown = entry.shown();
+        let ended = |view: &View| view.outcome.as_ref().map(|ended| ended.at);
+        let mut sets = lock(&self.sets);
+        let past = sets.past.iter_mut().rev().find(|view| view.instance == shown.instance && ended(view) == ended(&shown));
+        if let Some(view) = past {
+            view.compare(compared);
+        }
+        drop(sets);
+        self.notify_watchers();
     }
 
     /// Adds the writes of a sweep's pass to the view of the instance's entry in progress.

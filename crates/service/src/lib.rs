@@ -11,6 +11,7 @@ mod graceful;
 mod health;
 mod http;
 mod intake;
+mod look_back;
 mod metrics;
 mod notify;
 mod pending_lookups;
@@ -228,8 +229,11 @@ async fn run_departures(service: Arc<Service>, mut begun: UnboundedReceiver<Arc<
     while let Some(entry) = begun.recv().await {
         let service = Arc::clone(&service);
         spawn_local(async move {
-            let mut guard = service.departures.run_guard(&entry);
-            guard.done = run_departure(&service, &entry, Extent::ToTheEnd).await.done;
+            {
+                let mut guard = service.departures.run_guard(&entry);
+                guard.done = run_departure(&service, &entry, Extent::ToTheEnd).await.done;
+            }
+            look_back::finish(&service, &entry).await;
         });
     }
 }

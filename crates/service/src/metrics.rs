@@ -13,6 +13,7 @@ use prometheus::{
 use super::Service;
 use super::departures::lock;
 use decamp_core::decide::{StopKind, System};
+use decamp_core::describe::ComparisonCounts;
 
 /// Buckets for the seconds of a departure: from a calm one without load balancers to the longest hook.
 const DEPARTURE_SECONDS: &[f64] = &[5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 14400.0];
@@ -55,6 +56,8 @@ pub(super) struct Metrics {
     not_notified: IntCounterVec,
     stalls: IntCounterVec,
     hard_stops: IntCounterVec,
+    compared: IntCounterVec,
+    not_foreseen: IntCounterVec,
     spans: IntCounterVec,
     started: Gauge,
 }
@@ -163,6 +166,16 @@ impl Metrics {
                 "Tasks that a departure stopped and that did not stop in order, by group and how.",
                 &["group", "how"],
             ),
+            compared: counters(
+                "decamp_compared_total",
+                "Findings that were compared with what a departure showed, by group and result.",
+                &["group", "result"],
+            ),
+            not_foreseen: counters(
+                "decamp_not_foreseen_total",
+                "Losses that a departure showed and that a finding should have foreseen, by group and finding.",
+                &["group", "finding"],
+            ),
             spans: counters("decamp_spans_total", "Spans of traces, by what became of them.", &["result"]),
             started: register(
                 &registry,
@@ -256,6 +269,16 @@ impl Metrics {
 
     pub(super) fn stopped_hard(&self, group: &str, how: StopKind, count: u32) {
         self.hard_stops.with_label_values(&[self.group_label(group), how.word()]).inc_by(count.into());
+    }
+
+    pub(super) fn compared(&self, group: &str, counts: &ComparisonCounts) {
+        let group = self.group_label(group);
+        for (result, count) in &counts.results {
+            self.compared.with_label_values(&[group, result.word()]).inc_by((*count).into());
+        }
+        for (finding, count) in &counts.not_foreseen {
+            self.not_foreseen.with_label_values(&[group, *finding]).inc_by((*count).into());
+        }
     }
 
     pub(super) fn spans(&self, result: &str, count: usize) {

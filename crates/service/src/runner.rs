@@ -5,12 +5,13 @@ use tracing::{Instrument as _, error_span, info};
 use super::Service;
 use super::departures::{Done, Entry, lock};
 use super::graceful::Graceful;
+use super::look_back::PendingLookBack;
 use super::notify::{self, Notification};
 use super::traces::Trace;
 use decamp_core::decide::{
-    Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written,
+    Action, Budget, Decision, Departure, Effect, Outcome, Policy, Reason, Refusal, Snapshot, System, last_written, look_back,
 };
-use decamp_core::describe::{DecisionLog, because, can_tell_how_long, hard_stops, phase};
+use decamp_core::describe::{ComparisonCounts, DecisionLog, because, can_tell_how_long, hard_stops, phase};
 use decamp_core::run::{Ending, Observer, RunOptions, RunResult, run};
 use decamp_core::sweep::Sweep;
 use decamp_core::time::Time;
@@ -115,7 +116,7 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
                 let began = Budget::of(departure, &seen, policy).began;
                 reporter.log.ended(departure, &outcome, &reason, service.live.now().since(began));
             } else {
-                ended(&mut reporter, &outcome, &reason, &seen);
+                ended(&mut reporter, &outcome, &reason, &seen, extent == Extent::ToTheEnd);
             }
             looked.unwrap_or(Done::Finished)
         }
@@ -127,8 +128,9 @@ async fn run_in_span(service: &Service, entry: &Entry, extent: Extent) -> RunSum
     RunSummary { done, wrote: reporter.wrote, only_looked, last_written: last }
 }
 
-/// Logs, counts and notifies how a departure ended.
-fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot) {
+/// Logs, counts and notifies how a departure ended. `ends_here`: it was run to its end, and not by a sweep's pass. Only then is there a task
+/// that can look back at it.
+fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: &Snapshot, ends_here: bool) {
     let Reporter { service, entry, policy, log, wrote, .. } = reporter;
     let departure = &entry.departure;
     let now = service.live.now();
@@ -137,6 +139,15 @@ fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: 
     service.metrics.departed(&departure.asg, outcome.word(), log.steps);
     for (how, count) in hard_stops(departure, seen, policy) {
         service.metrics.stopped_hard(&departure.asg, how, count);
+    }
+    let asked = service.settings.look_back.and_then(|at_most| Some((at_most, look_back(departure, seen, policy, outcome, now)?)));
+    match asked {
+        // The counts of the load balancers come later, and everything is counted then.
+        Some((at_most, asked)) if ends_here => {
+            let pending = PendingLookBack { asked, at_most, seen: seen.clone(), compared: log.compared.clone() };
+            *lock(&entry.look_back) = Some(pending);
+        }
+        _ => service.metrics.compared(&departure.asg, &ComparisonCounts::of(departure, seen, &log.compared)),
     }
     // The page, the API, the metric and the notification all use this one number, or none.
     let above = lock(&entry.view).own;
@@ -147,7 +158,7 @@ fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: 
             service.metrics.deregistered(at.since(budget.began));
         }
     }
-    lock(&entry.view).ended(outcome, reason.to_string(), now);
+    lock(&entry.view).ended(outcome, reason.to_string(), &log.compared, now);
     log.ended(departure, outcome, reason, took);
     let completed = Involvement::of(outcome, *wrote) == Involvement::Completed;
     if completed && service.notify.has_receivers() {
@@ -158,6 +169,7 @@ fn ended(reporter: &mut Reporter<'_>, outcome: &Outcome, reason: &Reason, seen: 
             steps: log.steps,
             foreseen: &log.foreseen,
             stopped: &log.stopped,
+            compared: &log.compared,
         };
         service.notify.send(service, Notification::ended(departure, &entry.shown(), &ending, now));
     }

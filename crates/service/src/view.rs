@@ -1,6 +1,7 @@
 //! The view of a departure for the page and the API: its phase, what it waits for and why, its deadlines, its writes and its
 //! evidence.
 
+mod comparison;
 mod stages;
 mod steps;
 #[cfg(test)]
@@ -12,12 +13,13 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(super) use self::comparison::Comparison;
 pub(super) use self::stages::{Stage, Stages};
 pub(super) use self::steps::{Step, Steps};
 use super::notify::Wait;
 use decamp_core::decide::{
-    Action, ActionKind, Budget, Cause, Decision, Departure, Effect, Outcome, Policy, Reason, ReasonClass, ReasonKind, Refusal,
-    Snapshot, reasons, stop_evidence, stop_findings,
+    Action, ActionKind, Budget, Cause, Compared, Decision, Departure, Effect, Outcome, Policy, Reason, ReasonClass, ReasonKind,
+    Refusal, Snapshot, reasons, stop_evidence, stop_findings,
 };
 use decamp_core::denials::denied_now;
 use decamp_core::describe::{self, Floor, above_the_floor, can_tell_how_long};
@@ -86,6 +88,8 @@ pub(super) struct View {
     pub(super) evidence: Vec<Evidence>,
     /// Tasks that had to be killed so far, or that died of their signal while requests could reach them: what was lost, and the line to set.
     pub(super) stopped: Vec<String>,
+    /// The findings, compared with what was seen. Known at the end, and empty if nothing was foreseen and nothing was seen.
+    pub(super) compared: Vec<Comparison>,
     /// Calls that it needs and that are denied, with their answers.
     pub(super) denied: Vec<String>,
     /// How it ended.
@@ -224,6 +228,7 @@ impl View {
             floor: Vec::new(),
             evidence: Vec::new(),
             stopped: Vec::new(),
+            compared: Vec::new(),
             denied: Vec::new(),
             outcome: None,
             own: None,
@@ -327,8 +332,14 @@ impl View {
         self.timeline.push(Moment { at: now, what: effect.title(), heartbeat, refused });
     }
 
+    /// Sets what was foreseen, compared with what was seen.
+    pub(super) fn compare(&mut self, compared: &[Compared]) {
+        self.compared = compared.iter().map(Comparison::from).collect();
+    }
+
     /// Records the end.
-    pub(super) fn ended(&mut self, outcome: &Outcome, because: String, now: Time) {
+    pub(super) fn ended(&mut self, outcome: &Outcome, because: String, compared: &[Compared], now: Time) {
+        self.compare(compared);
         self.phase = "over";
         self.stages = Stages::over();
         self.wait = None;

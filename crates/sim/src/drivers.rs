@@ -4,7 +4,7 @@ mod baselines;
 #[cfg(feature = "mutants")]
 mod mutants;
 
-use decamp_core::decide::{Decision, Departure, Finding, Policy, Snapshot, TaskStops, decide, stops};
+use decamp_core::decide::{Compared, Decision, Departure, Finding, Outcome, Policy, Snapshot, TaskStops, compare, decide, stops};
 use decamp_core::time::Time;
 
 #[cfg(feature = "mutants")]
@@ -61,6 +61,24 @@ impl Driver {
             }
             #[cfg(feature = "mutants")]
             Self::Mutant(mutant) => mutant.stops(departure, seen, policy),
+        }
+    }
+
+    /// What the driver says of its findings at the end.
+    #[must_use]
+    pub fn compared(
+        &self,
+        departure: &Departure,
+        seen: &Snapshot,
+        policy: &Policy,
+        reported: &[Finding],
+        outcome: &Outcome,
+    ) -> Vec<Compared> {
+        let compared = compare(departure, seen, policy, reported, outcome);
+        match self {
+            Self::Decamp | Self::TerminateAtOnce | Self::DrainOnly | Self::DrainThenDeregister | Self::NaiveOverlap => compared,
+            #[cfg(feature = "mutants")]
+            Self::Mutant(mutant) => mutant.compared(compared),
         }
     }
 

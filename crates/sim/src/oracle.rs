@@ -4,6 +4,7 @@ mod addresses;
 mod at_the_end;
 mod calls;
 mod capacity;
+mod comparison;
 mod consul_outages;
 mod deadlines;
 mod departed;
@@ -157,6 +158,7 @@ pub struct Oracle {
     consul_outages: consul_outages::ConsulOutages,
     /// Allocations of the instance with a migrating disk that a drain moved, and whether decamp had drained by then.
     disks: Vec<(AllocationNumber, bool)>,
+    registrations: comparison::Registrations,
     volumes: volumes::Volumes,
 }
 
@@ -242,6 +244,7 @@ impl Oracle {
             EventKind::Over => {
                 self.last_over = Some(at);
                 self.see_disk(event.allocation, nomad);
+                self.registrations.over(event.allocation, nomad);
             }
             EventKind::Ended { .. } => self.last_over = Some(at),
             EventKind::Signalled => {
@@ -263,7 +266,8 @@ impl Oracle {
                 }
             }
             EventKind::StopRequested => self.check_capacity(at, event, nomad),
-            EventKind::Serving | EventKind::InDiscovery { .. } | EventKind::LeftDiscovery { .. } => {}
+            EventKind::LeftDiscovery { .. } => self.registrations.left(event.allocation),
+            EventKind::Serving | EventKind::InDiscovery { .. } => {}
         }
     }
 
@@ -377,12 +381,6 @@ impl Oracle {
                 }
             }
         }
-    }
-
-    /// Whether a lagging server may have answered a look right before: one that lags now, or did until a moment ago.
-    fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
-        let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
-        just_caught_up || nomad.lags(crate::nomad::Read::Stale)
     }
 
     /// Whether another party registered the instance again after a drain, or so shortly before it that no look could show it.

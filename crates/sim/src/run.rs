@@ -24,7 +24,7 @@ use super::oracle::Violation;
 use super::scenario::{self, BEGIN, Scenario};
 pub use super::worker::CrashPoint;
 use super::world::{Calls, Intervention};
-use decamp_core::decide::{ByHand, Finding, LocalData, Outcome};
+use decamp_core::decide::{ByHand, Compared, Finding, LocalData, Outcome, stop_findings};
 use decamp_core::time::Time;
 
 /// A held instance may leave this long before its hook ends, or earlier if its load balancers need more time (ADR 0015).
@@ -80,6 +80,8 @@ pub struct RunReport {
     pub trace: Vec<String>,
     /// The findings that were reported before the first write.
     pub findings: Vec<Finding>,
+    /// The findings, compared with what the last worker saw.
+    pub compared: Vec<Compared>,
     /// A hash of everything that happened, to compare two runs.
     pub mark: u64,
     /// The state of the world at the end, to compare a run with a crash to one without.
@@ -217,6 +219,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         world.oracle.report_hidden_source(ended_at);
     }
     let mut record = record.borrow_mut();
+    let mut compared = Vec::new();
     let findings = driver.reported(record.findings());
     if any_worker {
         let crate::world::SimWorld { oracle, nomad, subject, .. } = &mut world;
@@ -229,11 +232,23 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         // A process that survives SIGKILL hides nothing. A crash loses what the worker had seen, and Nomad still shows it.
         let whole = run.crashes.is_empty() && faults.without(Fault::StuckStop).is_empty() && !spot;
         if let Some(last) = record.last.take() {
-            let said = driver.stops(&last.0, &last.1, &last.2);
+            let said = driver.stops(&last.departure, &last.seen, &last.policy);
             oracle.check_stops(ended_at, outcome.as_ref(), &said, nomad, subject, whole);
+            let reported = driver.reported(last.reported);
+            compared = driver.compared(&last.departure, &last.seen, &last.policy, &reported, &last.outcome);
+            let stopped = stop_findings(&last.departure, &last.seen, &last.policy);
+            let said = driver.reported(record.reported_by_any());
+            let lists_change = [Fault::NodeCollected, Fault::AgentAway, Fault::AgentBackLate, Fault::DrainedByOperator]
+                .iter()
+                .any(|fault| faults.has(*fault));
+            oracle.check_compared(ended_at, &compared, &said, &stopped, &last.outcome, nomad, subject, lists_change);
         }
     }
     let requests = attribution::attribute(&mut world, faults, any_worker, outcome.as_ref(), &findings);
+    if any_worker {
+        let crate::world::SimWorld { oracle, nomad, subject, .. } = &mut world;
+        oracle.check_not_seen(ended_at, &compared, &requests.cost_by(&findings), nomad, subject);
+    }
     let started = first_received.unwrap_or(BEGIN);
     RunReport {
         above_floor: floor::above_floor(&world, started, ended_at, balancer_floor, outcome.as_ref())
@@ -249,6 +264,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         took: ended_at.since(started),
         trace: record.trace.take().unwrap_or_default(),
         findings,
+        compared,
         crashed: planned.into_iter().filter(|point| !crashes.borrow().contains(point)).collect(),
         mark: record.mark ^ world.traffic.sent ^ u64::from(world.calls.aws) << 32,
     }

@@ -84,7 +84,7 @@ module "decamp" {
 
   # The module needs these only for the role's policy. The service's own settings name them too.
   nomad   = { addresses = ["https://nomad.service.consul:4646"], token_secret = { arn = var.nomad_token_arn } }
-  service = { topic_arns = var.topic_arns, refresh = true, secrets = [{ arn = var.webhook_secret_arn, kms_key_arn = var.kms_key_arn }] }
+  service = { topic_arns = var.topic_arns, refresh = true, look_back = true, secrets = [{ arn = var.webhook_secret_arn, kms_key_arn = var.kms_key_arn }] }
 }
 
 resource "aws_iam_role" "service" {

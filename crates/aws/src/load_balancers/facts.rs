@@ -33,7 +33,7 @@ pub(super) struct Kind {
     /// Their kind.
     pub(super) kind: BalancerKind,
     /// Their ARNs, as far as they could be read.
-    balancers: Arc<[Arc<str>]>,
+    pub(super) balancers: Arc<[Arc<str>]>,
 }
 
 impl From<BalancerKind> for Kind {

@@ -7,12 +7,14 @@ use super::classic::old_web;
 use super::load_balancers::balancers;
 use super::wire::departure;
 use super::wire::{Answer, Server, group, instance};
+use crate::cloudwatch::CountsOf;
 use crate::operations::OPERATIONS;
 use crate::signed::Signed;
 use decamp_config::Stored;
 use decamp_core::decide::{ActionRef, LifecycleResult, Target, TargetHealth};
 use decamp_core::ids::TargetId;
 use decamp_core::refresh::Preferences;
+use decamp_core::time::Time;
 use decamp_net::secrets::Fetch;
 
 #[tokio::test]
@@ -44,6 +46,8 @@ async fn every_operation_that_is_called_is_listed_and_every_listed_one_is_called
     let _ = signed.receive_messages(queue, nothing, nothing).await;
     let _ = signed.delete_message(queue, "r").await;
     let _ = signed.confirm_subscription("arn:aws:sns:eu-west-1:123456789012:t", "t").await;
+    let of = CountsOf { group: group("web-a"), balancer: "arn:aws:x:loadbalancer/app/web/0".into() };
+    let _ = signed.minutes(&of, Time(0), Time(60_000)).await;
     // The query protocol names the operation in the form, the JSON protocols in a header.
     let called: BTreeSet<String> = server
         .heads()

@@ -159,8 +159,8 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
     let mut findings = Vec::new();
     for allocation in one_of_each(case) {
         findings.extend(of_a_service(case, allocation, forgets));
-        findings.extend(of_a_drain(allocation));
-        findings.extend(of_a_disk(allocation));
+        findings.extend(of_a_drain(&allocation.group));
+        findings.extend(of_a_disk(&allocation.group));
     }
     findings.extend(super::local_data::findings(case));
     findings.extend(super::interruption::of_an_interruption(case));
@@ -192,8 +192,15 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
 /// the ingress's own work, else the setting.
 #[must_use]
 pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
-    let shown = seen.history.known.iter().filter_map(|k| k.group.ingress.as_ref()).map(|i| i.forgets_after).max();
+    let known = || seen.history.known.iter().map(|known| &known.group);
+    // A later worker may find the ingress stopped.
+    let listed = || seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).flat_map(|node| node.allocations.iter());
+    let shown = longest(known()).or_else(|| longest(listed().map(|allocation| &allocation.group)));
     shown.map_or(policy.ingress_forgets, |shown| shown + policy.ingress_margin)
+}
+
+fn longest<'g>(groups: impl Iterator<Item = &'g Arc<TaskGroup>>) -> Option<Duration> {
+    groups.filter_map(|group| group.ingress.as_ref()).map(|ingress| ingress.forgets_after).max()
 }
 
 /// A description of the margin in that time. Empty if no job shows the time.
@@ -229,13 +236,16 @@ fn serves_a_target(case: &Case<'_>, allocation: &Allocation) -> bool {
 
 fn of_a_service(case: &Case<'_>, allocation: &Allocation, forgets: Duration) -> Vec<Finding> {
     let group = &allocation.group;
-    let behind_the_ingress = !group.services.is_empty()
-        && group.ingress.is_none()
-        && group.kind == JobKind::Service
-        && !serves_a_target(case, allocation);
-    if !behind_the_ingress {
+    if !group.is_found_by_an_ingress() || serves_a_target(case, allocation) {
         return Vec::new();
     }
+    let mut findings = of_a_stop(case, group, forgets);
+    findings.extend(no_copy_left(case, allocation));
+    findings
+}
+
+/// What the stop of one copy costs by its settings, if an ingress sends to it.
+pub(super) fn of_a_stop(case: &Case<'_>, group: &TaskGroup, forgets: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
     let serves_on = group.serves_on();
     if serves_on < forgets {
@@ -254,7 +264,6 @@ fn of_a_service(case: &Case<'_>, allocation: &Allocation, forgets: Duration) -> 
         });
     }
     findings.extend(killed_with_requests(group, case.policy, serves_on, forgets));
-    findings.extend(no_copy_left(case, allocation));
     findings
 }
 
@@ -300,8 +309,7 @@ fn no_copy_left(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
 }
 
 /// Work that a drain can only cut, or never moves.
-fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
-    let group = &allocation.group;
+pub(super) fn of_a_drain(group: &TaskGroup) -> Option<Finding> {
     let (loss, value, needed, why, line) = match (group.kind, group.max_parallel) {
         (JobKind::Batch | JobKind::SysBatch, _) => (
             Loss::CutAtDeadline,
@@ -333,8 +341,7 @@ fn of_a_drain(allocation: &Allocation) -> Option<Finding> {
 /// The replacement copies the disk from this node's client after this allocation has ended. If the node is gone by then, the replacement
 /// starts with an empty disk, and only the client's log shows it (Nomad's `client/allocrunner/migrate_hook.go`). decamp waits for the copy,
 /// and cannot know how long it takes.
-fn of_a_disk(allocation: &Allocation) -> Option<Finding> {
-    let group = &allocation.group;
+pub(super) fn of_a_disk(group: &TaskGroup) -> Option<Finding> {
     // A drain moves nothing else to another node.
     (group.migrates_disk && group.kind == JobKind::Service).then(|| Finding {
         layer: Layer::Node,

@@ -12,6 +12,11 @@ use super::snapshot::{Balancer, BalancerKind, Lifecycle, Target, TargetGroup, Ta
 use crate::ids::TargetId;
 use crate::time::Time;
 
+/// How the value of the finding begins. The group or the zone follows.
+const NO_OTHER: &str = "no other healthy target in ";
+/// The group, in that value.
+const THE_GROUP: &str = "the target group";
+
 /// A target in this zone receives requests from every zone.
 const EVERY_ZONE: &str = "all";
 
@@ -85,7 +90,7 @@ fn of_a_group(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Opti
     }
     let emptied = emptied(case, group, &ours).filter(|emptied| *emptied != Emptied::Group || !is_doubtful(case, group))?;
     let where_ = match &emptied {
-        Emptied::Group => "the target group".to_owned(),
+        Emptied::Group => THE_GROUP.to_owned(),
         Emptied::Zone(zone) => zone.to_string(),
     };
     let (why, line) = match (&emptied, group.kind) {
@@ -108,11 +113,20 @@ fn of_a_group(case: &Case<'_>, balancer: &Balancer, group: &TargetGroup) -> Opti
         layer: Layer::LoadBalancer,
         loss: Loss::LastHealthyTarget,
         object: group.arn.name().into(),
-        value: format!("no other healthy target in {where_}"),
+        value: format!("{NO_OTHER}{where_}"),
         needed: format!("another healthy target in {where_}"),
         why,
         line: line.to_owned(),
     })
+}
+
+/// Whether the last look at the group of this finding showed a healthy target in it, or in the zone that the finding names. `None` if the
+/// zone of a healthy target is unknown.
+pub(super) fn has_another(finding: &Finding, group: &TargetGroup) -> Option<bool> {
+    let of = finding.value.strip_prefix(NO_OTHER).filter(|of| *of != THE_GROUP);
+    let Some(of) = of else { return Some(group.healthy().next().is_some()) };
+    let zones: Option<Vec<_>> = group.healthy().map(|target| zone_of(group, &target.id, target.zone.as_ref())).collect();
+    Some(zones?.iter().any(|zone| ***zone == *of || ***zone == *EVERY_ZONE))
 }
 
 /// Our targets that received requests because they were healthy, as far as this can be seen: those registered and healthy, those that were

@@ -308,6 +308,12 @@ fn add(case: &Case<'_>, all: &mut Vec<TaskStops>, group: &Arc<TaskGroup>, end: &
 /// The ends of the allocations that this departure stopped: those that this run saw before they were over, and those that got their signal
 /// after the departure began, which an earlier worker may have seen.
 fn stopped<'a>(case: &'a Case<'_>) -> impl Iterator<Item = (&'a Arc<TaskGroup>, &'a Arc<[TaskEnd]>)> {
+    let known = case.seen.history.known.iter().filter(|known| known.over).map(|known| (&known.group, &known.ends));
+    known.chain(stopped_before(case).map(|allocation| (&allocation.group, &allocation.ends)))
+}
+
+/// The allocations that got their signal after the departure began, and that were over before this run saw them.
+pub(super) fn stopped_before<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a Allocation> {
     let began = if case.budget.began_is_known { Some(case.budget.began) } else { drained_since(case) };
     let known = &case.seen.history.known;
     let since = move |end: &TaskEnd| match end {
@@ -315,12 +321,11 @@ fn stopped<'a>(case: &'a Case<'_>) -> impl Iterator<Item = (&'a Arc<TaskGroup>, 
         TaskEnd::Unreadable { .. } => false,
     };
     let is_new = move |a: &&Allocation| !known.iter().any(|k| k.id == a.id) && a.ends.iter().any(since);
-    let before = case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(is_new).map(|a| (&a.group, &a.ends));
-    known.iter().filter(|k| k.over).map(|k| (&k.group, &k.ends)).chain(before)
+    case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(is_new)
 }
 
 /// When the first drain of this action began, by Nomad's record of it.
-fn drained_since(case: &Case<'_>) -> Option<Time> {
+pub(super) fn drained_since(case: &Case<'_>) -> Option<Time> {
     let ours = case.nodes().iter().filter_map(|node| node.last_drain.as_ref());
     let ours = ours.filter(|last| last.meta.as_ref().is_some_and(|meta| meta.action == *case.drain_marker()));
     ours.filter_map(|last| last.started).min()
@@ -328,7 +333,7 @@ fn drained_since(case: &Case<'_>) -> Option<Time> {
 
 /// Whether a load balancer sent to copies of this group directly: one of their ports is a target's. Other instances' targets show that as
 /// well, after ours have left the list.
-fn was_a_target(case: &Case<'_>, group: &TaskGroup) -> bool {
+pub(super) fn was_a_target(case: &Case<'_>, group: &TaskGroup) -> bool {
     let of_group =
         |a: &&Allocation| a.group.job == group.job && a.group.name == group.name && a.group.namespace == group.namespace;
     let mut ports = case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(of_group).flat_map(|a| a.ports.iter());
@@ -336,6 +341,47 @@ fn was_a_target(case: &Case<'_>, group: &TaskGroup) -> bool {
         |port: u16| case.seen.balancers.iter().filter_map(|b| b.sight.last()).flat_map(|g| g.listed()).any(|t| t.port == port);
     let taken_out = |port: u16| case.seen.balancers.iter().any(|balancer| balancer.taken_out.iter().any(|(_, of)| *of == port));
     ports.any(|port| taken_out(*port) || listed(*port))
+}
+
+/// How copies of one task were cut while they could hold requests or work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// `job/group/task`.
+    pub(super) task: Arc<str>,
+    /// `job/group`.
+    pub(super) group: String,
+    pub(super) kind: StopKind,
+    /// What happened, as a sentence.
+    pub(super) what: String,
+    /// When the first of them was over.
+    pub(super) at: Time,
+    /// Whether a finding names it: requests or work may have been cut, and a setting mends it.
+    pub(super) is_finding: bool,
+}
+
+/// The stops of a departure that may have cut something, one for each task and kind.
+pub(super) fn cuts(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Cut> {
+    let forgets = ingress_forgets(seen, policy);
+    let mut all = Vec::new();
+    for stops in stops(departure, seen, policy) {
+        for kind in StopKind::CUT {
+            let Some((stop, some)) = stops.worst(kind) else { continue };
+            let cost = Cost::of(&stops.group, stop, stops.reach(forgets, policy));
+            if cost == Cost::Nothing {
+                continue;
+            }
+            let happened = happened(kind, stop, &stops.process(), some, stops.stops.len());
+            all.push(Cut {
+                task: Arc::clone(&stops.task),
+                group: stops.group.title(),
+                kind,
+                what: format!("{}: {happened}", stop.task),
+                at: stop.signalled + stop.took,
+                is_finding: matches!(kind, StopKind::Deaf | StopKind::Abrupt) && cost.is_finding(kind),
+            });
+        }
+    }
+    all
 }
 
 /// What the stops of a departure show that cost requests, one finding for each task and kind. They are known at its end.

@@ -7,6 +7,7 @@ mod groups;
 pub mod joint;
 mod json;
 mod load_balancers;
+mod metrics;
 mod query;
 mod queues;
 mod refreshes;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::*;
+use decamp_core::decide::Match;
 
 /// Every family of the registry with its labels, after each was counted once.
 fn counted() -> BTreeMap<String, BTreeSet<String>> {
@@ -23,6 +24,8 @@ fn counted() -> BTreeMap<String, BTreeSet<String>> {
     metrics.notification_failed("ops");
     metrics.stalled("cannot-see");
     metrics.stopped_hard("web", StopKind::Deaf, 1);
+    let counts = ComparisonCounts { results: vec![(Match::ForeseenAndSeen, 1)], not_foreseen: vec![("disk-cut", 1)] };
+    metrics.compared("web", &counts);
     metrics.spans("sent", 1);
     metrics.refreshed("web", "started");
     metrics.refresh_progress("web", 50);

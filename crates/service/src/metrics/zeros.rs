@@ -8,7 +8,7 @@ use crate::notify;
 use crate::terraform_run::Other;
 use decamp_aws::{Caller, OPERATIONS};
 use decamp_config::{Serve, Settings, TokenSource};
-use decamp_core::decide::{Outcome, Reason, StopKind, System};
+use decamp_core::decide::{Compared, Loss, Match, Outcome, Reason, StopKind, System};
 use decamp_core::denials::Denial;
 use decamp_events::{EventContent, Rejection};
 
@@ -38,8 +38,8 @@ impl Metrics {
         }
     }
 
-    /// Creates a row for each outcome of a group, and for each way in which its tasks may stop. An unknown group gets its rows when its first
-    /// departure begins.
+    /// Creates a row for each outcome of a group, for each way in which its tasks may stop, and for each result of a comparison. An unknown
+    /// group gets its rows when its first departure begins.
     pub(crate) fn create_group_rows(&self, group: &str) {
         let group = self.group_label(group);
         for outcome in Outcome::WORDS {
@@ -47,6 +47,12 @@ impl Metrics {
         }
         for how in StopKind::CUT {
             self.hard_stops.with_label_values(&[group, how.word()]);
+        }
+        for result in Match::WORDS {
+            self.compared.with_label_values(&[group, result]);
+        }
+        for finding in Loss::WORDS.iter().chain([&Compared::ERRORS]) {
+            self.not_foreseen.with_label_values(&[group, finding]);
         }
     }
 

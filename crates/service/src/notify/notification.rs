@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::stalls::Wait;
 use crate::view::View;
-use decamp_core::decide::{Departure, Finding, Outcome};
+use decamp_core::decide::{Compared, Departure, Finding, Match, Outcome};
 use decamp_core::denials::Denial;
 use decamp_core::ids::{hash, hex};
 use decamp_core::runbook;
@@ -24,8 +24,9 @@ const STARTED: &str = "departure.started";
 const STALLED: &str = "departure.stalled";
 const DENIED: &str = "departure.denied";
 const ENDED: &str = "departure.ended";
+const COMPARED: &str = "departure.compared";
 /// All of them.
-pub const KINDS: [&str; 4] = [STARTED, STALLED, DENIED, ENDED];
+pub const KINDS: [&str; 5] = [STARTED, STALLED, DENIED, ENDED, COMPARED];
 
 /// A notification.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) foreseen: &'a [Finding],
     /// What the stops of its tasks showed.
     pub(crate) stopped: &'a [Finding],
+    /// The findings, compared with what was seen.
+    pub(crate) compared: &'a [Compared],
 }
 
 impl Notification {
@@ -118,12 +121,13 @@ impl Notification {
 
     /// A departure is over: the report.
     pub(crate) fn ended(departure: &Departure, view: &View, ending: &Ending<'_>, at: Time) -> Self {
-        let Ending { outcome, took, above_the_floor, steps, foreseen, stopped } = ending;
+        let Ending { outcome, took, above_the_floor, steps, foreseen, stopped, compared } = ending;
         let what = json!({
             "instance": view.instance, "group": view.group, "outcome": outcome.word(), "meaning": outcome.meaning(),
             "because": view.because, "budget": view.budget, "seconds": took.as_secs_f64(),
             "seconds_above_floor": above_the_floor.map(|above| above.as_secs_f64()), "steps": steps, "timeline": view.timeline,
-            "evidence": view.evidence, "foreseen": foreseen, "stopped": stopped, "runbook": runbook::of_outcome(outcome),
+            "evidence": view.evidence, "foreseen": foreseen, "stopped": stopped, "compared": compared,
+            "runbook": runbook::of_outcome(outcome),
         });
         let mut lines = vec![format!("{} of {}: {} after {}", view.instance, view.group, outcome.word(), plain(*took))];
         lines.push(format!("That is: {}", outcome.meaning()));
@@ -131,9 +135,20 @@ impl Notification {
             lines.push(format!("Runbook: {}", runbook::of_outcome(outcome)));
         }
         lines.extend(stopped.iter().map(|finding| format!("Stopped: {finding}")));
+        lines.extend(compared_lines(compared));
         lines.extend(foreseen.iter().map(|finding| format!("Foreseen: {finding}")));
         lines.extend(view.evidence.iter().map(|evidence| format!("Seen: {}", evidence.what)));
         Self::new(ENDED, "", departure, at, what, lines)
+    }
+
+    /// The load balancers' counts of a departure that is over have changed what was compared (`DECAMP_LOOK_BACK`).
+    pub(crate) fn compared(departure: &Departure, view: &View, compared: &[Compared], at: Time) -> Self {
+        let runbook = runbook::section("outcomes", "what-was-foreseen-and-what-was-seen");
+        let what = json!({ "instance": view.instance, "group": view.group, "compared": compared, "runbook": runbook });
+        let mut lines = vec![format!("{} of {}: its load balancers' counts are in", view.instance, view.group)];
+        lines.extend(compared_lines(compared));
+        lines.push(format!("Runbook: {runbook}"));
+        Self::new(COMPARED, "", departure, at, what, lines)
     }
 
     fn new(kind: &'static str, of: &str, departure: &Departure, at: Time, what: Value, lines: Vec<String>) -> Self {
@@ -162,6 +177,12 @@ impl Notification {
         // Stars and underscores in a job's name are not Slack's markup.
         json!({ "text": text, "mrkdwn": false }).to_string()
     }
+}
+
+/// The comparisons. What nobody was warned of comes first.
+fn compared_lines(compared: &[Compared]) -> Vec<String> {
+    let (unforeseen, foreseen): (Vec<_>, Vec<_>) = compared.iter().partition(|one| one.result == Match::SeenNotForeseen);
+    unforeseen.into_iter().chain(foreseen).map(|one| format!("Compared: {one}")).collect()
 }
 
 /// The id of a notification: independent of the replica, the time and the try.

@@ -3,6 +3,7 @@
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod balancers;
 mod beginnings;
+mod comparisons;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
 mod disks;
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other variants stay unchanged")]
@@ -22,8 +23,8 @@ use std::time::Duration;
 use crate::faults::{Fault, Faults};
 use crate::simulate::Draw;
 use decamp_core::decide::{
-    Action, ActionRef, Allocation, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, Stop, StopKind,
-    TaskEnd, TaskStops, decide, our_hook, stops,
+    Action, ActionRef, Allocation, Compared, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Snapshot, Stop,
+    StopKind, TaskEnd, TaskStops, decide, our_hook, stops,
 };
 use decamp_core::time::Time;
 
@@ -49,6 +50,8 @@ enum Mistake {
     Omits(Loss),
     /// It decides as decamp does, and reads this in the events of a task that was told to stop.
     Reads(fn(&Stop) -> Stop),
+    /// It decides as decamp does, and says this of a finding at the end. `None`: nothing.
+    Says(fn(Compared) -> Option<Compared>),
 }
 
 /// The snapshot and policy that a mutant may alter before it decides.
@@ -77,6 +80,7 @@ const TABLES: &[&[WrongDriver]] = &[
     beginnings::WRONG_DRIVERS,
     ends::WRONG_DRIVERS,
     findings::WRONG_DRIVERS,
+    comparisons::WRONG_DRIVERS,
 ];
 
 /// A mutant, by its indices in the tables.
@@ -127,7 +131,7 @@ impl Mutant {
     pub(super) fn reports(self, finding: &Finding) -> bool {
         match self.wrong().kind {
             Mistake::Omits(loss) => finding.loss != loss,
-            Mistake::Sees(_) | Mistake::Does(_) | Mistake::Reads(_) => true,
+            Mistake::Sees(_) | Mistake::Does(_) | Mistake::Reads(_) | Mistake::Says(_) => true,
         }
     }
 
@@ -159,6 +163,14 @@ impl Mutant {
         said
     }
 
+    /// What the mutant says of its findings at the end.
+    pub(super) fn compared(self, compared: Vec<Compared>) -> Vec<Compared> {
+        match self.wrong().kind {
+            Mistake::Says(change) => compared.into_iter().filter_map(change).collect(),
+            Mistake::Sees(_) | Mistake::Does(_) | Mistake::Omits(_) | Mistake::Reads(_) => compared,
+        }
+    }
+
     /// The mutant's next step.
     pub(super) fn decide(self, departure: &Departure, seen: &Snapshot, policy: &Policy, now: Time) -> Decision {
         let decision = match self.wrong().kind {
@@ -168,7 +180,7 @@ impl Mutant {
                 decide(departure, &view.seen, &view.policy, now)
             }
             Mistake::Does(change) => change(&Context { departure, seen, policy, now }, decide(departure, seen, policy, now)),
-            Mistake::Omits(_) | Mistake::Reads(_) => decide(departure, seen, policy, now),
+            Mistake::Omits(_) | Mistake::Reads(_) | Mistake::Says(_) => decide(departure, seen, policy, now),
         };
         keeps_time(decision, now)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::promises::{longest_stop, longest_stop_of};
-use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle};
+use super::{IN_ORDER, LOOK_AGE, OUR_HOOK, Oracle, RACE};
 use crate::auto_scaling::AutoScaling;
 use crate::load_balancers::LoadBalancers;
 use crate::nomad::Nomad;
@@ -68,6 +68,12 @@ impl Oracle {
         // The hook's own end is computed from the entry as well.
         let ends = if has_event { action.ends } else { action.ends - action.began.since(activity) };
         Some((began + self.bounds.shortest).min(ends) - self.bounds.reserve)
+    }
+
+    /// Whether a lagging server may have answered a look right before: one that lags now, or did until a moment ago.
+    pub(super) fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
+        let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
+        just_caught_up || nomad.lags(crate::nomad::Read::Stale)
     }
 
     /// Whether a load balancer sends to the instance, and every look must have shown it.

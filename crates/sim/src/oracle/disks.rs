@@ -86,14 +86,17 @@ impl Oracle {
 
     /// For each disk, from the end of its allocation until its last replacement had it, or for ever.
     pub fn copies<'n>(&'n self, nomad: &'n Nomad) -> impl Iterator<Item = (Time, Time)> + 'n {
-        self.disks.iter().filter_map(|(number, _)| {
-            let over = nomad.allocation(*number).ended?;
-            let until = match last(nomad, *number).copy {
-                DiskCopy::Whole(at) => at,
-                DiskCopy::None | DiskCopy::Until(_) | DiskCopy::Cut if nomad.disk_has_left(*number) => over,
-                DiskCopy::None | DiskCopy::Until(_) | DiskCopy::Cut => Time::NEVER,
-            };
-            Some((over, until))
+        self.disks.iter().filter_map(|(number, _)| copy(nomad, *number))
+    }
+
+    /// The same for the disks of one group.
+    pub(super) fn copies_of<'n>(&'n self, nomad: &'n Nomad, title: &'n str) -> impl Iterator<Item = (Time, Time)> + 'n {
+        let of_group = self.disks.iter().filter(|(number, _)| group(nomad, *number).is_titled(title));
+        // What the end of the machine cut was being copied until then.
+        let cut = |number: AllocationNumber| last(nomad, number).copy == DiskCopy::Cut;
+        of_group.filter_map(move |(number, _)| {
+            let (over, until) = copy(nomad, *number)?;
+            Some((over, if cut(*number) { Time::NEVER } else { until }))
         })
     }
 
@@ -102,6 +105,17 @@ impl Oracle {
         let counted = self.disks.iter().filter(|(_, by_us)| counts(*by_us)).map(|(number, _)| number);
         counted.filter(lost).map(|number| group(nomad, *number)).collect()
     }
+}
+
+/// From the end of an allocation until its last replacement had its disk, or for ever.
+fn copy(nomad: &Nomad, number: AllocationNumber) -> Option<(Time, Time)> {
+    let over = nomad.allocation(number).ended?;
+    let until = match last(nomad, number).copy {
+        DiskCopy::Whole(at) => at,
+        DiskCopy::None | DiskCopy::Until(_) | DiskCopy::Cut if nomad.disk_has_left(number) => over,
+        DiskCopy::None | DiskCopy::Until(_) | DiskCopy::Cut => Time::NEVER,
+    };
+    Some((over, until))
 }
 
 fn group(nomad: &Nomad, number: AllocationNumber) -> &TaskGroup {

@@ -10,7 +10,7 @@ use decamp_core::decide::{Outcome, StopKind, TaskStops};
 use decamp_core::time::Time;
 
 /// What killed a task, or what its signal did to it: the number of stops by `job/group/task`.
-type Counts = BTreeMap<(String, StopKind), usize>;
+pub(super) type Counts = BTreeMap<(String, StopKind), usize>;
 
 impl Oracle {
     /// S19: a departure names no task as killed or dead of its signal that was not. `whole`: nothing hid a stop from its last worker, so that
@@ -54,7 +54,7 @@ impl Oracle {
 
 /// The stops on the instance's nodes that ended by SIGKILL, or by the signal that the task has no handler for. Those before the departure
 /// are no stops of it.
-fn really(nomad: &Nomad, subject: &Subject, earlier_ones: bool) -> Counts {
+pub(super) fn really(nomad: &Nomad, subject: &Subject, earlier_ones: bool) -> Counts {
     let mut counts = Counts::new();
     let is_its = |node: NodeNumber| Some(node) == subject.node || nomad.node(node).spec.instance == Some(subject.instance);
     let numbers = (0_u32..).map(crate::event::AllocationNumber).zip(nomad.allocations());

@@ -44,6 +44,13 @@ pub struct Judged {
     pub example: Option<String>,
 }
 
+impl Judged {
+    /// The findings that cost a request, work or data.
+    pub(super) fn cost_by<'f>(&self, findings: &'f [Finding]) -> Vec<&'f Finding> {
+        findings.iter().take(64).enumerate().filter(|(place, _)| self.costly & 1 << place != 0).map(|(_, one)| one).collect()
+    }
+}
+
 /// Decides for every failed request who is to blame.
 pub(super) fn attribute(
     world: &mut SimWorld,

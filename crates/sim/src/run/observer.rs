@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::describe;
 use crate::scenario::BEGIN;
 use decamp_core::decide::{
-    Action, Decision, Departure, Effect, Finding, Loss, Policy, Reason, Refusal, Snapshot, foreseen_losses,
+    Action, Decision, Departure, Effect, Finding, Loss, Outcome, Policy, Reason, Refusal, Snapshot, foreseen_losses,
 };
 use decamp_core::run::Observer;
 use decamp_core::time::Time;
@@ -22,8 +22,21 @@ pub(super) struct RunRecord {
     pub(super) overlapped: bool,
     pub(super) mark: u64,
     last_wait: Option<String>,
+    /// What each worker reported before its writes.
+    reported: Vec<(usize, Vec<Finding>)>,
     /// What the worker that ended the departure had seen.
-    pub(super) last: Option<Box<(Departure, Snapshot, Policy)>>,
+    pub(super) last: Option<Box<LastWorker>>,
+}
+
+/// The worker that ended the departure, as the end found it.
+pub(super) struct LastWorker {
+    pub(super) departure: Departure,
+    pub(super) seen: Snapshot,
+    pub(super) policy: Policy,
+    /// The findings that it reported.
+    pub(super) reported: Vec<Finding>,
+    /// The outcome that it reported.
+    pub(super) outcome: Outcome,
 }
 
 impl RunRecord {
@@ -65,6 +78,26 @@ impl RunRecord {
         }
     }
 
+    /// Keeps what this worker reports before a write, as `decamp run` and the service do.
+    fn report(&mut self, worker: usize, findings: Vec<Finding>) {
+        if !self.reported.iter().any(|(of, _)| *of == worker) {
+            self.reported.push((worker, Vec::new()));
+        }
+        let reported = self.reported.iter_mut().filter(|(of, _)| *of == worker);
+        for (_, reported) in reported {
+            for finding in &findings {
+                if !reported.iter().any(|known| known.repeats(finding)) {
+                    reported.push(finding.clone());
+                }
+            }
+        }
+    }
+
+    /// Everything that any worker reported before a write.
+    pub(super) fn reported_by_any(&self) -> Vec<Finding> {
+        self.reported.iter().flat_map(|(_, findings)| findings.iter().cloned()).collect()
+    }
+
     /// All findings that count; one for each rule and object.
     pub(super) fn findings(&mut self) -> Vec<Finding> {
         let mut findings = self.first_drain.take().map_or_else(Vec::new, |kept| foreseen_losses(&kept.0, &kept.1, &kept.2));
@@ -96,10 +129,23 @@ impl Observer for RunObserver {
             // A worker that drains later may not see the group any more: a group that a scan found has no target of the instance by then.
             record.foresee_of_groups(effects, departure, seen, &self.policy);
         }
+        if let Action::Do(effects) = &decision.action
+            && effects.iter().any(|effect| !matches!(effect, Effect::Heartbeat(_)))
+        {
+            record.report(self.worker, foreseen_losses(departure, seen, &self.policy));
+        }
         // A later worker that finds the instance gone has seen nothing of it.
-        let ends = matches!(decision.action, Action::End(_));
-        if ends && (record.last.is_none() || seen.history.completed.is_some()) {
-            record.last = Some(Box::new((departure.clone(), seen.clone(), self.policy.clone())));
+        if let Action::End(outcome) = &decision.action
+            && (record.last.is_none() || seen.history.completed.is_some())
+        {
+            let reported = record.reported.iter().find(|(of, _)| *of == self.worker);
+            record.last = Some(Box::new(LastWorker {
+                departure: departure.clone(),
+                seen: seen.clone(),
+                policy: self.policy.clone(),
+                reported: reported.map(|(_, findings)| findings.clone()).unwrap_or_default(),
+                outcome: outcome.clone(),
+            }));
         }
         if decision.reason == Reason::SafeBesideTheDelay {
             record.overlapped = true;

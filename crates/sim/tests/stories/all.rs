@@ -4,13 +4,14 @@ mod sending;
 
 use std::time::Duration;
 
+use decamp_core::decide::Match;
 use decamp_sim::faults::Fault;
 use decamp_sim::run::{CrashPoint, Passes, WorkMode};
 
 use super::Story;
 
 const fn story(name: &'static str, about: &'static str, faults: &'static [Fault], outcome: &'static str) -> Story {
-    Story { name, about, faults, crash: None, work_mode: WorkMode::Continuous, outcome, shows: &[], never: &[] }
+    Story { name, about, faults, crash: None, work_mode: WorkMode::Continuous, outcome, shows: &[], never: &[], compares: &[] }
 }
 
 /// Passes of this many seconds in processes without memory.
@@ -32,8 +33,21 @@ pub(crate) fn all_stories() -> impl Iterator<Item = &'static Story> {
     sending::STORIES.iter().chain(FAILURES)
 }
 
+/// What was foreseen and what was seen, of which each result is in the story.
+const EACH_RESULT: &[Match] = &[Match::ForeseenAndSeen, Match::ForeseenNotSeen, Match::ForeseenCannotBeSeen];
+
 /// The stories in which something is missing or fails, or another party intervenes.
 const FAILURES: &[Story] = &[
+    Story {
+        shows: &["drain all"],
+        compares: EACH_RESULT,
+        ..story(
+            "foreseen-and-seen",
+            "The ingress polls, and a task ignores its signal: at the end each finding is compared with what was seen.",
+            &[Fault::IngressPolls, Fault::StuckStop],
+            "departed",
+        )
+    },
     Story {
         shows: &["which has had time to join"],
         ..story(

@@ -5,6 +5,7 @@ mod all;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use decamp_core::decide::Match;
 use decamp_sim::drivers::Driver;
 use decamp_sim::faults::{Fault, Faults};
 use decamp_sim::run::{CrashPoint, Run, RunReport, WorkMode, run_departure};
@@ -29,6 +30,8 @@ pub(crate) struct Story {
     pub(crate) shows: &'static [&'static str],
     /// Phrases that its trace must not have.
     pub(crate) never: &'static [&'static str],
+    /// The results of its comparison of what was foreseen and seen. Its text has them if it must have some.
+    pub(crate) compares: &'static [Match],
 }
 
 impl Story {
@@ -64,6 +67,10 @@ impl Story {
         }
         text.push_str("\n\n");
         text.push_str(&shortened(&report.trace));
+        if !self.compares.is_empty() {
+            text.push('\n');
+            report.compared.iter().for_each(|one| text.push_str(&format!("{one}\n")));
+        }
         let requests = &report.requests;
         let _ = writeln!(
             text,
@@ -83,7 +90,8 @@ impl Story {
         let shown = |phrase: &&str| lines().any(|line| line.contains(*phrase));
         let in_order = report.violations.is_empty() && report.requests.attributable == 0;
         let outcome = report.outcome.as_ref().map_or("never ended", decamp_core::decide::Outcome::word);
-        in_order && outcome == self.outcome && self.shows.iter().all(shown) && !self.never.iter().any(shown)
+        let compared = self.compares.iter().all(|result| report.compared.iter().any(|one| one.result == *result));
+        in_order && compared && outcome == self.outcome && self.shows.iter().all(shown) && !self.never.iter().any(shown)
     }
 
     /// The path of its file.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -20,7 +21,7 @@ use crate::sweep::Sweep;
 use crate::time::Time;
 
 /// Looks whose times differ by no more than this were asked for together: the time of each is reckoned from its answer.
-const TOGETHER: std::time::Duration = std::time::Duration::from_millis(50);
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// The memory of this run. After a crash, waits may last longer, and an outcome may differ that depends on what this run alone saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -148,14 +149,14 @@ pub struct Known {
     pub unlisted: Option<Time>,
     /// How its tasks ended. Nomad may remove an allocation that is over from its list.
     pub ends: Arc<[TaskEnd]>,
-}
-
-impl Known {
-    /// How long it was seen to be stopping.
-    #[must_use]
-    pub fn stopped_for(&self) -> std::time::Duration {
-        self.told.map(|told| self.alive.since(told)).unwrap_or_default()
-    }
+    /// Whether a deadline that had passed stopped it.
+    pub cut: bool,
+    /// Whether a look showed it on a lost node, or did not show it. Nomad may have replaced it then without waiting for its end.
+    pub was_lost: bool,
+    /// The longest time after a drain, until it was over, in which no look showed it on a node whose agent was not lost.
+    pub(in crate::decide) unwatched: Duration,
+    /// The first look at discovery that listed a service of it as routable although it had been over for a while.
+    pub listed_after: Option<Time>,
 }
 
 impl History {
@@ -173,7 +174,7 @@ impl History {
     /// Whether a look at this time is recent: within `at_most`, or in the last round of looks, if that ended within `at_most`. A round
     /// takes as long as its slowest answer, and another look would take as long.
     #[must_use]
-    pub fn is_recent(&self, seen: Time, at_most: std::time::Duration, now: Time) -> bool {
+    pub fn is_recent(&self, seen: Time, at_most: Duration, now: Time) -> bool {
         let in_last_round = |(asked, answered): (Time, Time)| asked <= seen && now <= answered + at_most;
         now <= seen + at_most || self.last_round.is_some_and(in_last_round)
     }
@@ -247,6 +248,7 @@ impl History {
         }
         for known in self.known.iter_mut().filter(|k| !k.listed) {
             known.vanished.get_or_insert(at);
+            known.was_lost |= !known.over;
         }
         changed |= self.known.iter().filter(|k| k.listed).count() < listed_before;
         if changed {
@@ -269,16 +271,21 @@ impl History {
         deadline_passed: bool,
     ) -> bool {
         let at = when.asked;
+        let drained = self.drains.iter().any(|drain| drain.at <= at);
         let over = shown.client.is_over();
         let running = shown.client == ClientStatus::Running;
         let runs_since = running.then(|| shown.started.map_or(at, |started| started.min(at)));
         match self.known.iter_mut().find(|k| k.id == shown.id) {
             Some(known) => {
-                self.cut_by_deadline |= deadline_passed && known.wanted && !shown.wanted && !known.over;
+                known.cut |= deadline_passed && known.wanted && !shown.wanted && !known.over;
+                self.cut_by_deadline |= known.cut;
                 let news = over && !known.over;
                 // An allocation that is over stays on the list, but is no longer stopping.
                 known.shown = if known.over { known.shown } else { at };
+                let unwatched = if drained && !known.over { at.since(known.alive) } else { Duration::ZERO };
+                known.unwatched = known.unwatched.max(unwatched);
                 known.alive = if known.over || lost { known.alive } else { at };
+                known.was_lost |= !known.over && (lost || matches!(shown.client, ClientStatus::Lost | ClientStatus::Unknown));
                 known.wanted_at = if shown.wanted { Some(at) } else { known.wanted_at };
                 known.told = if shown.wanted { None } else { known.told.or(Some(at)) };
                 known.listed = true;
@@ -318,6 +325,10 @@ impl History {
                     missed_by: None,
                     unlisted: None,
                     ends: Arc::default(),
+                    cut: false,
+                    was_lost: lost || matches!(shown.client, ClientStatus::Lost | ClientStatus::Unknown),
+                    unwatched: Duration::ZERO,
+                    listed_after: None,
                 });
                 true
             }
@@ -353,6 +364,7 @@ impl History {
 
     pub(super) fn see_registrations(&mut self, when: AnswerTimes, seen: &Registrations) {
         self.first_consul.get_or_insert(when.asked);
+        self.see_leftovers(when.asked, seen);
         for registration in seen.services.iter() {
             let pair = (registration.allocation, Arc::clone(&registration.service));
             if !self.registered.contains(&pair) {

@@ -174,6 +174,12 @@ impl TaskGroup {
         self.in_consul().next().is_some() && self.ingress.is_none() && !self.csi_plugin
     }
 
+    /// Whether an ingress may find its copies in service discovery, and send to them.
+    #[must_use]
+    pub fn is_found_by_an_ingress(&self) -> bool {
+        !self.services.is_empty() && self.ingress.is_none() && self.kind == JobKind::Service
+    }
+
     /// `job/group`, for people.
     #[must_use]
     pub fn title(&self) -> String {

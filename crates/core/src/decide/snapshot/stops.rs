@@ -98,3 +98,11 @@ pub struct PastAllocation {
 fn as_seconds<S: serde::Serializer>(span: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(span.as_secs_f64())
 }
+
+impl super::history::Known {
+    /// How long it was seen to be stopping.
+    #[must_use]
+    pub fn stopped_for(&self) -> std::time::Duration {
+        self.told.map(|told| self.alive.since(told)).unwrap_or_default()
+    }
+}

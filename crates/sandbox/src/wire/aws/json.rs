@@ -1,11 +1,12 @@
-//! The JSON calls that decamp makes: parameters and secrets. Those of SQS are in `queues`.
+//! The JSON calls that decamp makes: parameters and secrets. Those of SQS are in `queues`, and that of CloudWatch is
+//! in `metrics`.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{check_signature, queues};
+use super::{check_signature, metrics, queues};
 use crate::wire::Shared;
 
 /// Answers one call.
@@ -14,6 +15,7 @@ pub(super) async fn answer(shared: &Shared, service: &str, operation: &str, head
         "AmazonSSM" => "ssm",
         "secretsmanager" => "secretsmanager",
         "AmazonSQS" => "sqs",
+        metrics::SERVICE => "monitoring",
         _ => return refuse(400, "UnknownOperationException", "no such service"),
     };
     if let Err(refused) = check_signature(headers, signed_as) {
@@ -25,6 +27,7 @@ pub(super) async fn answer(shared: &Shared, service: &str, operation: &str, head
     match (service, operation) {
         ("AmazonSSM", "GetParameter") => parameter(shared, &input),
         ("secretsmanager", "GetSecretValue") => secret(shared, &input),
+        (metrics::SERVICE, "GetMetricData") => metrics::answer(shared, &input),
         ("AmazonSQS", _) => queues::answer(shared, operation, &input).await,
         (_, _) => refuse(400, "UnknownOperationException", "no such operation"),
     }

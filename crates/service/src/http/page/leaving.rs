@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Escaped, gantt};
 use crate::view::{Elsewhere, Stage, Times, View};
 use decamp_aws::Origin;
-use decamp_core::decide::ActionKind;
+use decamp_core::decide::{ActionKind, Match};
 use decamp_core::ids::InstanceId;
 use decamp_core::runbook;
 use decamp_core::time::{Time, plain};
@@ -134,6 +134,13 @@ pub(super) fn stopped(view: &View) -> String {
     each.collect()
 }
 
+/// What was foreseen, compared with what was seen.
+pub(super) fn compared(view: &View) -> String {
+    let class = |result| if result == Match::SeenNotForeseen { "ill" } else { "note" };
+    let each = view.compared.iter();
+    each.map(|one| format!("<p class=\"{}\">{}</p>", class(one.result), Escaped(&one.to_string()))).collect()
+}
+
 /// The node's name, the zone, and the launch template.
 fn whereabouts(view: &View, origin: Option<&Origin>) -> String {
     let mut parts = Vec::new();
@@ -234,7 +241,7 @@ fn time_left(times: &Times, now: Time) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::notify::Wait;
-    use crate::view::{Evidence, Moment, NamedReason};
+    use crate::view::{Comparison, Evidence, Moment, NamedReason};
     use decamp_core::decide::{Blocker, BlockerKind, Cause, Departure, LifecycleAction, ReasonKind};
     use decamp_core::ids::InstanceId;
     use strum::IntoEnumIterator as _;
@@ -250,6 +257,8 @@ pub(super) mod tests {
         view.timeline = vec![Moment { at: Time(0), what: EVIL.to_owned(), heartbeat: false, refused: Some(EVIL.to_owned()) }];
         view.evidence = vec![Evidence { at: None, what: EVIL.to_owned() }];
         view.stopped = vec![EVIL.to_owned()];
+        let (result, finding) = (Match::SeenNotForeseen, "disk-cut");
+        view.compared = vec![Comparison { result, finding, object: EVIL.into(), seen: EVIL.to_owned(), at: None }];
         view.reasons = vec![NamedReason { reason: ReasonKind::WorkLeft, because: EVIL.to_owned() }; 2];
         view
     }

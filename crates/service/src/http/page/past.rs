@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gantt::{self, Seconds};
-use super::leaving::{stopped, writes};
+use super::leaving::{compared, stopped, writes};
 use super::{Escaped, table};
 use crate::activity_history::{Row, Terminations};
 use crate::view::View;
@@ -41,12 +41,13 @@ fn figure(view: &View) -> Option<String> {
     let above = ended.seconds_above_floor.and_then(|above| Duration::try_from_secs_f64(above).ok());
     let own = above.map_or_else(String::new, |above| format!(", {} of it decamp's own", Seconds(above)));
     Some(format!(
-        "<figure><figcaption><b>{}</b> {}: {} in {}{own}</figcaption>{svg}{}{}</figure>",
+        "<figure><figcaption><b>{}</b> {}: {} in {}{own}</figcaption>{svg}{}{}{}</figure>",
         Escaped(&view.instance),
         Escaped(&view.group),
         ended.word,
         plain(ended.at.since(view.began())),
         stopped(view),
+        compared(view),
         writes(view),
     ))
 }

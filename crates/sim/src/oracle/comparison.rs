@@ -1,0 +1,192 @@
+//! What a departure says of its findings at the end is what happened in the models.
+
+use std::time::Duration;
+
+use super::Oracle;
+use super::stops::{Counts, really};
+use crate::event::AllocationNumber;
+use crate::nomad::{AllocationState, NodeNumber, Nomad};
+use crate::world::Subject;
+use decamp_core::decide::{Compared, Finding, Loss, Match, Outcome};
+use decamp_core::time::Time;
+
+/// Which registrations of the instance outlived their allocations.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Registrations {
+    /// Allocations of which a service left discovery.
+    left: Vec<AllocationNumber>,
+    /// The task groups of those that were over before that.
+    outlived: Vec<String>,
+}
+
+impl Registrations {
+    pub(super) fn left(&mut self, allocation: AllocationNumber) {
+        self.left.push(allocation);
+    }
+
+    pub(super) fn over(&mut self, number: AllocationNumber, nomad: &Nomad) {
+        if !self.left.contains(&number) {
+            self.outlived.push(group(nomad, nomad.allocation(number)).title());
+        }
+    }
+
+    fn outlived(&self, title: &str) -> bool {
+        self.outlived.iter().any(|outlived| outlived == title)
+    }
+}
+
+impl Oracle {
+    /// S21: what is said to be seen happened; what is said to be foreseen was reported; and each task that was cut is compared.
+    #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]
+    pub fn check_compared(
+        &mut self,
+        at: Time,
+        compared: &[Compared],
+        findings: &[Finding],
+        stopped: &[Finding],
+        outcome: &Outcome,
+        nomad: &Nomad,
+        subject: &Subject,
+        lists_change: bool,
+    ) {
+        let cuts = really(nomad, subject, self.bounds.entry_is_wrong);
+        for one in compared {
+            let is_seen = match one.result {
+                Match::ForeseenAndSeen | Match::SeenNotForeseen | Match::SeenShownByNoSetting | Match::SeenBegunByAnother => true,
+                Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen => false,
+            };
+            if is_seen && !self.happened(one, &cuts, nomad, subject) {
+                self.broke(at, "S21", format!("it did not happen: {one}"));
+            }
+            let is_foreseen = match one.result {
+                Match::ForeseenAndSeen | Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen => true,
+                Match::SeenNotForeseen | Match::SeenShownByNoSetting | Match::SeenBegunByAnother => false,
+            };
+            let reported = || findings.iter().any(|finding| Some(finding.loss) == one.loss && finding.object == one.object);
+            // A later worker cannot tell what an agent brought back after the drain, or an operator stopped before it, from what the drain
+            // stopped.
+            if is_foreseen && !lists_change && one.loss.is_some_and(|loss| STOPS.contains(&loss)) && !reported() {
+                self.broke(at, "S21", format!("nobody reported it: {one}"));
+            }
+        }
+        for finding in stopped {
+            let said = compared.iter().any(|one| {
+                let is_it = one.object == finding.object || finding.object.starts_with(&format!("{}/", one.object));
+                is_it && !matches!(one.result, Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen)
+            });
+            let explained = compared.iter().any(|one| matches!(one.loss, Some(Loss::DoesNotFit | Loss::Interrupted)));
+            if !said && !explained && self.verdict.is_some() && is_compared(outcome) {
+                self.broke(at, "S21", format!("nothing is said of {}: {}", finding.object, finding.value));
+            }
+        }
+    }
+
+    /// S21: what is said not to be seen cost nothing that could have been seen.
+    pub fn check_not_seen(&mut self, at: Time, compared: &[Compared], costly: &[&Finding], nomad: &Nomad, subject: &Subject) {
+        let cuts = really(nomad, subject, self.bounds.entry_is_wrong);
+        for one in compared.iter().filter(|one| one.result == Match::ForeseenNotSeen) {
+            let cost = costly.iter().any(|finding| Some(finding.loss) == one.loss && finding.object == one.object);
+            // A process that ends before it has answered every request leaves no trace.
+            // Nor does a copy of a disk from a machine that dies, or whose agent does.
+            let lost = one.loss == Some(Loss::DiskCut) && (self.machine_died || self.agent_died.is_some());
+            let leaves_a_trace = !lost && (one.loss != Some(Loss::KilledWithRequests) || was_cut(&cuts, &one.object));
+            if cost && leaves_a_trace {
+                self.broke(at, "S21", format!("it happened: {one}"));
+            }
+        }
+    }
+
+    /// Whether the models show what a comparison says to have been seen.
+    fn happened(&self, one: &Compared, cuts: &Counts, nomad: &Nomad, subject: &Subject) -> bool {
+        let of_group = || nomad.allocations().iter().filter(|a| group(nomad, a).is_titled(&one.object));
+        let here = || of_group().filter(|a| is_its(a.node, nomad, subject));
+        // The simulator has no counts of load balancers.
+        let Some(loss) = one.loss else { return false };
+        match loss {
+            Loss::KilledWithRequests | Loss::DeafTask | Loss::AbruptTask | Loss::SlowStop => was_cut(cuts, &one.object),
+            Loss::LeavesBeforeForgotten => was_cut(cuts, &one.object) || self.registrations.outlived(&one.object),
+            // A copy beyond the count of its job, as in a deployment, is none of those that it wants.
+            Loss::NoCopyLeft => one.at.is_some_and(|at| {
+                let replaces =
+                    |a: &AllocationState| a.previous.is_some_and(|of| is_its(nomad.allocation(of).node, nomad, subject));
+                here().next().is_some() && !of_group().any(|a| (replaces(a) || is_its(a.node, nomad, subject)) && serves(a, at))
+            }),
+            Loss::CutAtDeadline | Loss::NeverMigrates => here().any(|a| !a.wanted),
+            // The look was asked for at that time, and answered a little later.
+            Loss::DiskCut => {
+                // Nobody copies the disk of an allocation that is still stopping.
+                let stops = |a: &AllocationState| !a.wanted && a.ended.is_none();
+                let copied = |at| self.copies_of(nomad, &one.object).any(|(from, to)| from <= at + ANSWER && at < to);
+                here().any(stops) || one.at.is_some_and(copied)
+            }
+            Loss::RegisteredByHand => subject.by_hand.as_deref() == Some(&*one.object),
+            // What a look at the load balancer, or the outcome, shows. Other rules of the judge check both.
+            Loss::LastHealthyTarget | Loss::LocalData | Loss::DoesNotFit | Loss::Interrupted => true,
+            Loss::DelayTooShort
+            | Loss::KeptConnections
+            | Loss::NoTargetGroup
+            | Loss::UnhandledSource
+            | Loss::UnknownTarget
+            | Loss::NotATarget
+            | Loss::NotInConsul => false,
+        }
+    }
+}
+
+/// How long a look may take to be answered.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// The findings that each worker makes of what it stops.
+const STOPS: [Loss; 8] = [
+    Loss::KilledWithRequests,
+    Loss::LeavesBeforeForgotten,
+    Loss::NoCopyLeft,
+    Loss::CutAtDeadline,
+    Loss::NeverMigrates,
+    Loss::DiskCut,
+    Loss::DeafTask,
+    Loss::AbruptTask,
+];
+
+/// Whether a departure that ends like this is compared. Nothing is where another party ended it.
+fn is_compared(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Departed { .. }
+        | Outcome::Forced
+        | Outcome::Unconfirmed { .. }
+        | Outcome::DataLeft { .. }
+        | Outcome::TimedOut
+        | Outcome::Retained
+        | Outcome::AgentDead
+        | Outcome::NoNode
+        | Outcome::Interrupted => true,
+        Outcome::Gone
+        | Outcome::Expired
+        | Outcome::Overtaken
+        | Outcome::AlreadyPast
+        | Outcome::NotLeaving
+        | Outcome::NotOurs
+        | Outcome::Refused { .. } => false,
+    }
+}
+
+/// Whether a task of this group, or this task, was killed or died of its signal.
+fn was_cut(cuts: &Counts, object: &str) -> bool {
+    cuts.keys().any(|(task, _)| *task == *object || task.rsplit_once('/').is_some_and(|(group, _)| group == object))
+}
+
+fn group<'n>(nomad: &'n Nomad, allocation: &AllocationState) -> &'n decamp_core::decide::TaskGroup {
+    &nomad.groups()[allocation.group.index()].spec.group
+}
+
+fn is_its(node: NodeNumber, nomad: &Nomad, subject: &Subject) -> bool {
+    Some(node) == subject.node || nomad.node(node).spec.instance == Some(subject.instance)
+}
+
+/// Whether an allocation served at this time, as far as discovery knows.
+fn serves(allocation: &AllocationState, at: Time) -> bool {
+    let began = allocation.started.is_some_and(|started| started <= at);
+    let stopping = allocation.stopping.is_some_and(|stopping| stopping.requested <= at);
+    let ended = allocation.ended.is_some_and(|ended| ended <= at);
+    began && !stopping && !ended
+}
