@@ -238,9 +238,10 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
             compared = driver.compared(&last.departure, &last.seen, &last.policy, &reported, &last.outcome);
             let stopped = stop_findings(&last.departure, &last.seen, &last.policy);
             let said = driver.reported(record.reported_by_any());
-            let lists_change = [Fault::NodeCollected, Fault::AgentAway, Fault::AgentBackLate, Fault::DrainedByOperator]
-                .iter()
-                .any(|fault| faults.has(*fault));
+            // Nomad keeps the time at which an operator's drain began that decamp replaces.
+            let changes =
+                [Fault::NodeCollected, Fault::AgentAway, Fault::AgentBackLate, Fault::DrainedByOperator, Fault::NeedsForce];
+            let lists_change = changes.iter().any(|fault| faults.has(*fault));
             oracle.check_compared(ended_at, &compared, &said, &stopped, &last.outcome, nomad, subject, lists_change);
         }
     }

@@ -55,7 +55,9 @@ impl Oracle {
                 Match::ForeseenAndSeen | Match::SeenNotForeseen | Match::SeenShownByNoSetting | Match::SeenBegunByAnother => true,
                 Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen => false,
             };
-            if is_seen && !self.happened(one, &cuts, nomad, subject) {
+            // Once a node's row is purged, its allocations are replaced without a trace.
+            let untraced = lists_change && one.loss == Some(Loss::NoCopyLeft);
+            if is_seen && !untraced && !self.happened(one, &cuts, nomad, subject) {
                 self.broke(at, "S21", format!("it did not happen: {one}"));
             }
             let is_foreseen = match one.result {
@@ -88,7 +90,8 @@ impl Oracle {
             let cost = costly.iter().any(|finding| Some(finding.loss) == one.loss && finding.object == one.object);
             // A process that ends before it has answered every request leaves no trace.
             // Nor does a copy of a disk from a machine that dies, or whose agent does.
-            let lost = one.loss == Some(Loss::DiskCut) && (self.machine_died || self.agent_died.is_some());
+            let unseen = self.machine_died || self.agent_died.is_some() || self.operator_drained.is_some();
+            let lost = one.loss == Some(Loss::DiskCut) && unseen;
             let leaves_a_trace = !lost && (one.loss != Some(Loss::KilledWithRequests) || was_cut(&cuts, &one.object));
             if cost && leaves_a_trace {
                 self.broke(at, "S21", format!("it happened: {one}"));
@@ -115,7 +118,8 @@ impl Oracle {
             // The look was asked for at that time, and answered a little later.
             Loss::DiskCut => {
                 // Nobody copies the disk of an allocation that is still stopping.
-                let stops = |a: &AllocationState| !a.wanted && a.ended.is_none();
+                let later = |ended: Time| one.at.is_some_and(|at| at < ended + ANSWER);
+                let stops = |a: &AllocationState| !a.wanted && a.ended.is_none_or(later);
                 let copied = |at| self.copies_of(nomad, &one.object).any(|(from, to)| from <= at + ANSWER && at < to);
                 here().any(stops) || one.at.is_some_and(copied)
             }

@@ -68,9 +68,9 @@ impl Oracle {
     }
 
     /// Whether no list showed decamp a disk or volume: of an allocation that was purged, that started after the drain began, or that was replaced
-    /// while its agent was away.
+    /// while its agent was away. Nobody copies one from a machine that is gone.
     pub(super) fn hides_data(&self) -> bool {
-        self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some()
+        self.work_stopped_by_operator || self.landed_unseen() || self.agent_died.is_some() || self.machine_died
     }
 
     /// Whether an allocation started on the node so late that no look before the completion showed it.

@@ -156,6 +156,10 @@ fn of_a_disk(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding) -> Evidenc
     }
     let mut all = copies.titled(&finding.object).peekable();
     let moved = |copy: &Copy<'_>| copy.over && !copy.was_lost && copy.disk == Some(Disk::Moved);
+    // The copy from an agent that is lost is cut, and the replacement starts with an empty disk.
+    if case.nodes().iter().any(|node| node.status.is_lost()) {
+        return Evidence::Unknown("Nomad's agent is lost, and whether the copy had ended by then is not seen".to_owned());
+    }
     if all.peek().is_some() && all.all(moved) {
         return Evidence::NotSeen("each replacement has started its tasks, which it does after the copy".to_owned());
     }
