@@ -132,7 +132,7 @@ impl<'a> Copies<'a> {
         let copies: Vec<_> = self.of_group(group).collect();
         let ran_before =
             |copy: &&Copy<'_>| copy.runs_since.is_some_and(|since| self.first_drain.is_some_and(|drain| since <= drain));
-        if copies.len() != count || count == 0 || !copies.iter().all(|copy| ran_before(&copy) && !copy.was_lost) {
+        if copies.len() != count || count == 0 || !copies.iter().all(|copy| ran_before(copy) && !copy.was_lost) {
             return None;
         }
         let times: Option<Vec<(Time, Time)>> = copies.iter().map(|copy| copy.times()).collect();

@@ -85,11 +85,13 @@ fn shows_each_end(copy: &Copy<'_>) -> bool {
 }
 
 fn of_stops(case: &Case<'_>, finding: &Finding) -> Evidence {
-    let kinds: &[StopKind] = match finding.loss {
-        Loss::AbruptTask => &[StopKind::Abrupt],
+    let kinds: &[StopKind] = if finding.loss == Loss::AbruptTask {
+        &[StopKind::Abrupt]
+    } else if finding.loss == Loss::SlowStop {
         // A slow stop that takes a little longer is killed.
-        Loss::SlowStop => &[StopKind::Slow, StopKind::Deaf],
-        _ => &[StopKind::Deaf],
+        &[StopKind::Slow, StopKind::Deaf]
+    } else {
+        &[StopKind::Deaf]
     };
     let all = stops(case.departure, case.seen, case.policy);
     let of_task = all.iter().find(|stops| stops.task == finding.object);
@@ -151,7 +153,7 @@ fn of_a_disk(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding) -> Evidenc
     let Some(at) = case.seen.nomad.fresh_at() else {
         return Evidence::Unknown("Nomad could not be read at the end".to_owned());
     };
-    if disks::titles(case).iter().any(|title| *title == finding.object) {
+    if disks::titles(case).contains(&finding.object) {
         return Evidence::Seen("no replacement had its disk when the departure ended".to_owned(), Some(at));
     }
     let mut all = copies.titled(&finding.object).peekable();
@@ -220,13 +222,12 @@ fn of_the_outcome(outcome: &Outcome) -> Evidence {
 
 /// Without `DECAMP_LOCAL_DATA=hold` no outcome names it, and whether anybody copied the data before is not seen.
 fn of_local_data(finding: &Finding, outcome: &Outcome) -> Evidence {
-    let names = |name: &&std::sync::Arc<str>| name.ends_with(&format!(" of {}", finding.object));
-    match outcome {
-        Outcome::DataLeft { local, .. } if local.iter().any(|name| names(&name)) => {
-            Evidence::Seen(format!("the outcome is {outcome}"), None)
-        }
-        _ => Evidence::Unknown("whether anything was written there, or was copied before, is not seen".to_owned()),
+    if let Outcome::DataLeft { local, .. } = outcome
+        && local.iter().any(|name| name.ends_with(&format!(" of {}", finding.object)))
+    {
+        return Evidence::Seen(format!("the outcome is {outcome}"), None);
     }
+    Evidence::Unknown("whether anything was written there, or was copied before, is not seen".to_owned())
 }
 
 /// Why nothing shows whether a finding came true.
