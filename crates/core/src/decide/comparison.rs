@@ -260,7 +260,7 @@ fn reported_by_another(case: &Case<'_>, copies: &Copies<'_>, reported: &[Finding
     let forgets = ingress_forgets(case.seen, case.policy);
     let mut findings: Vec<Finding> = Vec::new();
     // What had its signal before the drain, another party stopped, and nobody reported it.
-    let since = drained_since(case).unwrap_or(Time::NEVER);
+    let since = drained_since(case).unwrap_or(case.budget.began);
     for group in copies.groups().into_iter().filter(|group| copies.of_group(group).any(|copy| copy.stopped_since(since))) {
         if group.is_found_by_an_ingress() && !was_a_target(case, group) {
             findings.extend(of_a_stop(case, group, forgets));
