@@ -222,7 +222,7 @@ class Metrics(unittest.TestCase):
     """Alarms and the dashboard use the metrics that the function emits, with their dimensions."""
 
     # The dimension sets of the program's metrics.
-    DIMENSIONS = ((), ("Asg",), ("Asg", "Outcome"), ("Kind",))
+    DIMENSIONS = ((), ("Asg",), ("Asg", "Outcome"), ("Asg", "Kind"), ("Kind",))
 
     def used(self):
         """Each (metric, dimensions) in decamp's namespace that an alarm or a widget uses."""
@@ -254,10 +254,12 @@ class Metrics(unittest.TestCase):
             self.assertIn(dimensions, self.DIMENSIONS, name)
             if "Outcome" in dimensions:
                 self.assertIn(name, {"Departures", "DepartureSeconds", "SecondsAboveFloor", "Steps"})
+            if dimensions == ("Asg", "Kind"):
+                self.assertIn(name, {"Compared", "HardStops", "NotForeseen"})
 
     def test_every_alarm_notifies_and_says_what_to_do(self):
         alarms = COMPLETE.each("aws_cloudwatch_metric_alarm")
-        self.assertEqual(len(alarms), 14)
+        self.assertEqual(len(alarms), 15)
         sections = set(re.findall(r"^## `([\w-]+)`$", (ROOT / "docs" / "alarms.md").read_text(), re.M))
         for alarm in alarms:
             self.assertEqual(len(alarm["alarm_actions"]), 1, alarm["alarm_name"])
