@@ -5,7 +5,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 export RUSTDOCFLAGS := "-D warnings"
 
 # The number of departures that CI simulates with all faults, and the first seed.
-departures := "200000"
+departures := "100000"
 seed := "1"
 
 # Lists the recipes.
@@ -167,7 +167,7 @@ bench:
 # Feeds every parser with generated inputs. Each input can be made again from its number.
 fuzz-shortly:
     cargo test --quiet --workspace --no-run
-    ${CARGO_TARGET_DIR:-target}/debug/examples/hammer --inputs 200000
+    ${CARGO_TARGET_DIR:-target}/debug/examples/hammer --inputs 100000
 
 # The same with ten million inputs for each parser.
 fuzz:
