@@ -37,8 +37,8 @@ pub(super) fn foreseen(read: &Inspection<'_>) -> Vec<Notice> {
 
 /// Losses that no single departure causes: services whose copies all stop at once when the instances that run them leave together.
 fn if_several_leave(read: &Inspection<'_>) -> Vec<Finding> {
-    let nodes = read.looks.iter().filter_map(|(_, seen)| seen.nomad.last()).flat_map(|nomad| &nomad.nodes);
-    let groups = nodes.flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over()).map(|a| &a.group);
+    let allocations = read.looks.iter().flat_map(|(_, seen)| seen.allocations());
+    let groups = allocations.filter(|a| !a.client.is_over()).map(|a| &a.group);
     let mut findings: Vec<Finding> = Vec::new();
     for group in
         groups.filter(|g| g.kind == JobKind::Service && 1 < g.count && g.max_parallel.is_some_and(|most| g.count <= most))

@@ -51,8 +51,7 @@ fn shown(looks: &[(Departure, Snapshot)]) -> Vec<Shown<'_>> {
             .flat_map(|group| ours(departure, seen, group))
             .map(|target| target.port)
             .collect();
-        let allocations = seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).flat_map(|node| node.allocations.iter());
-        for allocation in allocations.filter(|a| !a.client.is_over()) {
+        for allocation in seen.allocations().filter(|a| !a.client.is_over()) {
             let group = &allocation.group;
             if !matches!(group.kind, JobKind::Service | JobKind::System) || group.csi_plugin {
                 continue;

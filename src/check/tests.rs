@@ -189,7 +189,7 @@ impl Calm {
         };
         seen.take(NOW, Observation::TargetGroup(arn("front"), Ok(front)));
         let nomad = self.nomad.clone().map(|nodes| nodes[place].clone());
-        let services = nomad.iter().flat_map(|n| &n.nodes).flat_map(|n| n.allocations.iter()).filter(|_| self.registered);
+        let services = nomad.iter().flat_map(Nomad::allocations).filter(|_| self.registered);
         let services: Vec<_> =
             services.map(|a| Registration { allocation: a.id, service: "web".into(), critical: false }).collect();
         seen.take(NOW, Observation::Nomad(nomad));

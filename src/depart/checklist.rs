@@ -180,8 +180,7 @@ impl Checklist<'_> {
         let begun = known().any(|known| known.told.is_some());
         let mark = if begun { Mark::InProgress } else { Mark::ToCome };
         let mut lines = vec![entry(mark, 2, &format!("allocations: {over} of {all} stopped"))];
-        let nodes = self.seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-        let lost = |id| nodes.iter().flat_map(|n| n.allocations.iter()).any(|a| a.id == id && a.client == ClientStatus::Lost);
+        let lost = |id| self.seen.allocations().any(|a| a.id == id && a.client == ClientStatus::Lost);
         for known in known().filter(|known| !known.over).take(MOST_NAMED) {
             let id: String = known.id.to_string().chars().take(8).collect();
             let name = format!("{} {id}", known.group.title());

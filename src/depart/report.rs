@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use decamp_aws::Calls;
 use decamp_core::decide::{
-    Budget, Compared, Decision, Departure, Finding, Match, Outcome, Policy, Snapshot, TaskStops, compare, stop_evidence,
-    stop_findings, stops,
+    Budget, Compared, Decision, Departure, Finding, Outcome, Policy, Snapshot, TaskStops, compare, stop_evidence, stop_findings,
+    stops,
 };
 use decamp_core::describe::consul_unseen;
 use decamp_core::run::RunResult;
@@ -181,11 +181,10 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The comparisons as text. What was seen and not foreseen comes first, because nobody was warned of it.
+/// The comparisons as text.
 pub(super) fn compared_lines(compared: &[Compared]) -> Vec<String> {
-    let (unforeseen, foreseen): (Vec<_>, Vec<_>) = compared.iter().partition(|one| one.result == Match::SeenNotForeseen);
     let heading = (!compared.is_empty()).then(|| "  compared".to_owned());
-    heading.into_iter().chain(unforeseen.into_iter().chain(foreseen).map(|one| format!("    {one}"))).collect()
+    heading.into_iter().chain(Compared::unforeseen_first(compared).map(|one| format!("    {one}"))).collect()
 }
 
 /// Registrations that do not belong to Nomad and are still in Consul. They disappear with the machine.

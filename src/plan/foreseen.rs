@@ -212,9 +212,8 @@ impl Foreseen {
 
 /// Whether a batch job runs on the instance. A drain waits until it finishes.
 fn runs_batch(seen: &Snapshot) -> bool {
-    let nodes = seen.nomad.last().map_or(&[][..], |Nomad { nodes, .. }| nodes);
     let is_batch = |kind| matches!(kind, JobKind::Batch | JobKind::SysBatch);
-    nodes.iter().flat_map(|node| node.allocations.iter()).any(|a| is_batch(a.group.kind) && !a.client.is_over())
+    seen.allocations().any(|a| is_batch(a.group.kind) && !a.client.is_over())
 }
 
 /// Numbers equal keys, so that the n-th write of a kind in one simulation can be found in the other.

@@ -81,7 +81,7 @@ async fn the_load_balancers_counts_confirm_what_was_foreseen_and_show_what_was_n
         sandbox.shared.set_faults(FaultPlan::new(vec![Rule::next(u32::MAX, "GetMetricData", WireFault::Denied)], 0));
         terminate(&sandbox, sandbox.instances[0]).await;
         let (code, lines) = report(&sandbox, sandbox.instances[0], &LOOKS_BACK).await;
-        assert_eq!(code, Some(0), "a denial costs the counts and nothing else: {lines:#?}");
+        assert_eq!(code, Some(0), "a denied call of CloudWatch does not fail the departure: {lines:#?}");
         let looked = lines.iter().rfind(|line| line["kind"] == "compared").expect("it says so");
         assert!(looked["unread"][0].as_str().is_some_and(|why| why.contains("allow cloudwatch:GetMetricData")), "{looked:#}");
         assert!(has(&compared(&lines, "compared"), "foreseen-cannot-be-seen", "leaves-before-forgotten"), "{looked:#}");

@@ -51,7 +51,7 @@ pub fn denied_now(seen: &Snapshot) -> Vec<Denial> {
     seen.balancers.iter().for_each(|balancer| look(&mut all, "look-target-groups", &balancer.sight));
     look(&mut all, "scan-target-groups", &seen.scan);
     look(&mut all, "look-node", &seen.nomad);
-    let of_nodes = seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).flat_map(|node| node.allocations.iter());
+    let of_nodes = seen.allocations();
     let unread = of_nodes.filter_map(|allocation| allocation.claims.denied.clone()).next();
     all.extend(unread.map(|why| Denial { call: "look-volumes", why }));
     look(&mut all, "look-nomad-token", &seen.nomad_token);

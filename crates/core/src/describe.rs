@@ -333,7 +333,7 @@ pub fn sentence(reason: &Reason, seen: &Snapshot) -> String {
 #[must_use]
 pub fn phase(seen: &Snapshot) -> &'static str {
     let nodes = seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-    let left = nodes.iter().flat_map(|n| n.allocations.iter()).any(|a| !a.client.is_over() && !a.group.csi_plugin);
+    let left = seen.allocations().any(|a| !a.client.is_over() && !a.group.csi_plugin);
     let draining = nodes.iter().any(|node| node.drain.is_some() || node.last_drain.as_ref().is_some_and(|d| d.meta.is_some()));
     match (draining, left) {
         (true, true) => "draining",

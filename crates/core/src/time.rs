@@ -24,6 +24,13 @@ impl Time {
         Self(self.0.saturating_sub(millis(span)))
     }
 
+    /// The beginning of the span of this length that it is in, counted from 1970. A span is at least one millisecond.
+    #[must_use]
+    pub fn floor(self, span: Duration) -> Self {
+        let span = millis(span).max(1);
+        Self(self.0 / span * span)
+    }
+
     /// Reads an RFC 3339 time as AWS and Nomad write it; Go's zero time is `None`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
@@ -98,6 +105,13 @@ mod tests {
         assert_eq!(Time(5).since(Time(9)), Duration::ZERO);
         assert_eq!(Time(5).before(Duration::from_secs(1)), Time(0));
         assert_eq!(Time::NEVER + Duration::from_secs(1), Time::NEVER);
+    }
+
+    #[test]
+    fn a_time_knows_the_beginning_of_its_minute() {
+        let minute = Duration::from_mins(1);
+        assert_eq!([Time(59_999), Time(60_000), Time(61_000)].map(|at| at.floor(minute)), [Time(0), Time(60_000), Time(60_000)]);
+        assert_eq!(Time(5).floor(Duration::ZERO), Time(5));
     }
 
     #[test]

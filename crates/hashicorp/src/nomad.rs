@@ -183,7 +183,8 @@ impl Client {
         if node.id != id.to_string() {
             return Err(Unseen::Away(format!("asked for node {id}, Nomad answered with another").into()));
         }
-        if answer.header("x-nomad-knownleader") == Some("false") || !self.freshness.is_fresh(id, node.modify_index) {
+        must_know_leader(&answer)?;
+        if !self.freshness.is_fresh(id, node.modify_index) {
             return Err(Unseen::Stale);
         }
         Ok(Some((node, answer)))
@@ -287,6 +288,11 @@ pub fn read_policy(answer: &[u8]) -> Result<Option<TokenAccess>, Unseen> {
 
 /// The body of a drain. Without `DrainSpec` Nomad cancels the drain, without `Deadline` the drain never ends, and Nomad rejects a fraction
 /// (facts/nomad.md 2.1 and 2.2).
+/// What a server answers without a leader may be old.
+fn must_know_leader(answer: &Answer) -> Result<(), Unseen> {
+    if answer.header("x-nomad-knownleader") == Some("false") { Err(Unseen::Stale) } else { Ok(()) }
+}
+
 fn drain_body(deadline: WholeSeconds, ignore_system_jobs: bool, meta: &DrainMeta) -> serde_json::Value {
     json!({
         "DrainSpec": { "Deadline": deadline.nanoseconds(), "IgnoreSystemJobs": ignore_system_jobs },

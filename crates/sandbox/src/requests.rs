@@ -14,8 +14,8 @@ use decamp_sim::load_balancers::{LoadBalancers, Route};
 use decamp_sim::rng::Rng;
 use decamp_sim::traffic::FailureCause;
 
-/// Milliseconds of a minute, by which load balancers count.
-const MINUTE: u64 = 60_000;
+/// Load balancers count by the minute.
+pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 /// A failed request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Requests {
     }
 
     fn minute(&mut self, at: Time, front: usize) -> &mut Minute {
-        let at = Time(at.0 / MINUTE * MINUTE);
+        let at = at.floor(MINUTE);
         self.minutes.entry((at, front)).or_insert(Minute { at, ..Minute::default() })
     }
 

@@ -184,7 +184,7 @@ impl SimWorld {
     /// Adds an allocation's process to the traffic.
     pub fn add_process(&mut self, number: AllocationNumber, listens: bool) {
         let allocation = self.nomad.allocation(number);
-        let group = &self.nomad.groups()[allocation.group.index()].spec.group;
+        let group = self.nomad.group_of(allocation);
         let servers = group.tasks.iter().filter(|t| matches!(t.role, TaskRole::Leader | TaskRole::Main));
         let process = Process {
             on_ours: Some(allocation.node) == self.subject.node,

@@ -241,3 +241,46 @@ fn a_scan_looks_for_the_addresses_of_a_node_whose_row_was_purged() {
 fn a_copy_that_another_departure_stopped_is_not_missed_because_of_this_one() {
     is_clean("all", 9_647_375, 1);
 }
+
+#[test]
+fn that_a_disk_was_copied_is_not_claimed_of_a_machine_that_may_have_gone_before() {
+    for seed in [408_171, 752_969, 1_004_926] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn that_a_disk_is_still_being_copied_may_be_said_for_as_long_as_nomad_does_not_know_better() {
+    for seed in [305_140, 337_299, 917_551, 1_380_095] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn what_many_earlier_allocations_left_costs_one_call_a_job() {
+    for seed in [1_130_870, 1_181_649] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn a_hold_is_not_counted_as_time_of_the_departure() {
+    is_clean("all", 486_053, 1);
+}
+
+#[test]
+fn what_failed_before_the_first_write_is_no_loss_of_the_departure() {
+    for seed in [772_684, 854_851] {
+        is_clean("all", seed, 1);
+    }
+}
+
+#[test]
+fn the_only_other_hook_says_how_often_a_departure_is_confirmed() {
+    is_clean("all", 2_166_285, 1);
+}
+
+#[test]
+fn an_allocation_that_landed_hides_a_purged_one_where_nothing_can_be_noted() {
+    is_clean("all", 2_587_364, 1);
+}

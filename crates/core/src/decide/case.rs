@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::beginnings;
 use super::budget::Budget;
-use super::snapshot::{Node, Snapshot};
+use super::snapshot::{Allocation, Node, Snapshot};
 use super::{Departure, Policy};
 use crate::time::Time;
 
@@ -47,5 +47,10 @@ impl Case<'_> {
     /// The nodes as they were last seen.
     pub(super) fn nodes(&self) -> &[Node] {
         self.seen.nomad.last().map_or(&[], |nomad| &nomad.nodes)
+    }
+
+    /// The allocations on them.
+    pub(super) fn allocations(&self) -> impl Iterator<Item = &Allocation> {
+        self.seen.allocations()
     }
 }

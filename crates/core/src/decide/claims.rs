@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::case::Case;
-use super::nodes::{LOOK_EVERY, agent_dead_until};
+use super::lost_agent::while_agent_lives;
+use super::nodes::LOOK_EVERY;
+use super::outcome::each_once;
 use super::proposal::{Proposal, must_see};
 use super::snapshot::{Allocation, Claims, JobKind, Node};
 use super::{Part, Reason};
@@ -19,17 +21,11 @@ pub(super) fn all_released(case: &Case<'_>) -> Proposal {
     let mut claiming = claiming(case).peekable();
     let Some(first) = claiming.peek().copied() else { return Proposal::Done };
     let again = (looked + LOOK_EVERY).max(case.now + Duration::from_secs(1));
-    if let Some(until) = agent_dead_until(case) {
-        return match case.now < until {
-            true => Proposal::watch(until.min(again), Part::Nomad, Reason::AgentDead { until }),
-            false => Proposal::Done,
-        };
-    }
     let volume = first.claims.held.first().map(Arc::clone).unwrap_or_default();
     let count = claiming.map(|allocation| allocation.claims.held.len()).sum::<usize>();
     let reason =
         Reason::VolumeClaimed { count: u32::try_from(count).unwrap_or(u32::MAX), volume, title: first.group.title().into() };
-    Proposal::watch(again, Part::Nomad, reason)
+    while_agent_lives(case, again, Proposal::watch(again, Part::Nomad, reason))
 }
 
 /// Whether the system jobs of a node have to wait, and with them its CSI plugins: something on it uses a CSI volume, or has ended and still
@@ -57,20 +53,13 @@ pub(super) fn unread(case: &Case<'_>) -> Arc<[Arc<str>]> {
 }
 
 fn named(case: &Case<'_>, which: impl Fn(&Claims) -> &[Arc<str>]) -> Arc<[Arc<str>]> {
-    let mut all: Vec<Arc<str>> = Vec::new();
-    for allocation in case.nodes().iter().flat_map(|node| node.allocations.iter()) {
-        for volume in which(&allocation.claims) {
-            let name: Arc<str> = format!("{volume} of {}", allocation.group.title()).into();
-            if !all.contains(&name) {
-                all.push(name);
-            }
-        }
-    }
-    all.into()
+    let of = |a: &'_ Allocation| {
+        which(&a.claims).iter().map(|volume| format!("{volume} of {}", a.group.title()).into()).collect::<Vec<_>>()
+    };
+    each_once(case.allocations().flat_map(of))
 }
 
 /// The ended allocations that claim a volume, as they were last seen.
 fn claiming<'c>(case: &'c Case<'_>) -> impl Iterator<Item = &'c Allocation> {
-    let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
-    all.filter(|allocation| !allocation.claims.held.is_empty())
+    case.allocations().filter(|allocation| !allocation.claims.held.is_empty())
 }

@@ -17,7 +17,7 @@ use self::evidence::{Evidence, evidence};
 use super::case::Case;
 use super::findings::{Finding, Loss, ingress_forgets, of_a_disk, of_a_drain, of_a_stop};
 use super::snapshot::{Node, Snapshot};
-use super::stops::{drained_since, was_a_target};
+use super::stops::drained_since;
 use super::{Departure, Outcome, Policy};
 use crate::time::Time;
 
@@ -61,6 +61,24 @@ impl Match {
         self.into()
     }
 
+    /// Whether there is evidence that it happened.
+    #[must_use]
+    pub fn is_seen(self) -> bool {
+        match self {
+            Self::ForeseenAndSeen | Self::SeenNotForeseen | Self::SeenShownByNoSetting | Self::SeenBegunByAnother => true,
+            Self::ForeseenNotSeen | Self::ForeseenCannotBeSeen => false,
+        }
+    }
+
+    /// Whether it was reported before the first write.
+    #[must_use]
+    pub fn is_foreseen(self) -> bool {
+        match self {
+            Self::ForeseenAndSeen | Self::ForeseenNotSeen | Self::ForeseenCannotBeSeen => true,
+            Self::SeenNotForeseen | Self::SeenShownByNoSetting | Self::SeenBegunByAnother => false,
+        }
+    }
+
     /// The name for people.
     #[must_use]
     pub fn title(self) -> &'static str {
@@ -101,6 +119,12 @@ impl Compared {
     #[must_use]
     pub fn finding(&self) -> &'static str {
         word(self.loss)
+    }
+
+    /// The comparisons for people: what was seen and not foreseen comes first, because nobody was warned of it.
+    pub fn unforeseen_first(compared: &[Self]) -> impl Iterator<Item = &Self> {
+        let of = |unforeseen: bool| move |one: &&Self| (one.result == Match::SeenNotForeseen) == unforeseen;
+        compared.iter().filter(of(true)).chain(compared.iter().filter(of(false)))
     }
 }
 
@@ -145,8 +169,8 @@ pub enum Sign {
     Outcome,
     /// The outcome, where it names the local data that was left.
     LocalData,
-    /// Nothing that decamp reads.
-    Nothing,
+    /// Nothing that decamp reads. The sentence says why.
+    Nothing(&'static str),
 }
 
 impl Loss {
@@ -165,13 +189,16 @@ impl Loss {
             Self::RegisteredByHand => Sign::Registered,
             Self::DoesNotFit | Self::Interrupted => Sign::Outcome,
             Self::LocalData => Sign::LocalData,
-            Self::DelayTooShort
-            | Self::KeptConnections
-            | Self::NoTargetGroup
-            | Self::UnhandledSource
-            | Self::UnknownTarget
-            | Self::NotATarget
-            | Self::NotInConsul => Sign::Nothing,
+            Self::DelayTooShort => {
+                Sign::Nothing("the load balancer's list does not show which requests were in progress at the end of the delay")
+            }
+            Self::KeptConnections => Sign::Nothing("no system that decamp reads counts the connections that were cut"),
+            Self::NoTargetGroup | Self::UnhandledSource => {
+                Sign::Nothing("what sends to the instance is not known, so it cannot be read")
+            }
+            Self::UnknownTarget => Sign::Nothing("nobody knows whose address it is"),
+            Self::NotATarget => Sign::Nothing("the group does not list the instance, and nobody knows whether it should"),
+            Self::NotInConsul => Sign::Nothing("Consul does not list it"),
         }
     }
 }
@@ -186,7 +213,7 @@ pub fn compare(
     reported: &[Finding],
     outcome: &Outcome,
 ) -> Vec<Compared> {
-    if !is_compared(outcome) {
+    if !outcome.is_compared() {
         return Vec::new();
     }
     let case = &Case::new(departure, seen, policy, seen.history.began);
@@ -216,29 +243,6 @@ fn sort(compared: &mut [Compared]) {
     compared.sort_by(|one, other| (one.result, one.loss, &one.object).cmp(&(other.result, other.loss, &other.object)));
 }
 
-/// Whether a departure that ended like this stopped anything that could be compared. Nothing is compared of one that another party ended,
-/// because nobody knows what happened after the last look.
-fn is_compared(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Departed { .. }
-        | Outcome::Forced
-        | Outcome::Unconfirmed { .. }
-        | Outcome::DataLeft { .. }
-        | Outcome::TimedOut
-        | Outcome::Retained
-        | Outcome::AgentDead
-        | Outcome::NoNode
-        | Outcome::Interrupted => true,
-        Outcome::Gone
-        | Outcome::Expired
-        | Outcome::Overtaken
-        | Outcome::AlreadyPast
-        | Outcome::NotLeaving
-        | Outcome::NotOurs
-        | Outcome::Refused { .. } => false,
-    }
-}
-
 /// Whether this run began the departure and drained: it reported every finding itself.
 pub(super) fn knows_all_that_was_reported(seen: &Snapshot) -> bool {
     seen.history.untouched.is_some() && !seen.history.drains.is_empty()
@@ -262,7 +266,7 @@ fn reported_by_another(case: &Case<'_>, copies: &Copies<'_>, reported: &[Finding
     // What had its signal before the drain, another party stopped, and nobody reported it.
     let since = drained_since(case).unwrap_or(case.budget.began);
     for group in copies.groups().into_iter().filter(|group| copies.of_group(group).any(|copy| copy.stopped_since(since))) {
-        if group.is_found_by_an_ingress() && !was_a_target(case, group) {
+        if unforeseen::is_behind_an_ingress(case, group) {
             findings.extend(of_a_stop(case, group, forgets));
         }
         findings.extend(of_a_drain(group));

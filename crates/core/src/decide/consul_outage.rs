@@ -108,7 +108,7 @@ pub(super) fn stopped_unseen(case: &Case<'_>) -> Option<StoppedUnseen> {
         };
         a.group.is_found_in_consul() && !a.wanted && began && lasted
     };
-    let listed = case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(stopped_then).map(|a| a.group.title());
+    let listed = case.allocations().filter(stopped_then).map(|a| a.group.title());
     let vanished = history.known.iter().filter(|known| !known.listed && !known.over && known.group.is_found_in_consul());
     let mut titles: Vec<Arc<str>> = listed.chain(vanished.map(|known| known.group.title())).map(Arc::from).collect();
     titles.sort_unstable();

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::case::Case;
-use super::nodes::{LOOK_EVERY, agent_dead_until};
+use super::lost_agent::while_agent_lives;
+use super::nodes::LOOK_EVERY;
+use super::outcome::each_once;
 use super::proposal::{Order, Proposal, merge, must_see};
 use super::snapshot::{Allocation, Disk, JobKind};
 use super::{Part, Reason};
@@ -35,12 +37,6 @@ pub(super) fn all_moved(case: &Case<'_>) -> Proposal {
     }
     // As for allocations that run, the node is read again by the rule that made it ineligible.
     let again = (looked + LOOK_EVERY).max(case.now + Duration::from_secs(1));
-    if let Some(until) = agent_dead_until(case) {
-        return match case.now < until {
-            true => Proposal::watch(until.min(again), Part::Nomad, Reason::AgentDead { until }),
-            false => Proposal::Done,
-        };
-    }
     let count = |many: usize| u32::try_from(many).unwrap_or(u32::MAX);
     // A disk that nobody copies needs a person, so its reason comes first.
     let unplaced = unplaced.first().map(|first| Reason::DiskUnplaced { count: count(unplaced.len()), title: title(first) });
@@ -50,19 +46,12 @@ pub(super) fn all_moved(case: &Case<'_>) -> Proposal {
         replacement: *replacement,
     });
     let waits = unplaced.into_iter().chain(copying).map(|reason| Proposal::watch(again, Part::Nomad, reason));
-    merge(Order::Together, waits)
+    while_agent_lives(case, again, merge(Order::Together, waits))
 }
 
 /// The task groups whose disks are left, each once.
 pub(super) fn titles(case: &Case<'_>) -> Arc<[Arc<str>]> {
-    let mut titles: Vec<Arc<str>> = Vec::new();
-    for Left::Copying(allocation, _) | Left::Unplaced(allocation) in left(case) {
-        let title = title(allocation);
-        if !titles.contains(&title) {
-            titles.push(title);
-        }
-    }
-    titles.into()
+    each_once(left(case).map(|(Left::Copying(allocation, _) | Left::Unplaced(allocation))| title(allocation)))
 }
 
 fn title(allocation: &Allocation) -> Arc<str> {
@@ -71,7 +60,7 @@ fn title(allocation: &Allocation) -> Arc<str> {
 
 /// The disks that are left, as they were last seen.
 fn left<'c>(case: &'c Case<'_>) -> impl Iterator<Item = Left<'c>> {
-    let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
+    let all = case.allocations();
     all.filter_map(|allocation| match allocation.disk {
         Disk::Copying(replacement) => Some(Left::Copying(allocation, replacement)),
         // Since 1.11 Nomad does not replace batch allocations that a deadline stopped.

@@ -92,8 +92,7 @@ const WHOLE_SECONDS: Duration = Duration::from_secs(1);
 /// Whether allocations were cut short, by a deadline that passed or by a forced drain of ours. A worker that comes later learns of the deadline
 /// from the drain's `Meta`, and from the tasks that were told to stop then.
 fn was_forced(case: &Case<'_>) -> bool {
-    let last_told =
-        || case.nodes().iter().flat_map(|node| node.allocations.iter()).filter_map(|allocation| allocation.told).max();
+    let last_told = || case.allocations().filter_map(|allocation| allocation.told).max();
     let cut = |meta: &DrainMeta| last_told().is_some_and(|told| meta.until <= told + WHOLE_SECONDS);
     case.seen.history.cut_by_deadline
         || case.seen.history.has_forced()

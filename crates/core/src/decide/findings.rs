@@ -194,7 +194,7 @@ pub fn foreseen_losses(departure: &Departure, seen: &Snapshot, policy: &Policy) 
 pub fn ingress_forgets(seen: &Snapshot, policy: &Policy) -> Duration {
     let known = || seen.history.known.iter().map(|known| &known.group);
     // A later worker may find the ingress stopped.
-    let listed = || seen.nomad.last().into_iter().flat_map(|nomad| &nomad.nodes).flat_map(|node| node.allocations.iter());
+    let listed = || seen.allocations();
     let shown = longest(known()).or_else(|| longest(listed().map(|allocation| &allocation.group)));
     shown.map_or(policy.ingress_forgets, |shown| shown + policy.ingress_margin)
 }
@@ -216,17 +216,11 @@ fn margin(seen: &Snapshot, policy: &Policy) -> String {
 pub(super) fn one_of_each<'a>(case: &'a Case<'_>) -> Vec<&'a Allocation> {
     let mut each: Vec<&Allocation> = Vec::new();
     for allocation in case.all_remaining() {
-        if !each.iter().any(|other| is_of(other, &allocation.group)) {
+        if !each.iter().any(|other| other.group.is_same(&allocation.group)) {
             each.push(allocation);
         }
     }
     each
-}
-
-/// Whether it is a copy of this task group.
-pub(super) fn is_of(allocation: &Allocation, group: &TaskGroup) -> bool {
-    let of = &allocation.group;
-    of.job == group.job && of.name == group.name && of.namespace == group.namespace
 }
 
 /// Whether a load balancer sends to it directly. It then stops after the delay, when nothing is sent any more.
@@ -295,7 +289,7 @@ pub(super) fn killed_with_requests(
 fn no_copy_left(case: &Case<'_>, allocation: &Allocation) -> Option<Finding> {
     let group = &allocation.group;
     let at_once = group.max_parallel.unwrap_or(1);
-    let here = u32::try_from(case.all_remaining().filter(|other| is_of(other, group)).count()).unwrap_or(u32::MAX);
+    let here = u32::try_from(case.all_remaining().filter(|other| other.group.is_same(group)).count()).unwrap_or(u32::MAX);
     // A copy on another node goes on running.
     (group.kind == JobKind::Service && group.count <= at_once.min(here)).then(|| Finding {
         layer: Layer::Service,
@@ -362,7 +356,7 @@ pub(super) fn of_a_disk(group: &TaskGroup) -> Option<Finding> {
 fn of_no_group(case: &Case<'_>) -> Option<Finding> {
     case.seen.group.last()?;
     // An ingress that the policy leaves running receives requests as well, until the machine goes.
-    let all = case.nodes().iter().flat_map(|node| node.allocations.iter());
+    let all = case.allocations();
     let ingress = all.into_iter().find(|a| a.group.ingress.is_some() && !a.client.is_over())?;
     super::balancers::has_no_group(case).then(|| Finding {
         layer: Layer::LoadBalancer,

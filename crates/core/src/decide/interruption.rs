@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::budget;
 use super::case::Case;
-use super::findings::{Finding, Layer, Loss, is_of, one_of_each};
+use super::findings::{Finding, Layer, Loss, one_of_each};
 use super::snapshot::{Balancer, JobKind};
 use crate::time::{Time, plain};
 
@@ -18,7 +18,8 @@ pub(super) fn of_an_interruption(case: &Case<'_>) -> Option<Finding> {
         .into_iter()
         .filter(|a| a.group.kind == JobKind::Service)
         .map(|a| {
-            let copies = u32::try_from(case.all_remaining().filter(|other| is_of(other, &a.group)).count()).unwrap_or(u32::MAX);
+            let copies =
+                u32::try_from(case.all_remaining().filter(|other| other.group.is_same(&a.group)).count()).unwrap_or(u32::MAX);
             let rounds = copies.div_ceil(a.group.max_parallel.unwrap_or(1).max(1));
             (case.policy.longest_stop(&a.group) + REPLACEMENT) * rounds
         })

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::balancers;
 use super::case::Case;
 use super::disks::ended_lately;
-use super::findings::{Finding, Layer, Loss, is_of};
+use super::findings::{Finding, Layer, Loss};
 use super::lifecycle_hook::LEAVES_WITHIN;
 use super::nodes::LOOK_EVERY;
+use super::outcome::each_once;
 use super::proposal::{Proposal, look_again};
 use super::snapshot::{Allocation, LEAVE_LOCAL_DATA, LOCAL_DATA_KEY, TaskGroup, VolumeKind};
 use super::{Cause, LocalData, Part, Reason};
@@ -51,22 +52,15 @@ pub(super) fn held(case: &Case<'_>) -> Proposal {
 
 /// The task groups whose data goes with the machine although the settings hold it and no operator let it go, each once.
 pub(super) fn left(case: &Case<'_>) -> Arc<[Arc<str>]> {
-    let mut all: Vec<Arc<str>> = Vec::new();
     if case.policy.local_data == LocalData::Warn {
-        return all.into();
+        return Arc::default();
     }
-    for node in case.nodes().iter().filter(|node| !node.leaves_local_data) {
-        // What an operator stopped during the hold was the operator's to decide, and no drain moved it.
-        let stopped = |a: &Allocation| a.client.is_over() && a.moved && ended_lately(case, a);
-        let goes = |a: &&Allocation| a.holds_local_data() && (stopped(a) || !a.client.is_over() && case.is_exempt(a));
-        for allocation in node.allocations.iter().filter(goes) {
-            let name: Arc<str> = format!("{} of {}", volumes(&allocation.group), allocation.group.title()).into();
-            if !all.contains(&name) {
-                all.push(name);
-            }
-        }
-    }
-    all.into()
+    let nodes = case.nodes().iter().filter(|node| !node.leaves_local_data);
+    // What an operator stopped during the hold was the operator's to decide, and no drain moved it.
+    let stopped = |a: &Allocation| a.client.is_over() && a.moved && ended_lately(case, a);
+    let goes = |a: &&Allocation| a.group.holds_local_data() && (stopped(a) || !a.client.is_over() && case.is_exempt(a));
+    let left = nodes.flat_map(|node| node.allocations.iter()).filter(goes);
+    each_once(left.map(|a| format!("{} of {}", volumes(&a.group), a.group.title()).into()))
 }
 
 /// The host volumes that a group may write to, with commas.
@@ -78,8 +72,8 @@ fn volumes(group: &TaskGroup) -> Arc<str> {
 /// What goes with the machine, also of system jobs that the policy leaves running: one finding for each task group.
 pub(super) fn findings(case: &Case<'_>) -> Vec<Finding> {
     let mut each: Vec<&Allocation> = Vec::new();
-    for allocation in case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(|a| a.uses_local_data()) {
-        if !each.iter().any(|other| is_of(other, &allocation.group)) {
+    for allocation in case.allocations().filter(|a| a.uses_local_data()) {
+        if !each.iter().any(|other| other.group.is_same(&allocation.group)) {
             each.push(allocation);
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::case::Case;
 use super::lifecycle_hook;
+use super::nodes::agent_dead_until;
 use super::proposal::{Order, Proposal, look_again, merge, retry_at};
 use super::registrations::is_controlled;
 use super::snapshot::Provider;
@@ -16,6 +17,16 @@ use crate::time::Time;
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// How old the evidence may be that nothing is alive.
 const RECENT: Duration = Duration::from_secs(5);
+
+/// A wait for something that only the node's agent can do. A dead agent does nothing, so it is waited for only as long as for its
+/// allocations. `again`: when Nomad is looked at again.
+pub(super) fn while_agent_lives(case: &Case<'_>, again: Time, wait: Proposal) -> Proposal {
+    match agent_dead_until(case) {
+        None => wait,
+        Some(until) if case.now < until => Proposal::watch(until.min(again), Part::Nomad, Reason::AgentDead { until }),
+        Some(_) => Proposal::Done,
+    }
+}
 
 /// What to do about a lost node once no target is registered.
 pub(super) fn give_up(case: &Case<'_>, until: Time) -> Proposal {

@@ -106,6 +106,17 @@ impl fmt::Display for StoppedUnseen {
     }
 }
 
+/// Names for an outcome, each once.
+pub(super) fn each_once(names: impl Iterator<Item = Arc<str>>) -> Arc<[Arc<str>]> {
+    let mut all: Vec<Arc<str>> = Vec::new();
+    for name in names {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all.into()
+}
+
 /// The most task groups that a sentence names.
 const MOST_TITLES: usize = 5;
 
@@ -124,6 +135,30 @@ impl Outcome {
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.into()
+    }
+
+    /// Whether a departure that ended like this stopped anything that could be compared with what was foreseen. Nothing is compared of one
+    /// that another party ended, because nobody knows what happened after the last look.
+    #[must_use]
+    pub fn is_compared(&self) -> bool {
+        match self {
+            Self::Departed { .. }
+            | Self::Forced
+            | Self::Unconfirmed { .. }
+            | Self::DataLeft { .. }
+            | Self::TimedOut
+            | Self::Retained
+            | Self::AgentDead
+            | Self::NoNode
+            | Self::Interrupted => true,
+            Self::Gone
+            | Self::Expired
+            | Self::Overtaken
+            | Self::AlreadyPast
+            | Self::NotLeaving
+            | Self::NotOurs
+            | Self::Refused { .. } => false,
+        }
     }
 
     /// Whether a reason says more than the outcome itself. The others would print "it was past its hook, because it is past its hook".

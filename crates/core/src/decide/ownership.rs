@@ -111,7 +111,7 @@ impl Case<'_> {
             TargetId::Ip(address) if !self.is_of_the_node(*address) => Some(*address),
             TargetId::Ip(_) | TargetId::Instance(_) | TargetId::Other(_) => None,
         };
-        let all = self.nodes().iter().flat_map(|node| node.allocations.iter());
+        let all = self.allocations();
         all.filter(move |allocation| match own {
             Some(address) => allocation.own.as_ref().is_some_and(|own| own.answers_at(address, port)),
             None => allocation.ports.contains(&port),

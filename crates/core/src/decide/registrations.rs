@@ -79,17 +79,13 @@ fn removed(case: &Case<'_>, sight: &Observed<Registrations>, part: Part, over_at
 /// exempt. One of an allocation that was lost before this run counts, because it shows that the process is alive.
 fn counts(case: &Case<'_>, all: &Registrations, one: &Registration) -> bool {
     let routable = !one.critical && !all.agent_dead;
-    let stays = case
-        .nodes()
-        .iter()
-        .flat_map(|n| n.allocations.iter())
-        .any(|a| a.id == one.allocation && !a.client.is_over() && case.is_exempt(a));
+    let stays = case.allocations().any(|a| a.id == one.allocation && !a.client.is_over() && case.is_exempt(a));
     routable && !stays
 }
 
 /// When the last task of a registration's allocation ended, if Nomad still lists it.
 fn ended(case: &Case<'_>, one: &Registration) -> Option<Time> {
-    let mut listed = case.nodes().iter().flat_map(|node| node.allocations.iter());
+    let mut listed = case.allocations();
     listed.find(|a| a.id == one.allocation && a.client.is_over())?.ended
 }
 

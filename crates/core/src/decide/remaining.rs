@@ -53,9 +53,7 @@ impl Case<'_> {
         // Other instances' targets show a group's ports as well. Ours leave the list some time, and that must not change the answer.
         let groups = self.seen.balancers.iter().filter_map(|b| b.sight.last());
         let ports: Vec<u16> = groups.flat_map(TargetGroup::listed).map(|t| t.port).collect();
-        self.nodes()
-            .iter()
-            .flat_map(|n| n.allocations.iter())
+        self.allocations()
             .any(|a| a.group.kind == JobKind::System && !a.client.is_over() && a.ports.iter().any(|port| ports.contains(port)))
     }
 
@@ -149,7 +147,7 @@ impl Case<'_> {
     /// Whether an allocation on the nodes registers services with this provider.
     pub(super) fn declares(&self, provider: Provider) -> bool {
         // An allocation that is over may have left a registration behind.
-        let listed = self.nodes().iter().flat_map(|node| node.allocations.iter()).map(|a| &a.group);
+        let listed = self.allocations().map(|a| &a.group);
         let known = self.seen.history.known.iter().map(|k| &k.group);
         // A purge also removes allocations that are over from the list. Their registrations may be left.
         let registered = match provider {

@@ -277,7 +277,11 @@ fn process(group: &TaskGroup, task: &str) -> Process {
 /// How the tasks stopped that this departure stopped, one entry for each task of a group.
 #[must_use]
 pub fn stops(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<TaskStops> {
-    let case = &Case::new(departure, seen, policy, seen.history.began);
+    of_departure(&Case::new(departure, seen, policy, seen.history.began))
+}
+
+/// The same, of a case.
+pub(super) fn of_departure(case: &Case<'_>) -> Vec<TaskStops> {
     let mut all: Vec<TaskStops> = Vec::new();
     for (group, ends) in stopped(case) {
         for end in ends.iter() {
@@ -320,8 +324,7 @@ pub(super) fn stopped_before<'a>(case: &'a Case<'_>) -> impl Iterator<Item = &'a
         TaskEnd::Stopped(stop) => began.is_some_and(|began| began <= stop.signalled),
         TaskEnd::Unreadable { .. } => false,
     };
-    let is_new = move |a: &&Allocation| !known.iter().any(|k| k.id == a.id) && a.ends.iter().any(since);
-    case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(is_new)
+    case.allocations().filter(move |a| !known.iter().any(|k| k.id == a.id) && a.ends.iter().any(since))
 }
 
 /// When the first drain of this action began, by Nomad's record of it.
@@ -334,9 +337,7 @@ pub(super) fn drained_since(case: &Case<'_>) -> Option<Time> {
 /// Whether a load balancer sent to copies of this group directly: one of their ports is a target's. Other instances' targets show that as
 /// well, after ours have left the list.
 pub(super) fn was_a_target(case: &Case<'_>, group: &TaskGroup) -> bool {
-    let of_group =
-        |a: &&Allocation| a.group.job == group.job && a.group.name == group.name && a.group.namespace == group.namespace;
-    let mut ports = case.nodes().iter().flat_map(|node| node.allocations.iter()).filter(of_group).flat_map(|a| a.ports.iter());
+    let mut ports = case.allocations().filter(|a| a.group.is_same(group)).flat_map(|a| a.ports.iter());
     let listed =
         |port: u16| case.seen.balancers.iter().filter_map(|b| b.sight.last()).flat_map(|g| g.listed()).any(|t| t.port == port);
     let taken_out = |port: u16| case.seen.balancers.iter().any(|balancer| balancer.taken_out.iter().any(|(_, of)| *of == port));
@@ -360,22 +361,21 @@ pub(super) struct Cut {
 }
 
 /// The stops of a departure that may have cut something, one for each task and kind.
-pub(super) fn cuts(departure: &Departure, seen: &Snapshot, policy: &Policy) -> Vec<Cut> {
-    let forgets = ingress_forgets(seen, policy);
+pub(super) fn cuts(case: &Case<'_>, stops: &[TaskStops]) -> Vec<Cut> {
+    let forgets = ingress_forgets(case.seen, case.policy);
     let mut all = Vec::new();
-    for stops in stops(departure, seen, policy) {
+    for stops in stops {
         for kind in StopKind::CUT {
             let Some((stop, some)) = stops.worst(kind) else { continue };
-            let cost = Cost::of(&stops.group, stop, stops.reach(forgets, policy));
+            let cost = Cost::of(&stops.group, stop, stops.reach(forgets, case.policy));
             if cost == Cost::Nothing {
                 continue;
             }
-            let happened = happened(kind, stop, &stops.process(), some, stops.stops.len());
             all.push(Cut {
                 task: Arc::clone(&stops.task),
                 group: stops.group.title(),
                 kind,
-                what: format!("{}: {happened}", stop.task),
+                what: format!("{}: {}", stop.task, happened(kind, stop, &stops.process(), some, stops.stops.len())),
                 at: stop.signalled + stop.took,
                 is_finding: matches!(kind, StopKind::Deaf | StopKind::Abrupt) && cost.is_finding(kind),
             });

@@ -120,18 +120,21 @@ fn each_finding_has_its_evidence_or_none() {
         (Loss::AbruptTask, Sign::Stops),
         (Loss::SlowStop, Sign::Stops),
         (Loss::NoCopyLeft, Sign::Copies),
-        (Loss::DelayTooShort, Sign::Nothing),
-        (Loss::KeptConnections, Sign::Nothing),
+        (
+            Loss::DelayTooShort,
+            Sign::Nothing("the load balancer's list does not show which requests were in progress at the end of the delay"),
+        ),
+        (Loss::KeptConnections, Sign::Nothing("no system that decamp reads counts the connections that were cut")),
         (Loss::LastHealthyTarget, Sign::Targets),
         (Loss::CutAtDeadline, Sign::ToldToStop),
         (Loss::NeverMigrates, Sign::Deadline),
         (Loss::DiskCut, Sign::Disks),
         (Loss::LocalData, Sign::LocalData),
-        (Loss::NoTargetGroup, Sign::Nothing),
-        (Loss::UnhandledSource, Sign::Nothing),
-        (Loss::UnknownTarget, Sign::Nothing),
-        (Loss::NotATarget, Sign::Nothing),
-        (Loss::NotInConsul, Sign::Nothing),
+        (Loss::NoTargetGroup, Sign::Nothing("what sends to the instance is not known, so it cannot be read")),
+        (Loss::UnhandledSource, Sign::Nothing("what sends to the instance is not known, so it cannot be read")),
+        (Loss::UnknownTarget, Sign::Nothing("nobody knows whose address it is")),
+        (Loss::NotATarget, Sign::Nothing("the group does not list the instance, and nobody knows whether it should")),
+        (Loss::NotInConsul, Sign::Nothing("Consul does not list it")),
         (Loss::RegisteredByHand, Sign::Registered),
         (Loss::DoesNotFit, Sign::Outcome),
         (Loss::Interrupted, Sign::Outcome),
@@ -293,7 +296,10 @@ fn a_disk_was_cut_if_no_replacement_had_it_at_the_end() {
         departure.only()
     };
     assert_eq!(shows(Disk::Copying(AllocationId(77))).result, Match::ForeseenAndSeen);
-    assert_eq!(shows(Disk::Moved).result, Match::ForeseenNotSeen);
+    assert_eq!(shows(Disk::Moved).result, Match::ForeseenCannotBeSeen, "the machine may have gone before the copy ended");
+    let decision = departure.scene.until_it_writes(EffectKind::Complete);
+    departure.scene.obey(&decision);
+    assert_eq!(departure.only().result, Match::ForeseenNotSeen, "its action was open until then");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{CONCURRENT_REQUESTS, Client, translate, wire};
+use super::{CONCURRENT_REQUESTS, Client, must_know_leader, translate, wire};
 use decamp_core::decide::Unseen;
 use decamp_core::ids::NodeId;
 use decamp_net::http::{Answer, RequestFailure, Rows};
@@ -165,9 +165,7 @@ impl Client {
         let query = [("namespace", "*"), ("task_states", "false"), ("filter", filter.as_str())];
         let answer = self.http.get_rows("/v1/allocations", &query, &mut rows).await.map_err(RequestFailure::unseen)?;
         drop(rows);
-        if answer.header("x-nomad-knownleader") == Some("false") {
-            return Err(Unseen::Stale);
-        }
+        must_know_leader(&answer)?;
         let held = self.lists.long.get(&id).unwrap_or_default();
         let matter = those_that_matter(&stubs, |id| held.get(id).is_some_and(|before| !is_over(&before.client)));
         let read = stubs.iter().filter(|stub| matter.contains(stub.id.as_str())).map(|stub| {
@@ -210,9 +208,7 @@ impl Client {
 
     /// Notes the index after which a blocking query waits for a change.
     fn note_index(&self, id: NodeId, answer: &Answer) -> Result<(), Unseen> {
-        if answer.header("x-nomad-knownleader") == Some("false") {
-            return Err(Unseen::Stale);
-        }
+        must_know_leader(answer)?;
         if let Some(index) = answer.number("x-nomad-index") {
             self.allocations_index.put(id, index);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::disks::{in_path, number_of};
-use super::{CONCURRENT_REQUESTS, Client, wire};
+use super::{CONCURRENT_REQUESTS, Client, must_know_leader, wire};
 use decamp_core::decide::{Allocation, Claims, Node, Unseen};
 use decamp_net::http::RequestFailure;
 
@@ -61,9 +61,7 @@ impl Client {
             Err(Unseen::Denied(why)) => return Ok(Volume::Denied(why)),
             Err(unseen) => return Err(unseen),
         };
-        if answer.header("x-nomad-knownleader") == Some("false") {
-            return Err(Unseen::Stale);
-        }
+        must_know_leader(&answer)?;
         let volume: wire::CsiVolume = answer.json().map_err(RequestFailure::unseen)?;
         if volume.id != **id {
             return Err(Unseen::Away(format!("asked for volume {id}, Nomad answered with another").into()));

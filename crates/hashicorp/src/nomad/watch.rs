@@ -77,7 +77,7 @@ impl Client {
         };
         // The list does not change when a replacement on another node has its disk, or when a volume is released. Each costs a call, so
         // that more of them are polled less often.
-        let left = known.disks_left() + known.claims_left();
+        let left = known.data_reads();
         if 0 < left {
             sleep(pause(known.id, index) + Duration::from_secs(left.into()).min(LONGEST_PAUSE)).await;
             return self.list(known.id, &known.version).await;

@@ -86,7 +86,7 @@ async fn each_volume_that_ended_allocations_name_is_read_once_and_only_their_own
     let node = look(&server).await.expect("it is read");
     let claims: Vec<Claims> = node.allocations.iter().map(|allocation| allocation.claims.clone()).collect();
     assert_eq!(claims, [held(&["data[0]"]), held(&["shared-x"])], "{:?}", asked(&server));
-    assert_eq!(node.claims_left(), 2);
+    assert_eq!(node.data_reads(), 2);
     let paths = ["/v1/volume/csi/data[0]", "/v1/volume/csi/data[1]", "/v1/volume/csi/shared-x"];
     let asked = asked(&server);
     assert_eq!(asked.len(), 3, "{asked:?}");
@@ -100,7 +100,7 @@ async fn what_runs_and_what_mounts_no_csi_volume_costs_no_call() {
     let server = nomad(rows, |_| Reply::text(500, "nobody asks")).await;
     let node = look(&server).await.expect("it is read");
     assert!(node.allocations.iter().all(|allocation| allocation.claims == Claims::default()));
-    assert!(node.allocations[1].holds_local_data() && node.allocations[0].uses_local_data());
+    assert!(node.allocations[1].group.holds_local_data() && node.allocations[0].uses_local_data());
     assert_eq!(asked(&server), [""; 0]);
 }
 

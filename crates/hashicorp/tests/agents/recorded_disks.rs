@@ -20,6 +20,11 @@ async fn after(answers: usize) -> Server {
 /// The same, with another row of the allocation and its replacement, and with this job. The recording shortened the job in each allocation,
 /// which left its disk out.
 async fn altered(answers: usize, job: Option<Value>, change: fn(&mut Value)) -> Server {
+    altered_list(answers, job, change, |_| ()).await
+}
+
+/// The same, with another list of the node's allocations.
+async fn altered_list(answers: usize, job: Option<Value>, change: fn(&mut Value), relist: fn(&mut Vec<Value>)) -> Server {
     Server::start(move |request| {
         let mut known: Vec<Value> = lines(FILE);
         known.truncate(answers);
@@ -46,6 +51,9 @@ async fn altered(answers: usize, job: Option<Value>, change: fn(&mut Value)) -> 
         for row in line["body"].as_array_mut().into_iter().flatten() {
             row["Job"]["TaskGroups"][0]["EphemeralDisk"] = json!({ "Migrate": true, "SizeMB": 2000, "Sticky": true });
             change(row);
+        }
+        if let Some(rows) = line["body"].as_array_mut().filter(|_| path.starts_with("/v1/node/")) {
+            relist(rows);
         }
         reply(&line)
     })
@@ -121,6 +129,25 @@ async fn without_a_replacement_the_job_says_whether_anything_will_want_the_disk(
         row["DesiredTransition"]["Migrate"] = Value::Null;
     };
     assert_eq!(disk(all, job(false), by_hand).await, (Disk::Stays, [0, 0]), "nobody asked Nomad to move it");
+}
+
+#[tokio::test]
+async fn a_job_is_read_once_for_all_of_its_disks() {
+    let unplaced: fn(&mut Value) = |row| row["NextAllocation"] = Value::Null;
+    let job = json!({ "ID": "disk", "Stop": false });
+    let server = altered_list(lines(FILE).len(), Some(job), unplaced, |rows| {
+        let another = |number: u32| {
+            let mut row = rows[0].clone();
+            row["ID"] = format!("0e5c2d9c-0000-4000-8000-{number:012}").into();
+            row
+        };
+        let more: Vec<Value> = (0..50).map(another).collect();
+        rows.extend(more);
+    })
+    .await;
+    let node = look(&server).await;
+    assert_eq!(node.allocations.iter().filter(|a| a.disk == Disk::Unplaced).count(), 51);
+    assert_eq!((calls(&server, "/v1/job/"), node.data_reads()), (1, 1));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::stalls::Wait;
 use crate::view::View;
-use decamp_core::decide::{Compared, Departure, Finding, Match, Outcome};
+use decamp_core::decide::{Compared, Departure, Finding, Outcome};
 use decamp_core::denials::Denial;
 use decamp_core::ids::{hash, hex};
 use decamp_core::runbook;
@@ -179,10 +179,9 @@ impl Notification {
     }
 }
 
-/// The comparisons. What nobody was warned of comes first.
+/// The comparisons as text.
 fn compared_lines(compared: &[Compared]) -> Vec<String> {
-    let (unforeseen, foreseen): (Vec<_>, Vec<_>) = compared.iter().partition(|one| one.result == Match::SeenNotForeseen);
-    unforeseen.into_iter().chain(foreseen).map(|one| format!("Compared: {one}")).collect()
+    Compared::unforeseen_first(compared).map(|one| format!("Compared: {one}")).collect()
 }
 
 /// The id of a notification: independent of the replica, the time and the try.

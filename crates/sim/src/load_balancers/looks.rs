@@ -135,10 +135,15 @@ impl LoadBalancers {
         self.group(arn).map(views).unwrap_or_default()
     }
 
+    /// Whether decamp may not read this target group.
+    #[must_use]
+    pub fn denies_reads(&self, arn: &TargetGroupArn) -> bool {
+        self.group(arn).is_some_and(|group| group.denies_reads)
+    }
+
     fn read_from(&mut self, arn: &TargetGroupArn) -> Result<(), ApiError> {
         self.read()?;
-        let denied = self.group(arn).is_some_and(|group| group.denies_reads);
-        if denied { Err(ApiError::AccessDenied) } else { Ok(()) }
+        if self.denies_reads(arn) { Err(ApiError::AccessDenied) } else { Ok(()) }
     }
 }
 

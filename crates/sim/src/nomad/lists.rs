@@ -74,7 +74,7 @@ impl Nomad {
         self.may_read(token, read)?;
         let mut names = Vec::new();
         for allocation in self.allocations() {
-            let group = &self.groups()[allocation.group.index()].spec.group;
+            let group = self.group_of(allocation);
             for place in bits(allocation.in_nomad_discovery).filter(|_| token.reads_jobs(&group.namespace)) {
                 names.push((group.namespace.clone(), group.services[usize::from(place)].name.clone()));
             }
@@ -95,7 +95,7 @@ impl Nomad {
         }
         let mut found = Vec::new();
         for (number, allocation) in (0_u32..).zip(self.allocations()) {
-            let group = &self.groups()[allocation.group.index()].spec.group;
+            let group = self.group_of(allocation);
             let named = |place: &u16| *group.services[usize::from(*place)].name == *name;
             if *group.namespace == *namespace {
                 found.extend(bits(allocation.in_nomad_discovery).filter(named).map(|place| (AllocationNumber(number), place)));
@@ -194,6 +194,6 @@ impl Nomad {
     }
 
     fn namespace(&self, allocation: &AllocationState) -> &str {
-        &self.groups()[allocation.group.index()].spec.group.namespace
+        &self.group_of(allocation).namespace
     }
 }

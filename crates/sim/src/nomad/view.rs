@@ -15,8 +15,8 @@ use super::task_ends::{self, gets_kill_signal};
 use super::{disks, volumes};
 use crate::event::AllocationNumber;
 use decamp_core::decide::snapshot::{
-    Allocation, Claims, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, Registration, Registrations, TaskRole,
-    TokenAccess,
+    Allocation, Claims, ClientStatus, Disk, Drain, Elsewhere, LastDrain, Node, NodeStatus, Registration, Registrations,
+    TaskGroup, TaskRole, TokenAccess,
 };
 use decamp_core::ids::{AllocationId, InstanceId, NodeId};
 use decamp_core::time::Time;
@@ -224,6 +224,12 @@ impl Nomad {
     #[must_use]
     pub fn groups(&self) -> &[GroupState] {
         &self.groups
+    }
+
+    /// The task group of an allocation.
+    #[must_use]
+    pub fn group_of(&self, allocation: &AllocationState) -> &Arc<TaskGroup> {
+        &self.groups[allocation.group.index()].spec.group
     }
 
     /// The raft index.

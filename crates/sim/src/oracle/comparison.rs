@@ -26,7 +26,7 @@ impl Registrations {
 
     pub(super) fn over(&mut self, number: AllocationNumber, nomad: &Nomad) {
         if !self.left.contains(&number) {
-            self.outlived.push(group(nomad, nomad.allocation(number)).title());
+            self.outlived.push(nomad.group_of(nomad.allocation(number)).title());
         }
     }
 
@@ -51,33 +51,25 @@ impl Oracle {
     ) {
         let cuts = really(nomad, subject, self.bounds.entry_is_wrong);
         for one in compared {
-            let is_seen = match one.result {
-                Match::ForeseenAndSeen | Match::SeenNotForeseen | Match::SeenShownByNoSetting | Match::SeenBegunByAnother => true,
-                Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen => false,
-            };
             // Once a node's row is purged, its allocations are replaced without a trace.
             let untraced = lists_change && one.loss == Some(Loss::NoCopyLeft);
-            if is_seen && !untraced && !self.happened(one, &cuts, nomad, subject) {
+            if one.result.is_seen() && !untraced && !self.happened(one, &cuts, nomad, subject) {
                 self.broke(at, "S21", format!("it did not happen: {one}"));
             }
-            let is_foreseen = match one.result {
-                Match::ForeseenAndSeen | Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen => true,
-                Match::SeenNotForeseen | Match::SeenShownByNoSetting | Match::SeenBegunByAnother => false,
-            };
             let reported = || findings.iter().any(|finding| Some(finding.loss) == one.loss && finding.object == one.object);
             // A later worker cannot tell what an agent brought back after the drain, or an operator stopped before it, from what the drain
             // stopped.
-            if is_foreseen && !lists_change && one.loss.is_some_and(|loss| STOPS.contains(&loss)) && !reported() {
+            if one.result.is_foreseen() && !lists_change && one.loss.is_some_and(|loss| STOPS.contains(&loss)) && !reported() {
                 self.broke(at, "S21", format!("nobody reported it: {one}"));
             }
         }
         for finding in stopped {
             let said = compared.iter().any(|one| {
                 let is_it = one.object == finding.object || finding.object.starts_with(&format!("{}/", one.object));
-                is_it && !matches!(one.result, Match::ForeseenNotSeen | Match::ForeseenCannotBeSeen)
+                is_it && one.result.is_seen()
             });
             let explained = compared.iter().any(|one| matches!(one.loss, Some(Loss::DoesNotFit | Loss::Interrupted)));
-            if !said && !explained && self.verdict.is_some() && is_compared(outcome) {
+            if !said && !explained && self.verdict.is_some() && outcome.is_compared() {
                 self.broke(at, "S21", format!("nothing is said of {}: {}", finding.object, finding.value));
             }
         }
@@ -101,7 +93,7 @@ impl Oracle {
 
     /// Whether the models show what a comparison says to have been seen.
     fn happened(&self, one: &Compared, cuts: &Counts, nomad: &Nomad, subject: &Subject) -> bool {
-        let of_group = || nomad.allocations().iter().filter(|a| group(nomad, a).is_titled(&one.object));
+        let of_group = || nomad.allocations().iter().filter(|a| nomad.group_of(a).is_titled(&one.object));
         let here = || of_group().filter(|a| is_its(a.node, nomad, subject));
         // The simulator has no counts of load balancers.
         let Some(loss) = one.loss else { return false };
@@ -117,10 +109,11 @@ impl Oracle {
             Loss::CutAtDeadline | Loss::NeverMigrates => here().any(|a| !a.wanted),
             // The look was asked for at that time, and answered a little later.
             Loss::DiskCut => {
-                // Nobody copies the disk of an allocation that is still stopping.
+                // Nobody copies the disk of an allocation that is still stopping. Nomad hears of the end of a copy later, and a look may be
+                // answered by a server that is behind.
                 let later = |ended: Time| one.at.is_some_and(|at| at < ended + ANSWER);
                 let stops = |a: &AllocationState| !a.wanted && a.ended.is_none_or(later);
-                let copied = |at| self.copies_of(nomad, &one.object).any(|(from, to)| from <= at + ANSWER && at < to);
+                let copied = |at| self.copies_of(nomad, &one.object).any(|(from, to)| from <= at + ANSWER && at < to + ANSWER);
                 here().any(stops) || one.at.is_some_and(copied)
             }
             Loss::RegisteredByHand => subject.by_hand.as_deref() == Some(&*one.object),
@@ -152,35 +145,9 @@ const STOPS: [Loss; 8] = [
     Loss::AbruptTask,
 ];
 
-/// Whether a departure that ends like this is compared. Nothing is where another party ended it.
-fn is_compared(outcome: &Outcome) -> bool {
-    match outcome {
-        Outcome::Departed { .. }
-        | Outcome::Forced
-        | Outcome::Unconfirmed { .. }
-        | Outcome::DataLeft { .. }
-        | Outcome::TimedOut
-        | Outcome::Retained
-        | Outcome::AgentDead
-        | Outcome::NoNode
-        | Outcome::Interrupted => true,
-        Outcome::Gone
-        | Outcome::Expired
-        | Outcome::Overtaken
-        | Outcome::AlreadyPast
-        | Outcome::NotLeaving
-        | Outcome::NotOurs
-        | Outcome::Refused { .. } => false,
-    }
-}
-
 /// Whether a task of this group, or this task, was killed or died of its signal.
 fn was_cut(cuts: &Counts, object: &str) -> bool {
     cuts.keys().any(|(task, _)| *task == *object || task.rsplit_once('/').is_some_and(|(group, _)| group == object))
-}
-
-fn group<'n>(nomad: &'n Nomad, allocation: &AllocationState) -> &'n decamp_core::decide::TaskGroup {
-    &nomad.groups()[allocation.group.index()].spec.group
 }
 
 fn is_its(node: NodeNumber, nomad: &Nomad, subject: &Subject) -> bool {

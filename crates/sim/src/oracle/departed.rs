@@ -66,12 +66,12 @@ impl Oracle {
         // The allocation was `lost`, its agent came back, and has died again. Nothing shows that before Nomad misses a heartbeat.
         let dies_again = self.agent_last_died.is_some_and(|died| at.since(died) < UNNOTICED);
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
-            let group = &nomad.groups()[a.group.index()].spec.group;
+            let group = nomad.group_of(a);
             let unseen = dies_again && a.client == ClientStatus::Lost;
             !(unseen || group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
         });
         if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
-            let title = nomad.groups()[allocation.group.index()].spec.group.title();
+            let title = nomad.group_of(allocation).title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
         // The wait for each registration begins at the end of its allocation (ADR 0002).
@@ -111,17 +111,19 @@ impl Oracle {
     }
 
     fn counts(&self, allocation: AllocationNumber, nomad: &Nomad) -> bool {
-        let group = &nomad.groups()[nomad.allocation(allocation).group.index()].spec.group;
+        let group = nomad.group_of(nomad.allocation(allocation));
         !(group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
     }
 
     /// Whether a job was purged that neither the acting worker has seen nor a drain has noted. The next worker knows what decamp's drain
-    /// counted, until an operator's drain replaces it and its `Meta`.
+    /// counted, until an operator's drain replaces it and its `Meta`, or until another allocation lands and makes up the number. A note says
+    /// so then, where Nomad keeps notes.
     pub(super) fn purged_between_workers(&self) -> bool {
         let replaced = self.operator_drained.is_some_and(|theirs| self.last_drain.is_none_or(|ours| ours <= theirs));
+        let hidden = self.landed.is_some() && !self.bounds.notes_are_kept;
         self.job_purged.is_some_and(|purged| {
             self.actor_looked_at.is_none_or(|looked| purged <= looked)
-                && (replaced || self.first_drain.is_none_or(|drain| purged <= drain))
+                && (replaced || hidden || self.first_drain.is_none_or(|drain| purged <= drain))
         })
     }
 }

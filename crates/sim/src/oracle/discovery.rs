@@ -21,7 +21,7 @@ impl Oracle {
     pub(super) fn check_unlisted_services(&mut self, at: Time, phase: Phase, nomad: &Nomad, subject: &Subject) {
         let Some(node) = subject.node.filter(|_| subject.consul_lists != Lists::All) else { return };
         let unlisted = nomad.allocations().iter().find(|a| {
-            let group = &nomad.groups()[a.group.index()].spec.group;
+            let group = nomad.group_of(a);
             let declares = group.services.iter().any(|service| service.provider == Provider::Consul);
             let lasts = matches!(group.kind, JobKind::Service | JobKind::System);
             let long = a.started.is_some_and(|started| started + REGISTERED_BY_NOW <= at);
@@ -29,7 +29,7 @@ impl Oracle {
             a.node == node && a.listed && a.wanted && a.client == ClientStatus::Running && declares && lasts && long && !stays
         });
         let Some(allocation) = unlisted else { return };
-        let title = nomad.groups()[allocation.group.index()].spec.group.title();
+        let title = nomad.group_of(allocation).title();
         // Where CSI volumes are in use, the first drain leaves system jobs after the delay, too. S1 judges what it stops.
         let beside = phase == Phase::Services && !uses_csi(nomad, node);
         if beside && !self.work_stopped_by_operator {

@@ -16,7 +16,7 @@ impl Oracle {
     /// Called when an allocation on the leaving node is over. If a drain moved it, its disk has to leave too.
     pub(super) fn see_disk(&mut self, number: AllocationNumber, nomad: &Nomad) {
         let allocation = nomad.allocation(number);
-        let group = &nomad.groups()[allocation.group.index()].spec.group;
+        let group = nomad.group_of(allocation);
         let drained = self.first_drain.is_some() || self.operator_drained.is_some();
         if drained && allocation.marked && !allocation.wanted && group.migrates_disk && group.kind == JobKind::Service {
             self.disks.push((number, self.first_drain.is_some()));
@@ -40,7 +40,9 @@ impl Oracle {
         }
         let counted = self.disks.iter().filter(|(number, by_us)| *by_us || !self.ended_before_the_hook(*number, nomad));
         let left = counted.map(|(number, _)| number).filter(|number| !nomad.disk_has_left(**number));
-        let unnamed = left.map(|number| group(nomad, *number)).find(|group| !named.iter().any(|title| group.is_titled(title)));
+        let unnamed = left
+            .map(|number| nomad.group_of(nomad.allocation(*number)))
+            .find(|group| !named.iter().any(|title| group.is_titled(title)));
         if let Some(group) = unnamed {
             self.broke(at, "S20", format!("the disk of {} was left on the instance", group.title()));
         }
@@ -91,9 +93,9 @@ impl Oracle {
 
     /// The same for the disks of one group.
     pub(super) fn copies_of<'n>(&'n self, nomad: &'n Nomad, title: &'n str) -> impl Iterator<Item = (Time, Time)> + 'n {
-        let of_group = self.disks.iter().filter(|(number, _)| group(nomad, *number).is_titled(title));
+        let of_group = self.disks.iter().filter(|(number, _)| nomad.group_of(nomad.allocation(*number)).is_titled(title));
         // What the end of the machine cut was being copied until then.
-        let cut = |number: AllocationNumber| last(nomad, number).copy == DiskCopy::Cut;
+        let cut = |number: AllocationNumber| replacements(nomad, number).any(|one| one.copy == DiskCopy::Cut);
         of_group.filter_map(move |(number, _)| {
             let (over, until) = copy(nomad, *number)?;
             Some((over, if cut(*number) { Time::NEVER } else { until }))
@@ -103,7 +105,7 @@ impl Oracle {
     fn cut<'n>(&self, nomad: &'n Nomad, counts: impl Fn(bool) -> bool) -> Vec<&'n TaskGroup> {
         let lost = |number: &&AllocationNumber| !nomad.disk_has_left(**number) || last(nomad, **number).copy == DiskCopy::Cut;
         let counted = self.disks.iter().filter(|(_, by_us)| counts(*by_us)).map(|(number, _)| number);
-        counted.filter(lost).map(|number| group(nomad, *number)).collect()
+        counted.filter(lost).map(|number| &**nomad.group_of(nomad.allocation(*number))).collect()
     }
 }
 
@@ -118,15 +120,12 @@ fn copy(nomad: &Nomad, number: AllocationNumber) -> Option<(Time, Time)> {
     Some((over, until))
 }
 
-fn group(nomad: &Nomad, number: AllocationNumber) -> &TaskGroup {
-    &nomad.groups()[nomad.allocation(number).group.index()].spec.group
+/// The replacement, that one's replacement, and so on.
+fn replacements(nomad: &Nomad, number: AllocationNumber) -> impl Iterator<Item = &AllocationState> {
+    std::iter::successors(Some(nomad.allocation(number)), |one| Some(nomad.allocation(one.next?))).skip(1)
 }
 
 /// The last of the replacements.
 fn last(nomad: &Nomad, number: AllocationNumber) -> &AllocationState {
-    let mut last = nomad.allocation(number);
-    while let Some(next) = last.next {
-        last = nomad.allocation(next);
-    }
-    last
+    replacements(nomad, number).last().unwrap_or_else(|| nomad.allocation(number))
 }

@@ -192,7 +192,9 @@ impl Oracle {
         }
         // A look or a heartbeat confirms the departure at least every half of the time-out (fault 12).
         let known = self.bounds.heartbeat_timeout / 2 + FIRST_HEARTBEAT;
-        if self.detached.is_some_and(|detached| detached + known < at) {
+        // If the hook was deleted that no setting names, the only other one counts, and its time-out.
+        let by_another = self.bounds.hooks_not_named && self.hook_deleted.is_some();
+        if !by_another && self.detached.is_some_and(|detached| detached + known < at) {
             self.broke(at, "S5", "it was detached, and leaves no more".to_owned());
         }
     }
@@ -331,6 +333,10 @@ impl Oracle {
     pub fn check_duration(&mut self, at: Time, took: Duration, above_floor: Option<Duration>, outcome: Option<&Outcome>) {
         // After the end a worker may still wait for the answer to its completion, and for the hook's own end.
         let longest = self.bounds.max_departure + self.bounds.heartbeat_timeout + self.bounds.hold + Duration::from_mins(5);
+        // A worker with shorter settings takes what an old drain or note says for an earlier departure's, and begins anew. Then the hook's own
+        // end bounds it.
+        let begins_anew = self.bounds.entry_is_unreported && self.bounds.shortest < self.bounds.max_departure;
+        let longest = if begins_anew { longest + self.bounds.heartbeat_timeout * 100 } else { longest };
         if longest < took && self.unattended_until < at - longest {
             self.broke(at, "L1", format!("it took {}", decamp_core::time::plain(took)));
         }
@@ -378,7 +384,7 @@ pub(super) fn longest_stop(nomad: &Nomad, node: NodeId) -> Duration {
 /// The longest that one of these allocations may take to stop, without poststop tasks.
 pub(super) fn longest_stop_of(nomad: &Nomad, counts: impl Fn(&AllocationState) -> bool) -> Duration {
     let these = nomad.allocations().iter().filter(|a| counts(a));
-    let groups = these.map(|a| &nomad.groups()[a.group.index()].spec.group).filter(|group| !group.csi_plugin);
+    let groups = these.map(|a| nomad.group_of(a)).filter(|group| !group.csi_plugin);
     groups.map(|group| group.longest_stop(Duration::ZERO, nomad.max_kill_timeout())).max().unwrap_or_default()
 }
 

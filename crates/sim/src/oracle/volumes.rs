@@ -93,9 +93,9 @@ impl Oracle {
         let stopped =
             |a: &&AllocationState| a.marked && a.ended.is_some_and(|ended| self.first_drain.is_some_and(|at| at <= ended));
         let here = nomad.allocations().iter().filter(|a| a.node == node && a.listed);
-        let took = here.filter(stopped).map(|a| group(nomad, a)).find(|group| {
+        let took = here.filter(stopped).map(|a| nomad.group_of(a)).find(|group| {
             let is_named = local.iter().any(|name| name.ends_with(&format!(" of {}", group.title())));
-            holds_local_data(group) && !answered && !is_named
+            group.holds_local_data() && !answered && !is_named
         });
         if let Some(group) = took {
             self.broke(at, "S22", format!("the local data of {} was left, and it says {}", group.title(), verdict.word()));
@@ -110,7 +110,7 @@ impl Oracle {
         let held = self.bounds.holds_local_data
             && nomad.allocations().iter().any(|a| {
                 // Everything here was running when the departure began.
-                a.node == node && a.previous.is_none() && holds_local_data(group(nomad, a))
+                a.node == node && a.previous.is_none() && nomad.group_of(a).holds_local_data()
             });
         let at_last = hook_ends.before(LEFT_BY_A_HOLD);
         let due = match (held, let_go) {
@@ -131,9 +131,9 @@ impl Oracle {
         }
         let was_told = |a: &AllocationState| a.stopping.is_some_and(|plan| self.first_drain < Some(plan.requested));
         let here = nomad.allocations().iter().filter(|a| a.node == node && a.listed && a.previous.is_none() && was_told(a));
-        let unnamed = here.map(|a| group(nomad, a)).find(|group| {
+        let unnamed = here.map(|a| nomad.group_of(a)).find(|group| {
             let is_named = |finding: &Finding| finding.loss == Loss::LocalData && group.is_titled(&finding.object);
-            holds_local_data(group) && !findings.iter().any(is_named)
+            group.holds_local_data() && !findings.iter().any(is_named)
         });
         if let Some(group) = unnamed {
             self.broke(stopped, "S22", format!("the local data of {} was lost without a finding", group.title()));
@@ -148,25 +148,17 @@ impl Oracle {
     }
 }
 
-fn group<'n>(nomad: &'n Nomad, allocation: &AllocationState) -> &'n TaskGroup {
-    &nomad.groups()[allocation.group.index()].spec.group
-}
-
 /// Whether something on the node uses or claims a CSI volume: then the first drain leaves system jobs, also when the delay is over.
 pub(super) fn uses_csi(nomad: &Nomad, node: NodeNumber) -> bool {
     let numbers = (0_u32..).map(AllocationNumber).zip(nomad.allocations());
     let mut here = numbers.filter(|(_, a)| a.node == node && a.listed);
-    here.any(|(number, a)| !a.client.is_over() && group(nomad, a).claims_volumes() || !nomad.claims(number).is_empty())
-}
-
-fn holds_local_data(group: &TaskGroup) -> bool {
-    !group.csi_plugin && group.local_volumes().next().is_some()
+    here.any(|(number, a)| !a.client.is_over() && nomad.group_of(a).claims_volumes() || !nomad.claims(number).is_empty())
 }
 
 /// A group of the node with local data of which Nomad lists an allocation that runs.
 fn uses_local_data(nomad: &Nomad, node: NodeNumber) -> Option<&TaskGroup> {
     let runs = |a: &&AllocationState| a.node == node && a.listed && a.is_alive() && a.client != ClientStatus::Lost;
-    nomad.allocations().iter().filter(runs).map(|a| group(nomad, a)).find(|group| holds_local_data(group))
+    nomad.allocations().iter().filter(runs).map(|a| &**nomad.group_of(a)).find(|group| group.holds_local_data())
 }
 
 /// The volumes that ended allocations of the node claim, as outcomes name them.
@@ -174,7 +166,7 @@ fn claimed(nomad: &Nomad, node: NodeNumber) -> Vec<Arc<str>> {
     let numbers = (0_u32..).map(AllocationNumber).zip(nomad.allocations());
     let ended = numbers.filter(|(_, a)| a.node == node && a.listed && a.client.is_over());
     let named = ended.flat_map(|(number, a)| {
-        let title = group(nomad, a).title();
+        let title = nomad.group_of(a).title();
         nomad.claims(number).into_iter().map(move |volume| format!("{volume} of {title}").into())
     });
     named.collect()

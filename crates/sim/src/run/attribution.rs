@@ -177,14 +177,12 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             let unreadable = faults.has(Fault::NonsenseAnswers) || faults.has(Fault::TargetRegisteredAgain);
             let unreported =
                 zones_unreported || unreadable || faults.has(Fault::DeniedForGood) || faults.has(Fault::TargetGroupDeleted);
-            unreported || taken_out_by_another(world, failure)
+            unreported || taken_out_by_another(world, failure) || is_untouched(world, failure)
         }
         FailureCause::CutByBalancer => {
-            // Another party deregistered the instance before decamp had changed anything.
-            let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
-            let untouched = [oracle.first_deregistered, oracle.first_drain, oracle.machine_stopped].into_iter().all(before_us);
-            untouched
+            is_untouched(world, failure)
                 || hides_the_ingress(world, faults, failure)
+                || hides_the_delay(world, failure)
                 || faults.has(Fault::TargetGroupDeleted)
                 || faults.has(Fault::DelayUnreadable)
                 || oracle.delay_raised
@@ -365,6 +363,18 @@ fn hides_the_ingress(world: &SimWorld, faults: Faults, failure: &FailedRequest) 
     faults.has(Fault::DeniedForGood)
         && world.oracle.first_drain.is_none()
         && !world.subject.fronts.get(failure.front).is_some_and(by_us)
+}
+
+/// Whether another party deregistered the instance there, and decamp may not read that load balancer.
+fn hides_the_delay(world: &SimWorld, failure: &FailedRequest) -> bool {
+    let denied = |front| !world.oracle.left.contains(front) && world.balancers.denies_reads(front);
+    world.subject.fronts.get(failure.front).is_some_and(denied)
+}
+
+/// Whether it failed before decamp had changed anything: another party deregistered the instance.
+fn is_untouched(world: &SimWorld, failure: &FailedRequest) -> bool {
+    let before_us = |act: Option<Time>| act.is_none_or(|at| failure.at < at);
+    [world.oracle.first_deregistered, world.oracle.first_drain, world.oracle.machine_stopped].into_iter().all(before_us)
 }
 
 /// Whether EC2 takes the instance back, and the hook that named its target groups was deleted before decamp looked.

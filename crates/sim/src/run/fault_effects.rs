@@ -131,6 +131,7 @@ pub(super) fn apply_fault(
         Fault::Held => {
             interventions.push((BEGIN, Intervention::Hold(true)));
             interventions.push((at, Intervention::Hold(false)));
+            world.oracle.bounds.hold = world.oracle.bounds.hold.max(at.since(BEGIN));
         }
         Fault::HeldForHours => {
             interventions.push((BEGIN, Intervention::Hold(true)));

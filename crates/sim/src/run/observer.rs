@@ -61,9 +61,14 @@ impl RunRecord {
 
     /// Keeps the findings about the target groups that these effects deregister from: each is reported before the write that it concerns.
     fn foresee_of_groups(&mut self, effects: &[Effect], departure: &Departure, seen: &Snapshot, policy: &Policy) {
-        let left = |name: &str| effects.iter().any(|e| matches!(e, Effect::Deregister { group, .. } if group.name() == name));
+        let left = |finding: &Finding| {
+            let name = &*finding.object;
+            // Auto Scaling has left an attached group before any worker came.
+            finding.loss == Loss::LastHealthyTarget
+                || effects.iter().any(|e| matches!(e, Effect::Deregister { group, .. } if group.name() == name))
+        };
         if effects.iter().any(|effect| matches!(effect, Effect::Deregister { .. })) {
-            let of_groups = foreseen_losses(departure, seen, policy).into_iter().filter(|finding| left(&finding.object));
+            let of_groups = foreseen_losses(departure, seen, policy).into_iter().filter(left);
             self.foreseen_later.extend(of_groups);
         }
     }

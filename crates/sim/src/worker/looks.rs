@@ -177,8 +177,8 @@ impl Worker<'_> {
                 for id in ids {
                     let answer = s.nomad.look(id, &token, read)?;
                     index = index.min(answer.index);
-                    // Each replacement without its disk, and each volume that is claimed, is read on its own.
-                    s.calls.nomad += answer.body.disks_left() + answer.body.claims_left();
+                    // What ended allocations left behind is read on its own.
+                    s.calls.nomad += answer.body.data_reads();
                     nodes.push(answer.body);
                 }
                 Ok((index, nodes))

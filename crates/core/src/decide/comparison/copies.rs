@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::knows_all_that_was_reported;
 use crate::decide::case::Case;
 use crate::decide::snapshot::{Disk, Phase, TaskEnd, TaskGroup};
-use crate::decide::stops::stopped_before;
+use crate::decide::stops::{Cut, TaskStops, cuts, of_departure, stopped_before};
 use crate::ids::AllocationId;
 use crate::time::Time;
 
@@ -55,10 +55,13 @@ impl Copy<'_> {
     }
 }
 
-/// All of them.
+/// All of them, and how their tasks stopped.
 #[derive(Debug)]
 pub(super) struct Copies<'a> {
     all: Vec<Copy<'a>>,
+    pub(super) stops: Vec<TaskStops>,
+    /// Those of the stops that may have cut something.
+    pub(super) cuts: Vec<Cut>,
     /// The first drain of this run, if this run began the departure.
     first_drain: Option<Time>,
 }
@@ -66,7 +69,7 @@ pub(super) struct Copies<'a> {
 impl<'a> Copies<'a> {
     pub(super) fn of(case: &'a Case<'_>) -> Self {
         let history = &case.seen.history;
-        let listed = |id: AllocationId| case.nodes().iter().flat_map(|node| node.allocations.iter()).find(|a| a.id == id);
+        let listed = |id: AllocationId| case.allocations().find(|a| a.id == id);
         let forced = history.drains.iter().filter(|drain| drain.phase == Phase::Forced).map(|drain| drain.at).min();
         // Allocations that were lost before this run are not of this departure.
         let known = history.known.iter().filter(|known| !known.lost_before).map(|known| Copy {
@@ -99,14 +102,15 @@ impl<'a> Copies<'a> {
             .map(|drain| drain.at)
             .min()
             .filter(|_| knows_all_that_was_reported(case.seen) && history.woke_late.is_none());
-        Self { all: known.chain(earlier).collect(), first_drain }
+        let stops = of_departure(case);
+        Self { all: known.chain(earlier).collect(), cuts: cuts(case, &stops), stops, first_drain }
     }
 
     /// The groups of those that were told to stop, each once.
     pub(super) fn groups(&self) -> Vec<&'a Arc<TaskGroup>> {
         let mut groups: Vec<&'a Arc<TaskGroup>> = Vec::new();
         for copy in self.all.iter().filter(|copy| copy.told) {
-            if !groups.iter().any(|group| is_same(group, copy.group)) {
+            if !groups.iter().any(|group| group.is_same(copy.group)) {
                 groups.push(copy.group);
             }
         }
@@ -121,7 +125,7 @@ impl<'a> Copies<'a> {
 
     /// The allocations of a group.
     pub(super) fn of_group<'s>(&'s self, group: &'s TaskGroup) -> impl Iterator<Item = &'s Copy<'a>> {
-        self.all.iter().filter(move |copy| is_same(copy.group, group))
+        self.all.iter().filter(move |copy| copy.group.is_same(group))
     }
 
     /// From when to when no copy of the group was left, if that is certain: every copy that the job wants had its signal before any of them
@@ -142,8 +146,4 @@ impl<'a> Copies<'a> {
         // What stopped before the drain, another party stopped.
         (self.first_drain? <= first && from <= to).then_some((from, to))
     }
-}
-
-fn is_same(one: &TaskGroup, other: &TaskGroup) -> bool {
-    one.job == other.job && one.name == other.name && one.namespace == other.namespace
 }

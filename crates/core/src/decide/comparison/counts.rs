@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Compared, Match, is_compared, knows_all_that_was_reported, sort};
+use super::{Compared, Match, knows_all_that_was_reported, sort};
 use crate::decide::budget::Budget;
 use crate::decide::findings::Loss;
 use crate::decide::snapshot::{Balancer, BalancerKind, Snapshot};
@@ -65,25 +65,20 @@ pub fn look_back(departure: &Departure, seen: &Snapshot, policy: &Policy, outcom
     };
     let counts = |balancer: &&Balancer| balancer.sight.last().is_some_and(|group| group.kind == BalancerKind::Alb);
     let (known, others): (Vec<&Balancer>, Vec<&Balancer>) = seen.balancers.iter().filter(left).partition(counts);
-    if known.is_empty() || !is_compared(outcome) {
+    if known.is_empty() || !outcome.is_compared() {
         return None;
     }
     let drained = seen.history.drains.iter().map(|drain| drain.at);
     let deregistered = seen.balancers.iter().filter_map(|balancer| balancer.deregistered);
     let began = Budget::of(departure, seen, policy).began;
-    let from = floor(drained.chain(deregistered).min().unwrap_or(began).min(ended));
+    let from = drained.chain(deregistered).min().unwrap_or(began).min(ended).floor(MINUTE);
     Some(LookBack {
         groups: known.iter().map(|balancer| balancer.arn.clone()).collect(),
         since: from - BEFORE,
         from,
-        to: floor(ended) + MINUTE,
+        to: ended.floor(MINUTE) + MINUTE,
         has_all: others.is_empty(),
     })
-}
-
-fn floor(at: Time) -> Time {
-    let minute = u64::try_from(MINUTE.as_millis()).unwrap_or(u64::MAX);
-    Time(at.0 / minute * minute)
 }
 
 impl LookBack {

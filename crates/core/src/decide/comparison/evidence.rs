@@ -2,13 +2,14 @@
 
 use super::copies::{Copies, Copy};
 use super::{Outcome, Sign};
+use crate::decide::Cause;
 use crate::decide::by_hand::routable;
 use crate::decide::case::Case;
 use crate::decide::disks;
 use crate::decide::findings::{Finding, Loss};
 use crate::decide::last_target;
 use crate::decide::snapshot::{Disk, TaskRole};
-use crate::decide::stops::{Cut, StopKind, cuts, stops};
+use crate::decide::stops::StopKind;
 use crate::time::{Time, plain};
 
 /// What is known of a finding at the end of a departure.
@@ -28,9 +29,9 @@ const ENDS_UNKNOWN: &str = "Nomad does not show how each of its copies ended";
 /// The evidence for one finding.
 pub(super) fn evidence(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding, outcome: &Outcome) -> Evidence {
     match finding.loss.sign() {
-        Sign::Requests => of_requests(case, copies, finding),
-        Sign::Kills => of_kills(case, copies, finding),
-        Sign::Stops => of_stops(case, finding),
+        Sign::Requests => of_requests(copies, finding),
+        Sign::Kills => of_kills(copies, finding),
+        Sign::Stops => of_stops(copies, finding),
         Sign::Copies => of_copies(copies, finding),
         Sign::ToldToStop => of_work(copies, finding),
         Sign::Deadline => of_a_deadline(copies, finding),
@@ -39,36 +40,35 @@ pub(super) fn evidence(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding, 
         Sign::Registered => of_a_registration(case, finding),
         Sign::Outcome => of_the_outcome(outcome),
         Sign::LocalData => of_local_data(finding, outcome),
-        Sign::Nothing => Evidence::Unknown(nothing_shows(finding.loss).to_owned()),
+        Sign::Nothing(why) => Evidence::Unknown(why.to_owned()),
     }
 }
 
 /// The copies were killed, or died of the signal, while they could hold requests.
-fn cuts_of(case: &Case<'_>, title: &str) -> Vec<Cut> {
-    cuts(case.departure, case.seen, case.policy).into_iter().filter(|cut| cut.group == title).collect()
-}
-
-fn said(cuts: &[Cut]) -> String {
-    cuts.iter().map(|cut| cut.what.as_str()).collect::<Vec<_>>().join("; ")
+fn of_cuts(copies: &Copies<'_>, title: &str) -> Option<Evidence> {
+    let cuts = || copies.cuts.iter().filter(|cut| cut.group == title);
+    let first = cuts().map(|cut| cut.at).min()?;
+    Some(Evidence::Seen(cuts().map(|cut| cut.what.as_str()).collect::<Vec<_>>().join("; "), Some(first)))
 }
 
 /// Nothing that decamp reads shows what the ingress routes to. A copy that was cut while the ingress could send to it is evidence, and so
 /// is a registration that outlived its copy.
-fn of_requests(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding) -> Evidence {
+fn of_requests(copies: &Copies<'_>, finding: &Finding) -> Evidence {
     if let Some(at) = copies.titled(&finding.object).filter_map(|copy| copy.listed_after).min() {
-        return Evidence::Seen(format!("service discovery still listed it as routable at {at}, after it had stopped"), Some(at));
+        return Evidence::Seen(still_listed(at), Some(at));
     }
-    let cuts = cuts_of(case, &finding.object);
-    if !cuts.is_empty() {
-        return Evidence::Seen(said(&cuts), cuts.iter().map(|cut| cut.at).min());
-    }
-    Evidence::Unknown("no system that decamp reads shows to what the ingress sends".to_owned())
+    let unknown = || Evidence::Unknown("no system that decamp reads shows to what the ingress sends".to_owned());
+    of_cuts(copies, &finding.object).unwrap_or_else(unknown)
 }
 
-fn of_kills(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding) -> Evidence {
-    let cuts = cuts_of(case, &finding.object);
-    if !cuts.is_empty() {
-        return Evidence::Seen(said(&cuts), cuts.iter().map(|cut| cut.at).min());
+/// That discovery named a copy that was over.
+pub(super) fn still_listed(at: Time) -> String {
+    format!("service discovery still listed it as routable at {at}, after it had stopped")
+}
+
+fn of_kills(copies: &Copies<'_>, finding: &Finding) -> Evidence {
+    if let Some(seen) = of_cuts(copies, &finding.object) {
+        return seen;
     }
     let mut of_group = copies.titled(&finding.object).peekable();
     if of_group.peek().is_none() || !of_group.all(shows_each_end) {
@@ -84,7 +84,7 @@ fn shows_each_end(copy: &Copy<'_>) -> bool {
     copy.times().is_some() && tasks.all(|task| copy.ends.iter().any(|end| *end.task() == task.name))
 }
 
-fn of_stops(case: &Case<'_>, finding: &Finding) -> Evidence {
+fn of_stops(copies: &Copies<'_>, finding: &Finding) -> Evidence {
     let kinds: &[StopKind] = if finding.loss == Loss::AbruptTask {
         &[StopKind::Abrupt]
     } else if finding.loss == Loss::SlowStop {
@@ -93,8 +93,7 @@ fn of_stops(case: &Case<'_>, finding: &Finding) -> Evidence {
     } else {
         &[StopKind::Deaf]
     };
-    let all = stops(case.departure, case.seen, case.policy);
-    let of_task = all.iter().find(|stops| stops.task == finding.object);
+    let of_task = copies.stops.iter().find(|stops| stops.task == finding.object);
     let Some(stops) = of_task.filter(|stops| !stops.stops.is_empty()) else {
         return Evidence::Unknown("Nomad does not show how it stopped".to_owned());
     };
@@ -144,23 +143,39 @@ fn of_a_deadline(copies: &Copies<'_>, finding: &Finding) -> Evidence {
     let all: Vec<_> = copies.titled(&finding.object).collect();
     let cut = all.iter().filter(|copy| copy.cut).count();
     if 0 < cut {
-        return Evidence::Seen(format!("a deadline stopped {cut} of {} allocations", all.len()), None);
+        return Evidence::Seen(cut_by_a_deadline(cut, all.len()), None);
     }
     Evidence::Unknown("no look showed that a deadline stopped it".to_owned())
 }
+
+/// That a deadline stopped some of the allocations of a group.
+pub(super) fn cut_by_a_deadline(cut: usize, all: usize) -> String {
+    format!("a deadline stopped {cut} of {all} allocations")
+}
+
+/// That a disk was left.
+pub(super) const NO_DISK: &str = "no replacement had its disk when the departure ended";
 
 fn of_a_disk(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding) -> Evidence {
     let Some(at) = case.seen.nomad.fresh_at() else {
         return Evidence::Unknown("Nomad could not be read at the end".to_owned());
     };
     if disks::titles(case).contains(&finding.object) {
-        return Evidence::Seen("no replacement had its disk when the departure ended".to_owned(), Some(at));
+        return Evidence::Seen(NO_DISK.to_owned(), Some(at));
     }
     let mut all = copies.titled(&finding.object).peekable();
     let moved = |copy: &Copy<'_>| copy.over && !copy.was_lost && copy.disk == Some(Disk::Moved);
     // The copy from an agent that is lost is cut, and the replacement starts with an empty disk.
     if case.nodes().iter().any(|node| node.status.is_lost()) {
         return Evidence::Unknown("Nomad's agent is lost, and whether the copy had ended by then is not seen".to_owned());
+    }
+    // Without a machine to copy from, a replacement starts with an empty disk.
+    let ran_until_then = match case.departure.cause {
+        Cause::Lifecycle(_) => case.seen.history.completed.is_some(),
+        Cause::Interruption { at: taken } => at < taken,
+    };
+    if !ran_until_then {
+        return Evidence::Unknown("whether the machine still ran when its disk was copied is not seen".to_owned());
     }
     if all.peek().is_some() && all.all(moved) {
         return Evidence::NotSeen("each replacement has started its tasks, which it does after the copy".to_owned());
@@ -228,30 +243,4 @@ fn of_local_data(finding: &Finding, outcome: &Outcome) -> Evidence {
         return Evidence::Seen(format!("the outcome is {outcome}"), None);
     }
     Evidence::Unknown("whether anything was written there, or was copied before, is not seen".to_owned())
-}
-
-/// Why nothing shows whether a finding came true.
-fn nothing_shows(loss: Loss) -> &'static str {
-    match loss {
-        Loss::DelayTooShort => "the load balancer's list does not show which requests were in progress at the end of the delay",
-        Loss::KeptConnections => "no system that decamp reads counts the connections that were cut",
-        Loss::NoTargetGroup | Loss::UnhandledSource => "what sends to the instance is not known, so it cannot be read",
-        Loss::UnknownTarget => "nobody knows whose address it is",
-        Loss::NotATarget => "the group does not list the instance, and nobody knows whether it should",
-        Loss::NotInConsul => "Consul does not list it",
-        Loss::LeavesBeforeForgotten
-        | Loss::KilledWithRequests
-        | Loss::DeafTask
-        | Loss::AbruptTask
-        | Loss::SlowStop
-        | Loss::NoCopyLeft
-        | Loss::LastHealthyTarget
-        | Loss::CutAtDeadline
-        | Loss::NeverMigrates
-        | Loss::DiskCut
-        | Loss::LocalData
-        | Loss::RegisteredByHand
-        | Loss::DoesNotFit
-        | Loss::Interrupted => "nothing that was read shows it",
-    }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::copies::Copies;
-use super::evidence::none_left;
+use super::evidence::{NO_DISK, cut_by_a_deadline, none_left, still_listed};
 use super::{Compared, Match, drained_before, knows_all_that_was_reported};
 use crate::decide::Cause;
 use crate::decide::case::Case;
 use crate::decide::disks;
 use crate::decide::findings::{Finding, Loss, ingress_forgets, of_a_stop};
 use crate::decide::snapshot::TaskGroup;
-use crate::decide::stops::{Cut, StopKind, cuts, was_a_target};
+use crate::decide::stops::{Cut, StopKind, was_a_target};
 use crate::time::Time;
 
 /// Each loss that was seen and that none of the reported findings names.
@@ -22,7 +22,7 @@ pub(super) fn unforeseen(case: &Case<'_>, copies: &Copies<'_>, reported: &[Findi
     let mut all = Vec::new();
     let explained =
         |title: &str, losses: &[Loss]| reported.iter().any(|finding| *finding.object == *title && losses.contains(&finding.loss));
-    for cut in cuts(case.departure, case.seen, case.policy).into_iter().filter(|cut| cut.is_finding) {
+    for cut in copies.cuts.iter().filter(|cut| cut.is_finding) {
         let by_group = explained(&cut.group, &[Loss::KilledWithRequests, Loss::LeavesBeforeForgotten, Loss::CutAtDeadline]);
         let by_task = explained(&cut.task, &[Loss::DeafTask, Loss::AbruptTask, Loss::SlowStop]);
         if !by_group && !by_task && !by_time {
@@ -35,8 +35,7 @@ pub(super) fn unforeseen(case: &Case<'_>, copies: &Copies<'_>, reported: &[Findi
         if let Some(at) = of_group().filter_map(|copy| copy.listed_after).min()
             && !explained(&title, &[Loss::LeavesBeforeForgotten])
         {
-            let what = format!("service discovery still listed it as routable at {at}, after it had stopped");
-            all.push(row(case, Loss::LeavesBeforeForgotten, Arc::clone(&title), what, Some(at)));
+            all.push(row(case, Loss::LeavesBeforeForgotten, Arc::clone(&title), still_listed(at), Some(at)));
         }
         if let Some((from, to)) = copies.none_left(group).filter(|_| is_behind_an_ingress(case, group))
             && !explained(&title, &[Loss::NoCopyLeft, Loss::NeverMigrates])
@@ -47,32 +46,31 @@ pub(super) fn unforeseen(case: &Case<'_>, copies: &Copies<'_>, reported: &[Findi
         }
         let cut = of_group().filter(|copy| copy.cut).count();
         if 0 < cut && !explained(&title, &[Loss::CutAtDeadline, Loss::NeverMigrates]) && !by_time {
-            let what = format!("a deadline stopped {cut} of {} allocations", of_group().count());
-            all.push(row(case, Loss::CutAtDeadline, title, what, None));
+            all.push(row(case, Loss::CutAtDeadline, title, cut_by_a_deadline(cut, of_group().count()), None));
         }
     }
     let left = if case.seen.nomad.fresh_at().is_some() { disks::titles(case) } else { Arc::default() };
     for title in left.iter().filter(|title| !explained(title, &[Loss::DiskCut])) {
-        let what = "no replacement had its disk when the departure ended".to_owned();
-        all.push(row(case, Loss::DiskCut, Arc::clone(title), what, case.seen.nomad.at()));
+        all.push(row(case, Loss::DiskCut, Arc::clone(title), NO_DISK.to_owned(), case.seen.nomad.at()));
     }
     all
 }
 
-fn is_behind_an_ingress(case: &Case<'_>, group: &TaskGroup) -> bool {
+/// Whether only an ingress sends to the copies of a group.
+pub(super) fn is_behind_an_ingress(case: &Case<'_>, group: &TaskGroup) -> bool {
     group.is_found_by_an_ingress() && !was_a_target(case, group)
 }
 
 /// A task that was cut. Its group's settings may show that, and then they should have been named. Otherwise only an earlier stop could have
 /// shown it, and a departure reads none.
-fn of_a_cut(case: &Case<'_>, copies: &Copies<'_>, cut: Cut) -> Compared {
+fn of_a_cut(case: &Case<'_>, copies: &Copies<'_>, cut: &Cut) -> Compared {
     let group = copies.groups().into_iter().find(|group| group.is_titled(&cut.group) && is_behind_an_ingress(case, group));
     let by_settings = group.map(|group| of_a_stop(case, group, ingress_forgets(case.seen, case.policy))).unwrap_or_default();
     if let Some(finding) = by_settings.first() {
-        return row(case, finding.loss, cut.group.into(), cut.what, Some(cut.at));
+        return row(case, finding.loss, cut.group.as_str().into(), cut.what.clone(), Some(cut.at));
     }
     let loss = if cut.kind == StopKind::Abrupt { Loss::AbruptTask } else { Loss::DeafTask };
-    let mut row = row(case, loss, cut.task, cut.what, Some(cut.at));
+    let mut row = row(case, loss, Arc::clone(&cut.task), cut.what.clone(), Some(cut.at));
     if row.result == Match::SeenNotForeseen {
         row.result = Match::SeenShownByNoSetting;
     }

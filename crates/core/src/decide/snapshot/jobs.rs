@@ -180,6 +180,12 @@ impl TaskGroup {
         !self.services.is_empty() && self.ingress.is_none() && self.kind == JobKind::Service
     }
 
+    /// Whether both are the same group of one job, of any version.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.job == other.job && self.name == other.name && self.namespace == other.namespace
+    }
+
     /// `job/group`, for people.
     #[must_use]
     pub fn title(&self) -> String {

@@ -24,24 +24,34 @@ pub struct Nomad {
 }
 
 impl Nomad {
+    /// The allocations on all of the nodes.
+    pub fn allocations(&self) -> impl Iterator<Item = &Allocation> {
+        self.nodes.iter().flat_map(|node| node.allocations.iter())
+    }
+
     /// The Consul namespaces in which allocations of the nodes register or registered services, without the default one.
     #[must_use]
     pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
         let mut all = Vec::new();
-        add_namespaces(&mut all, self.nodes.iter().flat_map(|node| node.allocations.iter()).map(|a| &*a.group));
+        add_namespaces(&mut all, self.allocations().map(|a| &*a.group));
         all
     }
 
     /// Every address at which the instance can be a target: those of its nodes, and the own addresses of allocations that are not over.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {
-        let running = self.nodes.iter().flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over());
+        let running = self.allocations().filter(|a| !a.client.is_over());
         let own = running.filter_map(|a| a.own.as_ref()).filter(|own| !own.bridge).map(|own| own.address);
         self.nodes.iter().flat_map(|node| node.addresses.iter().copied()).chain(own).collect()
     }
 }
 
 impl Snapshot {
+    /// The allocations on the instance's nodes, by the last look.
+    pub fn allocations(&self) -> impl Iterator<Item = &Allocation> {
+        self.nomad.last().into_iter().flat_map(Nomad::allocations)
+    }
+
     /// The Consul namespaces in which allocations of the nodes register or registered services, without the default one.
     #[must_use]
     pub fn consul_namespaces(&self) -> Vec<Arc<str>> {
@@ -101,18 +111,6 @@ impl Node {
     pub fn drain_can_complete(&self, was_lost_before: impl Fn(AllocationId) -> bool) -> bool {
         let keeps_it = |a: &Allocation| a.group.kind != JobKind::System && !a.group.csi_plugin && !a.client.is_over();
         self.drain.is_some() && !self.allocations.iter().any(|a| keeps_it(a) && !was_lost_before(a.id))
-    }
-
-    /// How many disks are left on the node that may have to move. Each costs a look one more call.
-    #[must_use]
-    pub fn disks_left(&self) -> u32 {
-        let is_left = |a: &Allocation| match a.disk {
-            Disk::Copying(_) => true,
-            Disk::Unplaced => a.group.kind == JobKind::Service,
-            Disk::Stays | Disk::Moved => false,
-        };
-        let left = self.allocations.iter().filter(|a| is_left(a));
-        u32::try_from(left.count()).unwrap_or(u32::MAX)
     }
 
     /// Whether a drain of everything is complete, and Nomad wants an allocation on the node to run all the same.

@@ -1,12 +1,13 @@
 //! The volumes that a task group mounts, and the claims of CSI volumes that an allocation holds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Snapshot;
 use super::jobs::TaskGroup;
-use super::nomad::{Allocation, ClientStatus, Node};
+use super::nomad::{Allocation, ClientStatus, Disk, Node};
 use crate::time::Time;
 
 /// The key of a node's metadata by which an operator answers a hold for local data.
@@ -60,6 +61,12 @@ impl TaskGroup {
         self.volumes.iter().filter(|volume| matches!(volume.kind, VolumeKind::Host { .. }) && !volume.read_only)
     }
 
+    /// Whether its allocations may hold data in a host volume.
+    #[must_use]
+    pub fn holds_local_data(&self) -> bool {
+        !self.csi_plugin && self.local_volumes().next().is_some()
+    }
+
     /// The ids of the CSI volumes that the allocation with this number claims. `None`: the number is not known.
     pub fn csi_volumes(&self, number: Option<u32>) -> impl Iterator<Item = Arc<str>> {
         self.volumes.iter().filter_map(move |volume| match (volume.kind, number) {
@@ -77,12 +84,6 @@ impl TaskGroup {
 }
 
 impl Allocation {
-    /// Whether it may hold data in a host volume.
-    #[must_use]
-    pub fn holds_local_data(&self) -> bool {
-        !self.group.csi_plugin && self.group.local_volumes().next().is_some()
-    }
-
     /// Whether it uses data in a host volume now. What is lost may run on.
     #[must_use]
     pub fn uses_local_data(&self) -> bool {
@@ -90,17 +91,25 @@ impl Allocation {
             ClientStatus::Pending | ClientStatus::Running | ClientStatus::Lost | ClientStatus::Unknown => true,
             ClientStatus::Complete | ClientStatus::Failed => false,
         };
-        may_run && self.holds_local_data()
+        may_run && self.group.holds_local_data()
     }
 }
 
 impl Node {
-    /// How many CSI volumes ended allocations of the node still claim. Each costs a look one more call.
+    /// How many more calls a look needs for the data that ended allocations left on the node: one for each replacement without its disk,
+    /// for each job whose disks nobody copies, and for each volume that is claimed.
     #[must_use]
-    pub fn claims_left(&self) -> u32 {
-        let left = self.allocations.iter().map(|allocation| allocation.claims.held.len()).sum::<usize>();
-        u32::try_from(left).unwrap_or(u32::MAX)
+    pub fn data_reads(&self) -> u32 {
+        let copying = self.allocations.iter().filter(|a| matches!(a.disk, Disk::Copying(_))).count();
+        let unplaced = self.allocations.iter().filter(|a| a.disk == Disk::Unplaced);
+        let jobs: BTreeSet<_> = unplaced.map(|a| (&a.group.namespace, &a.group.job)).collect();
+        let volumes: BTreeSet<_> = self.allocations.iter().flat_map(claimed).collect();
+        u32::try_from(copying + jobs.len() + volumes.len()).unwrap_or(u32::MAX)
     }
+}
+
+fn claimed(allocation: &Allocation) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+    allocation.claims.held.iter().map(|volume| (&allocation.group.namespace, volume))
 }
 
 impl Snapshot {

@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 
 use super::json::{refuse, send};
 use super::load_balancers::balancer_arn;
+use crate::requests::MINUTE;
 use crate::wire::{Models, Shared};
 use decamp_core::decide::Minute;
 use decamp_core::ids::TargetGroupArn;
 
 /// CloudWatch's name in `X-Amz-Target`.
 pub(super) const SERVICE: &str = "GraniteServiceVersion20100801";
-/// Milliseconds of a minute.
-const MINUTE: u64 = 60_000;
 
 /// Answers one call.
 pub(super) fn answer(shared: &Shared, input: &Value) -> Response {
@@ -43,7 +42,7 @@ pub(super) fn answer(shared: &Shared, input: &Value) -> Response {
         };
         let asked = |minute: &&Minute| {
             let at = std::time::Duration::from_millis(minute.at.0).as_secs_f64();
-            from <= at && at < to && minute.at.0 + MINUTE <= now.0 && 0 < value(minute)
+            from <= at && at < to && minute.at + MINUTE <= now && 0 < value(minute)
         };
         let shown: Vec<&Minute> = minutes.iter().filter(asked).collect();
         results.push(json!({

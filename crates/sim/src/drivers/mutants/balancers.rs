@@ -256,8 +256,7 @@ fn never_looks_again(view: &mut AlteredView<'_>) {
 
 /// Counts the addresses of the node's allocations as the node's, so that any allocation with the port answers there.
 fn matches_by_port(view: &mut AlteredView<'_>) {
-    let nodes = view.seen.nomad.last().map_or(&[][..], |nomad| &nomad.nodes);
-    let running = nodes.iter().flat_map(|node| node.allocations.iter()).filter(|a| !a.client.is_over());
+    let running = view.seen.allocations().filter(|a| !a.client.is_over());
     let own: Vec<_> = running.filter_map(|a| a.own.as_ref()).map(|own| own.address).collect();
     view.seen.history.addresses.extend(own);
 }
