@@ -284,3 +284,8 @@ fn the_only_other_hook_says_how_often_a_departure_is_confirmed() {
 fn an_allocation_that_landed_hides_a_purged_one_where_nothing_can_be_noted() {
     is_clean("all", 2_587_364, 1);
 }
+
+#[test]
+fn no_look_shows_what_lands_between_a_slow_answer_and_a_slow_write() {
+    is_clean("all", 3_030_842, 1);
+}

@@ -60,9 +60,12 @@ impl Oracle {
             }
         }
         let Some(node) = subject.node.filter(|_| claims) else { return };
-        // A purge removes the evidence from every list. A worker cannot know what no list has shown it.
-        let row_gone =
-            self.purged.is_some() || self.purged_between_workers() || self.work_stopped_by_operator && self.agent_died.is_some();
+        // A worker cannot know what no list has shown it: a purge removes the evidence from every list, and an allocation may land between
+        // a slow answer and a slow write.
+        let hidden = self.purged.is_some()
+            || self.purged_between_workers()
+            || self.work_stopped_by_operator && self.agent_died.is_some()
+            || self.landed.is_some_and(|landed| at < landed + self.slowness * 2);
         // The allocation was `lost`, its agent came back, and has died again. Nothing shows that before Nomad misses a heartbeat.
         let dies_again = self.agent_last_died.is_some_and(|died| at.since(died) < UNNOTICED);
         let alive = (0..).zip(nomad.allocations()).filter(|(_, a)| a.node == node && a.is_alive()).find(|(_, a)| {
@@ -70,13 +73,13 @@ impl Oracle {
             let unseen = dies_again && a.client == ClientStatus::Lost;
             !(unseen || group.csi_plugin || group.kind == JobKind::System && self.leaves_system_jobs)
         });
-        if let Some((_, allocation)) = alive.filter(|_| !row_gone) {
+        if let Some((_, allocation)) = alive.filter(|_| !hidden) {
             let title = nomad.group_of(allocation).title();
             self.broke(at, "S3", format!("{title} still runs ({})", allocation.id));
         }
         // The wait for each registration begins at the end of its allocation (ADR 0002).
         let shown = subject.consul_lists == Lists::All;
-        if claims_registrations && shown && consul.agent_lives(subject.consul_node) && !row_gone {
+        if claims_registrations && shown && consul.agent_lives(subject.consul_node) && !hidden {
             let state = consul.node(subject.consul_node);
             let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
             if let Some(entry) = left {
