@@ -320,7 +320,7 @@ impl Oracle {
                 }
                 let force = at + deadline.span();
                 self.earliest_deadline = Some(self.earliest_deadline.map_or(force, |earliest| earliest.min(force)));
-                let raced = before.is_some_and(|before| at.since(before) < RACE + self.slowness);
+                let raced = before.is_some_and(|before| at.since(before) < self.race());
                 self.raced |= raced;
                 let known = self.deadlines.iter().find(|(of, _)| of == node).map(|(_, first)| *first);
                 // Two workers that drain at the same moment cannot see each other's drain. Nor can one that reads a server that lags. The later

@@ -289,3 +289,18 @@ fn an_allocation_that_landed_hides_a_purged_one_where_nothing_can_be_noted() {
 fn no_look_shows_what_lands_between_a_slow_answer_and_a_slow_write() {
     is_clean("all", 3_030_842, 1);
 }
+
+#[test]
+fn what_may_be_another_tools_is_not_completed_although_the_instance_cannot_be_read() {
+    is_clean("all", 3_382_204, 1);
+}
+
+#[test]
+fn a_worker_that_consul_holds_up_does_not_see_anothers_drain() {
+    is_clean("all", 3_344_178, 1);
+}
+
+#[test]
+fn what_is_hidden_of_an_allocation_that_ended_before_the_departure_needs_no_proof() {
+    is_clean("all", 3_496_728, 1);
+}

@@ -103,7 +103,8 @@ fn was_forced(case: &Case<'_>) -> bool {
 pub(super) fn time_is_up(case: &Case<'_>) -> Proposal {
     // The group may be held, and the action may be another tool's, so it is not completed on a guess. If Auto Scaling stays away, the hook
     // ends by itself (ADR 0013, 0015).
-    if case.now < case.budget.end || lifecycle_hook::group_may_be_known_later(case) {
+    let may_be_another_tools = lifecycle_hook::group_may_be_known_later(case) || lifecycle_hook::is_another_tools(case);
+    if case.now < case.budget.end || may_be_another_tools {
         return Proposal::DoesNotApply;
     }
     let confirming = confirming_the_end(case);

@@ -151,6 +151,11 @@ pub(super) fn hook_is_ambiguous(case: &Case<'_>) -> bool {
     case.policy.hooks.is_empty() && case.seen.group.last().is_some_and(|group| 1 < group.hooks.len())
 }
 
+/// Whether the action is another tool's, or may be, as far as this run has read the group.
+pub(super) fn is_another_tools(case: &Case<'_>) -> bool {
+    hook_is_ambiguous(case) || matches!(case.departure.cause, Cause::Lifecycle(_)) && !is_ours(case)
+}
+
 /// Whether this run has not read the group and may still do so. Then it does not know whether the group is held, or, if the settings name
 /// no hook, whether there are several. If Auto Scaling denies access, it will go on denying it.
 pub(super) fn group_may_be_known_later(case: &Case<'_>) -> bool {

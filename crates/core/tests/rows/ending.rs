@@ -6,7 +6,7 @@ use decamp_core::decide::{
 };
 
 use crate::decisions::{completion, ended, ends, ours, why, writes};
-use crate::facts::{API, secs};
+use crate::facts::{API, hook, secs};
 use crate::scene::{Scene, calm, deregistered, draining, over};
 
 #[test]
@@ -176,5 +176,22 @@ fn while_auto_scaling_is_away_nothing_is_completed_in_a_group_that_may_be_held_o
         scene.look(&Part::Consul);
         let decision = scene.decide();
         assert_eq!(writes(&decision, EffectKind::Complete), completes, "denied: {denied}, {decision:?}");
+    }
+}
+
+#[test]
+fn a_group_that_was_read_while_the_instance_was_not_shows_that_the_hook_may_be_another_tools() {
+    for (hooks, completes) in [(vec![], false), (vec!["another".into()], false), (vec!["decamp".into()], true)] {
+        let mut scene = calm();
+        scene.policy.hooks = hooks;
+        scene.group.hooks.push(hook("another"));
+        scene.look_in_vain(&Part::Lifecycle);
+        scene.look(&Part::Group { with_activity: false });
+        scene.now = scene.budget().end + secs(1);
+        scene.look_in_vain(&Part::Lifecycle);
+        scene.look(&Part::Nomad);
+        scene.look(&Part::Consul);
+        let decision = scene.decide();
+        assert_eq!(writes(&decision, EffectKind::Complete), completes, "{:?}: {decision:?}", scene.policy.hooks);
     }
 }

@@ -81,7 +81,11 @@ impl Oracle {
         let shown = subject.consul_lists == Lists::All;
         if claims_registrations && shown && consul.agent_lives(subject.consul_node) && !hidden {
             let state = consul.node(subject.consul_node);
-            let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && self.counts(e.allocation, nomad));
+            // Of what ended before the departure, a registration that the token hides needs no proof that it is gone (ADR 0011).
+            let sees_all = matches!(subject.consul_token, crate::consul::Token::Full);
+            let needs_none = |number: AllocationNumber| !sees_all && self.ended_before_the_hook(number, nomad);
+            let counts = |number: AllocationNumber| self.counts(number, nomad) && !needs_none(number);
+            let left = state.of_allocations().find(|e| e.is_listed() && e.is_passing() && counts(e.allocation));
             if let Some(entry) = left {
                 let name = Arc::clone(&entry.name);
                 self.broke(at, "S3", format!("{name} is still registered and passing"));

@@ -65,7 +65,7 @@ impl Oracle {
 
     /// Whether an allocation had ended under an operator's drain long before the instance entered the hook. A disk that nobody copied by
     /// then was its operator's to decide (ADR 0046).
-    fn ended_before_the_hook(&self, number: AllocationNumber, nomad: &Nomad) -> bool {
+    pub(super) fn ended_before_the_hook(&self, number: AllocationNumber, nomad: &Nomad) -> bool {
         nomad.allocation(number).ended.zip(self.hook_began).is_some_and(|(ended, began)| ended + CLOCKS < began)
     }
 

@@ -156,6 +156,13 @@ impl Oracle {
         auto_scaling.instance(instance).filter(|_| entry_is_known)?.actions.iter().map(|action| action.ends).max()
     }
 
+    /// How close together two workers may decide without seeing each other's drain. A round of looks waits for its slowest answer. While
+    /// Consul is away, or if an answer gets lost, that is a time-out.
+    pub(super) fn race(&self) -> Duration {
+        let timed_out = !self.consul_outages_began.is_empty() || self.bounds.answers_get_lost;
+        RACE + self.slowness + if timed_out { NO_ANSWER } else { Duration::ZERO }
+    }
+
     /// S4: each phase is started once. A worker that could see a drain in progress does not send it again.
     fn check_phase_starts_once(&mut self, at: Time, node: NodeId, meta: &DrainMeta, nomad: &Nomad) {
         let starts = matches!(meta.phase, Phase::Services | Phase::All);
@@ -163,10 +170,7 @@ impl Oracle {
             let note = state.last_drain.as_ref().map(|last| &last.note);
             matches!(note, Some(Note::Ours(ours)) if ours.phase == meta.phase && ours.action == meta.action)
         });
-        // A round of looks waits for its slowest answer. While Consul is away, or if an answer gets lost, that is a time-out.
-        let timed_out = !self.consul_outages_began.is_empty() || self.bounds.answers_get_lost;
-        let held_up = if timed_out { NO_ANSWER } else { Duration::ZERO };
-        let unaware = self.last_drain.is_some_and(|before| at.since(before) < RACE + self.slowness + held_up);
+        let unaware = self.last_drain.is_some_and(|before| at.since(before) < self.race());
         if starts && under_way && !unaware && !self.lagged(at, nomad) {
             self.broke(at, "S4", format!("{:?} is under way, and it is started again", meta.phase));
         }
