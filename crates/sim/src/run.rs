@@ -114,6 +114,7 @@ pub fn run_departure(driver: &Driver, run: &Run) -> RunReport {
         heartbeat_timeout,
         entry_is_wrong: faults.has(Fault::StaleToken),
         entry_is_unreported: faults.has(Fault::ActivitiesDenied),
+        denied_for_good: faults.has(Fault::DeniedForGood),
         hooks_not_named: faults.has(Fault::HooksNotNamed),
         runs_no_nomad: world.subject.node.is_none() && !policy.without_nomad.is_empty(),
         orderly: run.crashes.is_empty() && faults.iter().all(can_end_in_order),

@@ -304,3 +304,8 @@ fn a_worker_that_consul_holds_up_does_not_see_anothers_drain() {
 fn what_is_hidden_of_an_allocation_that_ended_before_the_departure_needs_no_proof() {
     is_clean("all", 3_496_728, 1);
 }
+
+#[test]
+fn an_end_that_a_hold_and_denied_activities_hide_is_known_to_no_later_worker() {
+    is_clean("all", 3_534_635, 1);
+}

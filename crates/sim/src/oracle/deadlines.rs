@@ -10,7 +10,7 @@ use crate::nomad::Nomad;
 use crate::scenario::BEGIN;
 use crate::world::Subject;
 use decamp_core::decide::{Cause, Departure, Effect, Phase};
-use decamp_core::ids::TargetId;
+use decamp_core::ids::{InstanceId, TargetId};
 use decamp_core::time::{Time, plain};
 
 /// The time before the end that no force may use, and the error of a call and a clock.
@@ -21,6 +21,14 @@ const ACTIVITY_EARLIER: Duration = Duration::from_mins(10);
 const SPARE: Duration = Duration::from_mins(4);
 
 impl Oracle {
+    /// When the last of an instance's hooks ends, if a worker can know that. During a hold no worker notes the entry on the node. If no
+    /// activity shows it either, a second worker cannot know it.
+    pub(super) fn knowable_end(&self, auto_scaling: &AutoScaling, instance: InstanceId) -> Option<Time> {
+        let was_held = self.held || self.unheld.is_some() || self.bounds.holds_local_data;
+        let entry_is_known = !self.bounds.entry_is_unreported || self.workers <= 1 || !was_held;
+        auto_scaling.instance(instance).filter(|_| entry_is_known)?.actions.iter().map(|action| action.ends).max()
+    }
+
     /// S1 and L2 for drains: decamp forces processes behind a target that still gets requests only at the very end, and a deadline comes
     /// no earlier than the longest stop requires.
     #[expect(clippy::too_many_arguments, reason = "the judge sees everything")]

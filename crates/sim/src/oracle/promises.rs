@@ -7,7 +7,7 @@ use crate::auto_scaling::{AutoScaling, LifecycleState};
 use crate::nomad::{AllocationState, Nomad, Note};
 use crate::world::Subject;
 use decamp_core::decide::{Beginning, DrainMeta, Effect, Launched, LifecycleResult, Outcome, Phase};
-use decamp_core::ids::{InstanceId, NodeId};
+use decamp_core::ids::NodeId;
 use decamp_core::time::Time;
 
 /// A look without an answer ends after this.
@@ -54,6 +54,8 @@ pub struct Bounds {
     pub entry_is_wrong: bool,
     /// Whether no activity shows when the instance entered its hook.
     pub entry_is_unreported: bool,
+    /// Whether a call is denied for good.
+    pub denied_for_good: bool,
     /// Whether the settings do not say which of the group's hooks is decamp's.
     pub hooks_not_named: bool,
     /// Whether the group runs no Nomad, by the operator's settings, and the instance is indeed no node.
@@ -147,13 +149,6 @@ impl Oracle {
                 }
             }
         }
-    }
-
-    /// When the last of an instance's hooks ends, if a worker can know that. In a held group no worker notes the entry on the node. If no
-    /// activity shows it either, a second worker cannot know it.
-    pub(super) fn knowable_end(&self, auto_scaling: &AutoScaling, instance: InstanceId) -> Option<Time> {
-        let entry_is_known = !self.bounds.entry_is_unreported || self.workers <= 1 || !self.held && self.unheld.is_none();
-        auto_scaling.instance(instance).filter(|_| entry_is_known)?.actions.iter().map(|action| action.ends).max()
     }
 
     /// How close together two workers may decide without seeing each other's drain. A round of looks waits for its slowest answer. While
@@ -337,9 +332,9 @@ impl Oracle {
     pub fn check_duration(&mut self, at: Time, took: Duration, above_floor: Option<Duration>, outcome: Option<&Outcome>) {
         // After the end a worker may still wait for the answer to its completion, and for the hook's own end.
         let longest = self.bounds.max_departure + self.bounds.heartbeat_timeout + self.bounds.hold + Duration::from_mins(5);
-        // A worker with shorter settings takes what an old drain or note says for an earlier departure's, and begins anew. Then the hook's own
-        // end bounds it.
-        let begins_anew = self.bounds.entry_is_unreported && self.bounds.shortest < self.bounds.max_departure;
+        // A worker that comes long after a drain or note takes it for an earlier departure's, and begins anew. If nobody may complete the
+        // action, the hook's own end bounds that.
+        let begins_anew = self.bounds.entry_is_unreported && self.bounds.denied_for_good;
         let longest = if begins_anew { longest + self.bounds.heartbeat_timeout * 100 } else { longest };
         if longest < took && self.unattended_until < at - longest {
             self.broke(at, "L1", format!("it took {}", decamp_core::time::plain(took)));
