@@ -26,7 +26,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     let mut said = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let line = timeout(Duration::from_secs(20), said.next_line()).await.expect("it begins").expect("text").expect("a line");
     let (webhooks, admin) = line.strip_prefix("webhooks on ").and_then(|rest| rest.split_once(", admin on ")).expect("addresses");
-    // Another test of the process may have done so.
+    // An error means that another test has installed it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // The service closes the idle connections of strangers. On a busy machine one may be closed just when it is used again.
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("it has no settings that may fail");

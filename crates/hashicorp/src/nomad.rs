@@ -286,13 +286,13 @@ pub fn read_policy(answer: &[u8]) -> Result<Option<TokenAccess>, Unseen> {
     Ok(policy.parsed.map(|rules| token_access(&[("policy".to_owned(), rules.into())])))
 }
 
-/// The body of a drain. Without `DrainSpec` Nomad cancels the drain, without `Deadline` the drain never ends, and Nomad rejects a fraction
-/// (facts/nomad.md 2.1 and 2.2).
 /// What a server answers without a leader may be old.
 fn must_know_leader(answer: &Answer) -> Result<(), Unseen> {
     if answer.header("x-nomad-knownleader") == Some("false") { Err(Unseen::Stale) } else { Ok(()) }
 }
 
+/// The body of a drain. Without `DrainSpec` Nomad cancels the drain, without `Deadline` the drain never ends, and Nomad rejects a fraction
+/// (facts/nomad.md 2.1 and 2.2).
 fn drain_body(deadline: WholeSeconds, ignore_system_jobs: bool, meta: &DrainMeta) -> serde_json::Value {
     json!({
         "DrainSpec": { "Deadline": deadline.nanoseconds(), "IgnoreSystemJobs": ignore_system_jobs },

@@ -94,6 +94,12 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Whether a Nomad node is the instance: its own, or another that carries its id.
+    #[must_use]
+    pub fn has_node(&self, node: nomad::NodeNumber, nomad: &Nomad) -> bool {
+        Some(node) == self.node || nomad.node(node).spec.instance == Some(self.instance)
+    }
+
     /// Whether a target is this instance.
     #[must_use]
     pub fn owns(&self, id: &TargetId) -> bool {

@@ -172,3 +172,16 @@ fn an_allocation_of_another_group_is_no_reason_to_wait() {
     scene.news_from_nomad();
     assert_eq!(completion(&scene.until_it_writes(EffectKind::Complete)).1, Outcome::Departed { waiting_for: None });
 }
+
+#[test]
+fn only_data_that_is_waited_for_costs_a_look_more_calls() {
+    let reads = |disk: Disk, kind: JobKind| {
+        let mut scene = stopped_with(disk);
+        scene.task_group(API, |group| group.kind = kind);
+        scene.node().data_reads()
+    };
+    assert_eq!(reads(Disk::Unplaced, JobKind::Service), 1);
+    assert_eq!(reads(Disk::Unplaced, JobKind::Batch), 0, "nothing waits for it, so Nomad's list can be watched");
+    assert_eq!(reads(Disk::Copying(REPLACEMENT), JobKind::Batch), 1);
+    assert_eq!(reads(Disk::Moved, JobKind::Service), 0);
+}

@@ -120,7 +120,7 @@ fn instance() -> InstanceId {
 }
 
 fn running(nomad: &Nomad) -> usize {
-    nomad.nodes.iter().flat_map(|n| n.allocations.iter()).filter(|a| a.client == ClientStatus::Running).count()
+    nomad.allocations().filter(|a| a.client == ClientStatus::Running).count()
 }
 
 /// Two copies of a service, a service in another namespace, and a system job that looks like Traefik.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Oracle;
 use super::stops::{Counts, really};
 use crate::event::AllocationNumber;
-use crate::nomad::{AllocationState, NodeNumber, Nomad};
+use crate::nomad::{AllocationState, Nomad};
 use crate::world::Subject;
 use decamp_core::decide::{Compared, Finding, Loss, Match, Outcome};
 use decamp_core::time::Time;
@@ -94,7 +94,7 @@ impl Oracle {
     /// Whether the models show what a comparison says to have been seen.
     fn happened(&self, one: &Compared, cuts: &Counts, nomad: &Nomad, subject: &Subject) -> bool {
         let of_group = || nomad.allocations().iter().filter(|a| nomad.group_of(a).is_titled(&one.object));
-        let here = || of_group().filter(|a| is_its(a.node, nomad, subject));
+        let here = || of_group().filter(|a| subject.has_node(a.node, nomad));
         // The simulator has no counts of load balancers.
         let Some(loss) = one.loss else { return false };
         match loss {
@@ -103,8 +103,8 @@ impl Oracle {
             // A copy beyond the count of its job, as in a deployment, is none of those that it wants.
             Loss::NoCopyLeft => one.at.is_some_and(|at| {
                 let replaces =
-                    |a: &AllocationState| a.previous.is_some_and(|of| is_its(nomad.allocation(of).node, nomad, subject));
-                here().next().is_some() && !of_group().any(|a| (replaces(a) || is_its(a.node, nomad, subject)) && serves(a, at))
+                    |a: &AllocationState| a.previous.is_some_and(|of| subject.has_node(nomad.allocation(of).node, nomad));
+                here().next().is_some() && !of_group().any(|a| (replaces(a) || subject.has_node(a.node, nomad)) && serves(a, at))
             }),
             Loss::CutAtDeadline | Loss::NeverMigrates => here().any(|a| !a.wanted),
             // The look was asked for at that time, and answered a little later.
@@ -148,10 +148,6 @@ const STOPS: [Loss; 8] = [
 /// Whether a task of this group, or this task, was killed or died of its signal.
 fn was_cut(cuts: &Counts, object: &str) -> bool {
     cuts.keys().any(|(task, _)| *task == *object || task.rsplit_once('/').is_some_and(|(group, _)| group == object))
-}
-
-fn is_its(node: NodeNumber, nomad: &Nomad, subject: &Subject) -> bool {
-    Some(node) == subject.node || nomad.node(node).spec.instance == Some(subject.instance)
 }
 
 /// Whether an allocation served at this time, as far as discovery knows.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Oracle;
-use crate::nomad::{NodeNumber, Nomad};
+use crate::nomad::Nomad;
 use crate::scenario::BEGIN;
 use crate::world::Subject;
 use decamp_core::decide::{Outcome, StopKind, TaskStops};
@@ -56,10 +56,11 @@ impl Oracle {
 /// are no stops of it.
 pub(super) fn really(nomad: &Nomad, subject: &Subject, earlier_ones: bool) -> Counts {
     let mut counts = Counts::new();
-    let is_its = |node: NodeNumber| Some(node) == subject.node || nomad.node(node).spec.instance == Some(subject.instance);
     let numbers = (0_u32..).map(crate::event::AllocationNumber).zip(nomad.allocations());
     let is_new = |ended: Option<Time>| earlier_ones || ended.is_none_or(|ended| BEGIN <= ended);
-    for (number, allocation) in numbers.filter(|(_, allocation)| is_its(allocation.node) && is_new(allocation.ended)) {
+    for (number, allocation) in
+        numbers.filter(|(_, allocation)| subject.has_node(allocation.node, nomad) && is_new(allocation.ended))
+    {
         let spec = &nomad.groups()[allocation.group.index()].spec;
         for stop in nomad.task_stops(number) {
             let killed = stop.exit_code == 137;

@@ -334,10 +334,9 @@ fn hidden_by_hand(world: &SimWorld, failure: &FailedRequest) -> bool {
 
 /// Whether a copy of the service on the instance's nodes had been told to stop by then. If none had, a copy elsewhere has left.
 fn stopped_a_copy(world: &SimWorld, failure: &FailedRequest) -> bool {
-    let is_its = |node| Some(node) == world.subject.node || world.nomad.node(node).spec.instance == Some(world.subject.instance);
     let told = |a: &AllocationState| a.stopping.as_ref().is_some_and(|stopping| stopping.requested <= failure.at);
     let Some(group) = failure.service.and_then(|service| world.group_of_service(service)) else { return true };
-    world.nomad.allocations().iter().any(|a| a.group == group && is_its(a.node) && told(a))
+    world.nomad.allocations().iter().any(|a| a.group == group && world.subject.has_node(a.node, &world.nomad) && told(a))
 }
 
 /// Whether the instance may have left, before any look, a group in which it was alone or which was deleted. Then nobody can see at which

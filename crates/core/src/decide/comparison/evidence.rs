@@ -169,18 +169,19 @@ fn of_a_disk(case: &Case<'_>, copies: &Copies<'_>, finding: &Finding) -> Evidenc
     if case.nodes().iter().any(|node| node.status.is_lost()) {
         return Evidence::Unknown("Nomad's agent is lost, and whether the copy had ended by then is not seen".to_owned());
     }
+    if all.peek().is_none() || !all.all(moved) {
+        return Evidence::Unknown("Nomad does not show where its disk is".to_owned());
+    }
     // Without a machine to copy from, a replacement starts with an empty disk.
     let ran_until_then = match case.departure.cause {
         Cause::Lifecycle(_) => case.seen.history.completed.is_some(),
         Cause::Interruption { at: taken } => at < taken,
     };
-    if !ran_until_then {
-        return Evidence::Unknown("whether the machine still ran when its disk was copied is not seen".to_owned());
+    if ran_until_then {
+        Evidence::NotSeen("each replacement has started its tasks, which it does after the copy".to_owned())
+    } else {
+        Evidence::Unknown("whether the machine still ran when its disk was copied is not seen".to_owned())
     }
-    if all.peek().is_some() && all.all(moved) {
-        return Evidence::NotSeen("each replacement has started its tasks, which it does after the copy".to_owned());
-    }
-    Evidence::Unknown("Nomad does not show where its disk is".to_owned())
 }
 
 fn of_targets(case: &Case<'_>, finding: &Finding) -> Evidence {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Snapshot;
-use super::jobs::TaskGroup;
+use super::jobs::{JobKind, TaskGroup};
 use super::nomad::{Allocation, ClientStatus, Disk, Node};
 use crate::time::Time;
 
@@ -96,12 +96,12 @@ impl Allocation {
 }
 
 impl Node {
-    /// How many more calls a look needs for the data that ended allocations left on the node: one for each replacement without its disk,
-    /// for each job whose disks nobody copies, and for each volume that is claimed.
+    /// How many more calls a look needs for the data that is waited for: one for each replacement without its disk, for each service job
+    /// whose disks nobody copies, and for each volume that is claimed. Nothing waits for the disks of batch jobs that nobody copies.
     #[must_use]
     pub fn data_reads(&self) -> u32 {
         let copying = self.allocations.iter().filter(|a| matches!(a.disk, Disk::Copying(_))).count();
-        let unplaced = self.allocations.iter().filter(|a| a.disk == Disk::Unplaced);
+        let unplaced = self.allocations.iter().filter(|a| a.disk == Disk::Unplaced && a.group.kind == JobKind::Service);
         let jobs: BTreeSet<_> = unplaced.map(|a| (&a.group.namespace, &a.group.job)).collect();
         let volumes: BTreeSet<_> = self.allocations.iter().flat_map(claimed).collect();
         u32::try_from(copying + jobs.len() + volumes.len()).unwrap_or(u32::MAX)
