@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import unwind_tables
@@ -62,15 +64,31 @@ def build(architecture, folder, root=ROOT):
     return small
 
 
-def build_again(architecture):
-    """Builds again from nothing in another folder. Returns the zip's digest."""
+def again(builder, architecture):
+    """What a builder builds from nothing in another folder."""
     with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
         root = Path(place, "sources")
         listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, listed.split("\0")):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
-        return packed(build(architecture, Path(place, "target"), root), Path(place, "again.zip"))
+        return builder(architecture, Path(place, "target"), root).read_bytes()
+
+
+def side_by_side(builder, folder, architectures, twice):
+    """Builds for each architecture, in a target folder of its own below `folder`, because Cargo locks one. Returns the binaries.
+
+    With `twice`, each is also built again from nothing and must be the same. As many builds run at a time as there are processors: half of
+    a build is link-time optimisation, which uses one.
+    """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        first = {architecture: pool.submit(builder, architecture, folder / architecture) for architecture in architectures}
+        second = {architecture: pool.submit(again, builder, architecture) for architecture in architectures if twice}
+        built = {architecture: build.result() for architecture, build in first.items()}
+        differ = [architecture for architecture, build in second.items() if build.result() != built[architecture].read_bytes()]
+    if differ:
+        sys.exit(f"two builds of one commit differ: {', '.join(f'{built[each].name} for {each}' for each in differ)}")
+    return built
 
 
 def faults(architecture, binary):
@@ -87,47 +105,50 @@ def faults(architecture, binary):
             yield f"it contains the path {folder}"
 
 
-def packed(binary, place):
-    """Writes a zip with only the binary, without a time and with a fixed mode. Returns its digest."""
+def zipped(binary):
+    """A zip with only the binary, without a time and with a fixed mode."""
     entry = zipfile.ZipInfo("bootstrap", (1980, 1, 1, 0, 0, 0))
     entry.create_system = 3
     entry.external_attr = 0o100755 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(place, "w") as archive:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
         archive.writestr(entry, binary.read_bytes(), compresslevel=9)
-    return hashlib.sha256(place.read_bytes()).digest()
+    return content.getvalue()
+
+
+def zips(architectures, twice):
+    """The zip for each architecture, whose binary Lambda can run. The binaries stay in OUT, where the tests look for them."""
+    if shutil.which("cargo-zigbuild") is None:
+        sys.exit("cargo-zigbuild is not installed: pip install cargo-zigbuild ziglang")
+    OUT.mkdir(parents=True, exist_ok=True)
+    made = {}
+    for architecture, binary in side_by_side(build, OUT / "build", architectures, twice).items():
+        if found := list(faults(architecture, binary)):
+            sys.exit(f"{binary}: " + "; ".join(found))
+        (OUT / architecture).mkdir(exist_ok=True)
+        # A process that reads the file meanwhile gets the old or the new one, never a part.
+        shutil.copy(binary, OUT / architecture / "new")
+        os.replace(OUT / architecture / "new", OUT / architecture / "bootstrap")
+        made[architecture] = zipped(binary)
+        if MOST_BYTES < len(made[architecture]):
+            sys.exit(f"the zip for {architecture} has {len(made[architecture])} bytes, and {MOST_BYTES} is the most")
+    return made
 
 
 def main(arguments):
     """Builds the named zips, or all. With --twice, each is built again from nothing in another folder and must be the same."""
     twice = "--twice" in arguments
     wanted = [word for word in arguments if not word.startswith("-")] or list(TARGETS)
-    if shutil.which("cargo-zigbuild") is None:
-        sys.exit("cargo-zigbuild is not installed: pip install cargo-zigbuild ziglang")
-    OUT.mkdir(parents=True, exist_ok=True)
-    for architecture in wanted:
-        began = time.monotonic()
-        binary = build(architecture, OUT / "build")
-        found = list(faults(architecture, binary))
-        if found:
-            sys.exit(f"{binary}: " + "; ".join(found))
-        (OUT / architecture).mkdir(exist_ok=True)
-        # A process that reads the file meanwhile gets the old or the new one, never a part.
-        shutil.copy(binary, OUT / architecture / "new")
-        os.replace(OUT / architecture / "new", OUT / architecture / "bootstrap")
+    began = time.monotonic()
+    for architecture, content in zips(wanted, twice).items():
         name = f"decamp-lambda-{architecture}.zip"
-        digest = packed(binary, OUT / name)
-        size = (OUT / name).stat().st_size
-        if MOST_BYTES < size:
-            sys.exit(f"{name} has {size} bytes, and {MOST_BYTES} is the most")
-        print(f"{name}: {size / 1e6:.2f} MB, {time.monotonic() - began:.0f} s, source_code_hash {base64.b64encode(digest).decode()}")
-        if twice:
-            began = time.monotonic()
-            if build_again(architecture) != digest:
-                sys.exit(f"{name}: two builds of one commit differ")
-            print(f"{name}: a second build from nothing in another folder is the same; {time.monotonic() - began:.0f} s")
-    zips = sorted(OUT.glob("decamp-lambda-*.zip"))
-    (OUT / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(place.read_bytes()).hexdigest()}  {place.name}\n" for place in zips))
+        (OUT / name).write_bytes(content)
+        known = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        print(f"{name}: {len(content) / 1e6:.2f} MB, source_code_hash {known}{', the same in two builds' if twice else ''}")
+    print(f"built in {time.monotonic() - began:.0f} s")
+    made = sorted(OUT.glob("decamp-lambda-*.zip"))
+    (OUT / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(place.read_bytes()).hexdigest()}  {place.name}\n" for place in made))
 
 
 if __name__ == "__main__":

@@ -145,13 +145,13 @@ def words(binary):
     return said
 
 
-def checked(architecture):
-    """The command, built where the last build was left, and without faults."""
-    binary = build(architecture, ROOT / "target" / "release-build")
-    found = list(faults(architecture, binary))
-    if found:
-        sys.exit(f"{binary}: " + "; ".join(found))
-    return binary
+def checked(twice):
+    """The command for each architecture, built where the last build was left, and without faults."""
+    built = package.side_by_side(build, ROOT / "target" / "release-build", list(TARGETS), twice)
+    for architecture, binary in built.items():
+        if found := list(faults(architecture, binary)):
+            sys.exit(f"{binary}: " + "; ".join(found))
+    return built
 
 
 def pointed(page, version):
@@ -161,14 +161,7 @@ def pointed(page, version):
 
 def binaries(twice, version):
     """The command for each architecture, with what belongs to it."""
-    built = {}
-    for architecture in TARGETS:
-        built[architecture] = checked(architecture)
-        if twice:
-            with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
-                again = build(architecture, Path(place, "target"), copied(Path(place, "sources")))
-                if again.read_bytes() != built[architecture].read_bytes():
-                    sys.exit(f"decamp for {architecture}: two builds of one commit differ")
+    built = checked(twice)
     here = words(built[os.uname().machine])
     beside = {name: pointed((ROOT / name).read_bytes(), version) for name in ("README.md", "CHANGELOG.md")}
     beside["LICENSE"] = (ROOT / "LICENSE").read_bytes()
@@ -177,34 +170,19 @@ def binaries(twice, version):
         yield f"decamp-{architecture}-linux.tar.gz", packed(files, f"decamp-{architecture}-linux", commit()[2])
 
 
-def copied(root):
-    """The files that are in git, at another place."""
-    for name in filter(None, git("ls-files", "-z").split("\0")):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
-    return root
-
-
 def lambdas(twice, _version):
-    """The zips of the function."""
-    for architecture in package.TARGETS:
-        binary = package.build(architecture, package.OUT / "build")
-        found = list(package.faults(architecture, binary))
-        if found:
-            sys.exit(f"{binary}: " + "; ".join(found))
-        with tempfile.TemporaryDirectory() as place:
-            digest = package.packed(binary, Path(place, "zip"))
-            if twice and package.build_again(architecture) != digest:
-                sys.exit(f"the zip for {architecture}: two builds of one commit differ")
-            known = json.loads((ROOT / "infra" / "release.json").read_text())["zips"].get(architecture, {}).get("sha256")
-            if digest.hex() != known:
-                sys.exit(f"the zip for {architecture} has the sum {digest.hex()}, and infra/release.json {known}: the module would refuse it")
-            yield f"decamp-lambda-{architecture}.zip", Path(place, "zip").read_bytes()
+    """The zips of the function, whose sums the module knows."""
+    known = json.loads((ROOT / "infra" / "release.json").read_text())["zips"]
+    for architecture, content in package.zips(list(package.TARGETS), twice).items():
+        digest, wanted = hashlib.sha256(content).hexdigest(), known.get(architecture, {}).get("sha256")
+        if digest != wanted:
+            sys.exit(f"the zip for {architecture} has the sum {digest}, and infra/release.json {wanted}: the module would refuse it")
+        yield f"decamp-lambda-{architecture}.zip", content
 
 
 def images(twice, version):
     """The container image for both architectures, through which a departure is walked before it is handed out."""
-    built = {architecture: checked(architecture) for architecture in TARGETS}
+    built = checked(False)
     name, _, second = commit()
     archive = image.build(built, version, name, second)
     if twice and image.build(built, version, name, second) != archive:
