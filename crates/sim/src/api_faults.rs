@@ -33,6 +33,8 @@ pub struct ApiFaults {
     reads_refused: Period,
     /// Kinds of writes that are denied for good.
     pub denied_writes: Vec<EffectKind>,
+    /// From when Auto Scaling denies `DescribeAutoScalingInstances` for good, and no other call.
+    pub instances_denied_from: Option<Time>,
     /// Kinds of writes that lose an answer. Each entry loses one.
     pub lose_answers: Vec<EffectKind>,
     /// How long after the first drain Consul goes away, and for how long.
@@ -113,7 +115,13 @@ impl ApiFaults {
         let index = index(System::AutoScaling);
         let others = [self.throttled[index], self.denied[index], self.heartbeats_refused, self.reads_refused];
         let refuses = [EffectKind::Heartbeat, EffectKind::Complete].iter().any(|kind| self.denied_writes.contains(kind));
-        refuses || self.away[index].iter().chain(&others).any(|s| s.from <= to && from < s.to)
+        refuses || self.denies_instances(to) || self.away[index].iter().chain(&others).any(|s| s.from <= to && from < s.to)
+    }
+
+    /// Whether Auto Scaling denies `DescribeAutoScalingInstances` at this time.
+    #[must_use]
+    pub fn denies_instances(&self, at: Time) -> bool {
+        self.instances_denied_from.is_some_and(|from| from <= at)
     }
 
     /// When the last of all faults ends.

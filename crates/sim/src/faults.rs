@@ -98,7 +98,7 @@ faults! {
     ClaimsHours = 85, "claims-hours", "A job claims up to ten hours for its stop, and its process needs less.";
     HeldForHours = 86, "held-for-hours", "The group is held by its tag for longer than a departure may take, or to the end.";
     AgentBackLate = 87, "agent-back-late", "Nomad's agent comes back when decamp has almost given it up.";
-    DeniedForGood = 88, "denied-for-good", "A target group may never be read or written to, Nomad or Consul denies everything from some time on, or one kind of write is denied.";
+    DeniedForGood = 88, "denied-for-good", "A target group may never be read or written to, Nomad or Consul denies everything from some time on, or one kind of write or the look at the instance's lifecycle is denied.";
     KeptConnections = 94, "kept-connections", "Clients of a Network Load Balancer send on kept connections after the deregistration.";
     ClassicBalancer = 95, "classic-balancer", "A load balancer is a Classic one. It lists instances, and may have no connection draining.";
     LatticeSource = 96, "lattice-source", "A VPC Lattice target group is attached, which decamp cannot leave and which sends for minutes.";

@@ -43,6 +43,9 @@ pub(super) fn ended(case: &Case<'_>) -> Option<Decision> {
     if !interrupted && surely <= case.now {
         return end(Outcome::Expired, Reason::TimeIsUp);
     }
+    if is_over_unseen(case) {
+        return end(verdict_landed(case).unwrap_or(past(case)), Reason::PastItsHook);
+    }
     match seen.lifecycle.now()? {
         Lifecycle::Gone => end(verdict_landed(case).unwrap_or(Outcome::Gone), Reason::NotListed),
         Lifecycle::Past => end(verdict_landed(case).unwrap_or(past(case)), Reason::PastItsHook),
@@ -56,6 +59,14 @@ pub(super) fn ended(case: &Case<'_>) -> Option<Decision> {
             held_by_another(case)
         }
     }
+}
+
+/// "No active lifecycle action" by token and by id, and since then Auto Scaling denies looks at the instance. No later look will show that
+/// the action is over. Without a token the hook may not have begun.
+fn is_over_unseen(case: &Case<'_>) -> bool {
+    let history = &case.seen.history;
+    let denied = case.seen.lifecycle.blind().filter(|blind| matches!(blind.why, Unseen::Denied(_)));
+    history.token_refused && history.no_active_action.is_some() && history.no_active_action <= denied.map(|blind| blind.tried)
 }
 
 /// "No active lifecycle action" by token and by id, and the instance still waits: another hook holds it (ADR 0013).
@@ -84,7 +95,7 @@ fn was_completed(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
     let alive = history.heartbeat.max(Some(case.budget.began).filter(|_| case.budget.began_is_known));
     let runs_out = (alive.unwrap_or(Time(0)) + case.budget.heartbeat_timeout).min(case.budget.hook_ends);
-    let over_by = case.seen.lifecycle.at().into_iter().chain(history.no_active_action).min();
+    let over_by = case.seen.lifecycle.fresh_at().into_iter().chain(history.no_active_action).min();
     over_by.is_some_and(|over_by| over_by < runs_out)
 }
 
@@ -109,7 +120,14 @@ pub(super) fn confirmed(case: &Case<'_>) -> Proposal {
     let group = must_see(case, &seen.group, Part::Group { with_activity });
     let Some(lifecycle) = seen.lifecycle.now() else {
         let shown = must_see(case, &seen.lifecycle, Part::Lifecycle);
-        return merge(Order::InTurn, [shown, group]);
+        // A hold that is over no longer keeps the departure from its end.
+        let hold = match &seen.group {
+            held if held.last().is_some_and(|group| group.held) && hold_is_read_at(case) <= case.now => {
+                look_again(case, held, Part::Group { with_activity: false }, Reason::MustConfirm)
+            }
+            _ => Proposal::DoesNotApply,
+        };
+        return merge(Order::Together, [merge(Order::InTurn, [shown, group]), hold]);
     };
     if !group.is_settled() && seen.group.at().is_none() {
         return group;
@@ -209,6 +227,11 @@ pub fn last_heartbeat(departure: &Departure, seen: &Snapshot, policy: &Policy, n
     (!over && waits && case.now < Budget::of(departure, seen, policy).end).then_some(Effect::Heartbeat(of))
 }
 
+/// When the tag of a held group is read again.
+fn hold_is_read_at(case: &Case<'_>) -> Time {
+    case.seen.group.at().unwrap_or(case.now) + READ_HOLD_EVERY
+}
+
 /// A held group is left alone, as long as the hook leaves time to drain the instance in order afterwards (ADR 0015).
 pub(super) fn held(case: &Case<'_>) -> Proposal {
     let seen = case.seen;
@@ -220,7 +243,7 @@ pub(super) fn held(case: &Case<'_>) -> Proposal {
     let first = seen.history.held.map_or(case.now, |(since, _)| since);
     let since = if seen.history.held_from_the_first { case.budget.began } else { first };
     let held = || Reason::Held { since, until };
-    let next = seen.group.at().unwrap_or(case.now) + READ_HOLD_EVERY;
+    let next = hold_is_read_at(case);
     if next <= case.now {
         return look_again(case, &seen.group, Part::Group { with_activity: false }, held());
     }

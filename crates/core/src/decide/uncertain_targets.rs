@@ -157,10 +157,7 @@ pub(super) fn waiting_for_unknown(case: &Case<'_>, balancer: &Balancer, group: &
     let wait = case.policy.unknown_target_wait;
     let seen_at = balancer.sight.at().unwrap_or(case.now);
     let noted = beginnings::unknown(case, count_of_unknown(case));
-    let until = |target: &Target| {
-        let since = registered_since(balancer, target).unwrap_or(seen_at);
-        noted.map_or(since, |noted| noted.min(since)) + wait
-    };
+    let until = |target: &Target| registered_since(balancer, target, noted).unwrap_or(seen_at) + wait;
     let (last, until) = unknown(case, group).map(|target| (target, until(target))).max_by_key(|(_, until)| *until)?;
     // A look decides, not the clock alone: it may have been deregistered since.
     if until <= seen_at {
@@ -178,20 +175,21 @@ fn count_of_unknown(case: &Case<'_>) -> u32 {
 
 /// Since when every target that may be ours has been listed, and how many there are.
 pub(super) fn unknown_since(case: &Case<'_>) -> Option<(Time, u32)> {
-    let since = |(group, target): (&TargetGroup, &Target)| {
-        let balancer = case.seen.balancers.iter().find(|balancer| balancer.arn == group.arn)?;
-        registered_since(balancer, target)
-    };
-    let latest = case.unknown_targets().filter_map(since).max()?;
     let targets = count_of_unknown(case);
     let noted = beginnings::unknown(case, targets);
-    Some((noted.map_or(latest, |noted| noted.min(latest)), targets))
+    let since = |(group, target): (&TargetGroup, &Target)| {
+        let balancer = case.seen.balancers.iter().find(|balancer| balancer.arn == group.arn)?;
+        registered_since(balancer, target, noted)
+    };
+    Some((case.unknown_targets().filter_map(since).max()?, targets))
 }
 
-/// The first look of the series in which a target by address was registered.
-fn registered_since(balancer: &Balancer, target: &Target) -> Option<Time> {
-    let row = balancer.registered.iter().find(|(id, port, _)| *id == target.id && *port == target.port);
-    row.map(|(_, _, since)| *since)
+/// The first look of the series in which a target by address was registered. An earlier run's note counts, unless this run saw that the
+/// target was not registered.
+fn registered_since(balancer: &Balancer, target: &Target, noted: Option<Time>) -> Option<Time> {
+    let (_, _, since) = balancer.registered.iter().find(|(id, port, _)| *id == target.id && *port == target.port)?;
+    let noted = noted.filter(|_| Some(*since) <= balancer.first_look);
+    Some(noted.map_or(*since, |noted| noted.min(*since)))
 }
 
 /// Addresses that may be the instance's. decamp waits for them, and then the instance leaves without them (ADR 0009). One finding for each

@@ -187,11 +187,36 @@ fn a_group_that_was_read_while_the_instance_was_not_shows_that_the_hook_may_be_a
         scene.group.hooks.push(hook("another"));
         scene.look_in_vain(&Part::Lifecycle);
         scene.look(&Part::Group { with_activity: false });
+        if scene.policy.hooks.is_empty() {
+            ends(&scene.decide(), &Outcome::NotOurs, &Reason::WhichHook);
+            continue;
+        }
         scene.now = scene.budget().end + secs(1);
         scene.look_in_vain(&Part::Lifecycle);
         scene.look(&Part::Nomad);
         scene.look(&Part::Consul);
         let decision = scene.decide();
         assert_eq!(writes(&decision, EffectKind::Complete), completes, "{:?}: {decision:?}", scene.policy.hooks);
+    }
+}
+
+#[test]
+fn an_action_that_is_refused_by_token_and_by_id_is_over_if_looks_at_the_instance_are_denied() {
+    let denied = || Unseen::Denied("not authorized".into());
+    for (why, is_over) in [(denied(), true), (Unseen::Away("timeout".into()), false), (Unseen::Throttled, false)] {
+        let mut scene = over(|_| ());
+        for refusals in 1..=2 {
+            let decision = scene.until_it_writes(EffectKind::Complete);
+            scene.refuse(&decision, &Refusal::NoActiveAction);
+            if refusals == 1 {
+                scene.pass(2);
+            }
+        }
+        // The token may be an earlier action's, so one refusal is no end, and neither is a denial before the second.
+        assert_eq!(ended(&scene.decide()), None, "{:?}", scene.decide());
+        scene.pass(2);
+        scene.seen.take(scene.now, Observation::Lifecycle(Err(why.clone())));
+        let outcome = is_over.then_some(&Outcome::Overtaken);
+        assert_eq!(ended(&scene.decide()), outcome, "{why:?}: {:?}", scene.decide());
     }
 }

@@ -1,6 +1,6 @@
 //! A hold stops decamp's own clock, and leaves time in the hook to drain the instance in order. (ADR 0015.)
 
-use decamp_core::decide::{EffectKind, Reason, Target};
+use decamp_core::decide::{Action, EffectKind, Part, Reason, Target};
 
 use crate::decisions::{deregistrations, only_waits, writes};
 use crate::facts::{ENTRY, secs};
@@ -101,4 +101,27 @@ fn a_new_worker_after_a_long_hold_drains_in_order_too() {
     scene.seen = decamp_core::decide::Snapshot::begin(scene.departure.instance, scene.now);
     let decision = scene.until_it_writes(EffectKind::Deregister);
     assert!(!writes(&decision, EffectKind::Complete), "nobody has begun, and the hook goes on: {decision:?}");
+}
+
+#[test]
+fn the_end_of_a_hold_is_seen_while_the_instance_cannot_be_read() {
+    let mut scene = calm();
+    scene.group.held = true;
+    scene.look_in_vain(&Part::Lifecycle);
+    scene.look(&Part::Group { with_activity: false });
+    scene.pass(3 * 3600);
+    scene.group.held = false;
+    let shown = scene.now;
+    for _ in 0..20 {
+        let decision = scene.decide();
+        match &decision.action {
+            Action::Look(parts) => parts.iter().for_each(|part| match part {
+                Part::Lifecycle => scene.look_in_vain(part),
+                _ => scene.look(part),
+            }),
+            Action::Do(_) => scene.obey(&decision),
+            Action::Wait { .. } | Action::End(_) => scene.pass(15),
+        }
+    }
+    assert_eq!(scene.budget().end, shown + secs(7200 - 30), "{:?}", scene.decide());
 }

@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use decamp_core::decide::{
-    Action, Allocation, ClientStatus, Decision, EffectKind, JobKind, Loss, Outcome, OwnNetwork, Part, Phase, Reason, System,
+    Action, Allocation, ClientStatus, Decision, EffectKind, GroupToRead, JobKind, Loss, Outcome, OwnNetwork, Part, Phase, Reason,
+    System,
 };
 use decamp_core::ids::{TargetGroupArn, TargetId};
 
@@ -119,6 +120,29 @@ fn an_address_that_nobody_is_known_to_have_is_waited_for_and_nothing_is_drained_
     assert!(finding.value.contains("fd00::10"), "{finding}");
     let drained = goes_on(&mut scene, 20);
     assert_eq!(drain(&drained).2.phase, Phase::All, "{drained:?}");
+}
+
+#[test]
+fn an_address_that_is_registered_again_is_waited_for_anew() {
+    let mut scene = calm();
+    scene.policy.unknown_target_wait = secs(100);
+    let looks = |scene: &mut Scene| {
+        scene.pass(1);
+        let groups = vec![GroupToRead { arn: named(), attached: false }];
+        scene.look(&Part::TargetGroups { groups, attributes_again: false });
+    };
+    scene.add_target(&named(), target(TargetId::Ip(STRANGE), 8080));
+    only_waits(&goes_on(&mut scene, 50), "unknown-target");
+    let listed = scene.front(&named()).targets.clone();
+    scene.front(&named()).targets =
+        listed.as_ref().map(|all| all.iter().filter(|t| t.id != TargetId::Ip(STRANGE)).cloned().collect());
+    looks(&mut scene);
+    scene.front(&named()).targets = listed;
+    looks(&mut scene);
+    // The note of the first wait says nothing of this registration.
+    only_waits(&goes_on(&mut scene, 90), "unknown-target");
+    let drained = goes_on(&mut scene, 20);
+    assert!(writes(&drained, EffectKind::Drain), "{drained:?}");
 }
 
 #[test]

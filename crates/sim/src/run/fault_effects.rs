@@ -106,8 +106,11 @@ pub(super) fn apply_fault(
         // A policy that lacks one permission.
         Fault::DeniedForGood => {
             let kinds = [EffectKind::Drain, EffectKind::Deregister, EffectKind::Heartbeat, EffectKind::Complete];
-            let place = usize::try_from(rng.below(4)).unwrap_or(0);
-            world.api_faults.denied_writes.push(kinds[place]);
+            let place = usize::try_from(rng.below(5)).unwrap_or(0);
+            match kinds.get(place) {
+                Some(kind) => world.api_faults.denied_writes.push(*kind),
+                None => world.api_faults.instances_denied_from = Some(if rng.one_in(2) { BEGIN } else { at }),
+            }
         }
         Fault::AgentBackLate => {
             interventions.push((at, Intervention::KillAgent));

@@ -24,7 +24,13 @@ impl Worker<'_> {
         match part {
             Part::Lifecycle => {
                 let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_lifecycle(departure.instance)).await;
-                vec![Observation::Lifecycle(flat(look))]
+                let denied = {
+                    let world = self.world.borrow();
+                    world.api_faults.denies_instances(world.now)
+                };
+                // The call was made, and the answer is another one.
+                let look = flat(look).and_then(|look| if denied { Err(unseen(CallOutcome::Denied)) } else { Ok(look) });
+                vec![Observation::Lifecycle(look)]
             }
             Part::Group { with_activity } => {
                 let activity_of = with_activity.then_some(departure.instance);

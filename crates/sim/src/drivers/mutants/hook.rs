@@ -19,6 +19,16 @@ pub(super) const WRONG_DRIVERS: &[WrongDriver] = &[
         kind: Sees(|view| view.policy.hooks = vec!["decamp".into(), "another".into()]),
     },
     WrongDriver {
+        name: "takes-any-hook-while-blind",
+        mistake: "It completes the hook of its event while the instance cannot be read, although the settings do not say which of several is decamp's.",
+        faults: &[Fault::HooksNotNamed, Fault::DeniedForGood],
+        kind: Sees(|view| {
+            if view.seen.lifecycle.now().is_none() {
+                view.policy.hooks = vec!["decamp".into(), "another".into()];
+            }
+        }),
+    },
+    WrongDriver {
         name: "never-heartbeats",
         mistake: "It sends no heartbeat, so that the hook runs out while it waits.",
         faults: LONG,
