@@ -309,3 +309,25 @@ fn what_is_hidden_of_an_allocation_that_ended_before_the_departure_needs_no_proo
 fn an_end_that_a_hold_and_denied_activities_hide_is_known_to_no_later_worker() {
     is_clean("all", 3_534_635, 1);
 }
+
+#[test]
+fn a_copy_that_landed_after_a_slow_answer_is_in_no_comparison() {
+    is_clean("all", 3_851_316, 1);
+}
+
+#[test]
+fn an_address_that_is_registered_again_is_waited_for_anew() {
+    is_clean("all", 3_825_579, 1);
+}
+
+#[test]
+fn a_note_that_no_target_is_registered_is_corrected_before_it_misleads() {
+    is_clean("all", 4_043_499, 1);
+}
+
+#[test]
+fn the_end_of_a_hold_is_seen_although_the_instance_may_not_be_read() {
+    for seed in [51_112, 62_373, 73_417] {
+        is_clean("all", seed, 1);
+    }
+}

@@ -97,6 +97,13 @@ pub(super) fn look_at(groups: Vec<GroupToRead>, reason: Reason) -> Proposal {
     Proposal::look(vec![Part::TargetGroups { groups, attributes_again: false }], reason)
 }
 
+/// The latest first look of this run at a group that lists a target of ours, from which this run has deregistered nothing.
+pub(super) fn lists_us_since(case: &Case<'_>) -> Option<Time> {
+    let lists = |group: &TargetGroup| case.ours_in(group).any(|target| target.health.is_registered());
+    let that_list = |b: &&Balancer| b.deregistered.is_none() && b.sight.now().is_some_and(lists);
+    case.seen.balancers.iter().filter(that_list).filter_map(|balancer| balancer.first_look).max()
+}
+
 /// When to try again the groups that could not be read.
 pub(super) fn unreadable_until(case: &Case<'_>, groups: &[GroupToRead]) -> Option<Time> {
     let of_them = case.seen.balancers.iter().filter(|b| groups.iter().any(|group| group.arn == b.arn));

@@ -157,6 +157,15 @@ fn worth_knowing(case: &Case<'_>, balancing: &Balancing) -> Vec<Noted> {
         let what = if uncertain_targets::lists_nothing(case) { Beginning::Unlisted } else { Beginning::Deregistered };
         know(what, balancing.since, 0);
     }
+    // An earlier run noted that no target was registered, and this run's first look shows one. If this run ends right after its
+    // deregistration, the next one may come before the note of that.
+    for what in [Beginning::Deregistered, Beginning::Unlisted] {
+        if let Some(noted) = noted_of_this(case, what)
+            && let Some(first) = balancers::lists_us_since(case).filter(|first| noted < *first)
+        {
+            know(what, first, 0);
+        }
+    }
     // A note is a write and goes out before any look, so whose the targets are is asked first.
     if let Some((since, targets)) = uncertain_targets::unknown_since(case).filter(|_| case.has_asked_owners())
         && case.now < since + case.policy.unknown_target_wait

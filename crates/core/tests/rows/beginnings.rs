@@ -65,6 +65,31 @@ fn the_next_worker_counts_from_the_note_and_not_from_its_first_look() {
 }
 
 #[test]
+fn a_worker_that_sees_a_target_corrects_the_note_that_there_is_none() {
+    for what in [Beginning::Deregistered, Beginning::Unlisted] {
+        let mut scene = calm();
+        scene.node().notes.push(note(what, ENTRY + secs(1), 0));
+        scene.node().eligible = false;
+        scene.pass(100);
+        next_worker(&mut scene);
+        let decision = loop {
+            let decision = scene.decide();
+            match &decision.action {
+                Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
+                _ if writes(&decision, EffectKind::Deregister) => break decision,
+                _ => scene.obey(&decision),
+            }
+        };
+        let notes = effects(&decision).iter().find_map(|effect| match effect {
+            Effect::Note { notes, .. } => notes.iter().find(|note| note.what == what),
+            _ => None,
+        });
+        let first = scene.seen.balancers.iter().filter_map(|balancer| balancer.first_look).max();
+        assert_eq!(notes.map(|note| note.since), first, "in the same step: {decision:?}");
+    }
+}
+
+#[test]
 fn without_a_note_the_next_worker_waits_from_its_own_first_look() {
     let mut scene = behind_a_network_load_balancer();
     scene.node().notes.clear();
