@@ -107,19 +107,21 @@ fn next(case: &Case<'_>) -> Merged {
         let first_round = merge(Order::InTurn, [confirmed, nomad_at_first(case)]);
         return decide_among(case, [heartbeat, first_round]);
     }
-    // While the instance cannot be read, no look will name the hook.
-    if lifecycle_hook::hook_is_ambiguous(case) && (confirmed.is_settled() || seen.lifecycle.blind().is_some()) {
-        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
+    // The group alone shows whose the hook is, also while the instance cannot be read.
+    let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
+    if confirmed.is_settled() || seen.lifecycle.blind().is_some() && seen.group.last().is_some() {
+        if lifecycle_hook::hook_is_ambiguous(case) {
+            return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::WhichHook }.into();
+        }
+        if !interrupted && !lifecycle_hook::is_ours(case) {
+            return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs }.into();
+        }
     }
     if !confirmed.is_settled() {
         // A drain goes on stopping allocations while Auto Scaling cannot be read.
         let (watched, news) = (consul_outage::watched(case, false), watches_nomad(seen));
         let note = beginnings::write_down_an_outage(case);
         return decide_among(case, [ending::time_is_up(case), note, confirmed, watched, news, heartbeat]);
-    }
-    let interrupted = matches!(case.departure.cause, Cause::Interruption { .. });
-    if !interrupted && !lifecycle_hook::is_ours(case) {
-        return Decision { action: Action::End(Outcome::NotOurs), reason: Reason::NoHookOfOurs }.into();
     }
     if case.budget.end <= case.now {
         return decide_among(case, [ending::time_is_up(case)]);

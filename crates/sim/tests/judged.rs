@@ -331,3 +331,10 @@ fn the_end_of_a_hold_is_seen_although_the_instance_may_not_be_read() {
         is_clean("all", seed, 1);
     }
 }
+
+#[test]
+fn a_hook_that_was_deleted_is_nobodys_although_the_instance_may_not_be_read() {
+    for seed in [4_985_639, 4_998_380] {
+        is_clean("all", seed, 1);
+    }
+}
