@@ -98,6 +98,12 @@ impl ApiFaults {
         self.heartbeats_refused = Period { from, to };
     }
 
+    /// Whether Auto Scaling throttles heartbeats at this time.
+    #[must_use]
+    pub fn throttles_heartbeats(&self, at: Time) -> bool {
+        self.heartbeats_refused.contains(at)
+    }
+
     /// Auto Scaling throttles reads and no write.
     pub fn throttle_reads(&mut self, from: Time, to: Time) {
         self.reads_refused = Period { from, to };

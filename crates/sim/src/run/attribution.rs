@@ -193,8 +193,12 @@ fn is_the_worlds(world: &SimWorld, faults: Faults, failure: &FailedRequest, outc
             let untouched = oracle.first_drain.is_none_or(|at| failure.at < at) || !stopped_a_copy(world, failure);
             let drains_meet = oracle.raced || faults.has(Fault::LeaderLost) || faults.has(Fault::OthersLeave);
             let overmarked = drains_meet && world.nomad.version() < crate::nomad::Version::new(1, 10, 3);
+            // Before Auto Scaling answers a heartbeat, nothing shows that the event's time, and so the deadline, is of an earlier action.
+            let throttled = |at| world.api_faults.throttles_heartbeats(at);
+            let entry_is_wrong = faults.has(Fault::StaleToken) && oracle.first_drain.is_some_and(throttled);
             // If there is one copy too many, Nomad marks one more at once.
             untouched
+                || entry_is_wrong
                 || overmarked
                 || faults.has(Fault::LandsLate)
                 || faults.has(Fault::ConsulAgentDead)
