@@ -72,20 +72,11 @@ fn a_worker_that_sees_a_target_corrects_the_note_that_there_is_none() {
         scene.node().eligible = false;
         scene.pass(100);
         next_worker(&mut scene);
-        let decision = loop {
-            let decision = scene.decide();
-            match &decision.action {
-                Action::Look(parts) => parts.iter().for_each(|part| scene.look(part)),
-                _ if writes(&decision, EffectKind::Deregister) => break decision,
-                _ => scene.obey(&decision),
-            }
-        };
-        let notes = effects(&decision).iter().find_map(|effect| match effect {
-            Effect::Note { notes, .. } => notes.iter().find(|note| note.what == what),
-            _ => None,
-        });
+        // Notes of a step are written down by the scene.
+        let decision = scene.until_it_writes(EffectKind::Deregister);
+        let noted = scene.node().notes.iter().filter(|note| note.what == what).map(|note| note.since).max();
         let first = scene.seen.balancers.iter().filter_map(|balancer| balancer.first_look).max();
-        assert_eq!(notes.map(|note| note.since), first, "in the same step: {decision:?}");
+        assert_eq!(noted, first, "it is noted before the deregistration: {decision:?}");
     }
 }
 

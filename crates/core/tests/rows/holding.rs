@@ -115,10 +115,11 @@ fn the_end_of_a_hold_is_seen_while_the_instance_cannot_be_read() {
     for _ in 0..20 {
         let decision = scene.decide();
         match &decision.action {
-            Action::Look(parts) => parts.iter().for_each(|part| match part {
-                Part::Lifecycle => scene.look_in_vain(part),
-                _ => scene.look(part),
-            }),
+            Action::Look(parts) => {
+                for part in parts {
+                    if *part == Part::Lifecycle { scene.look_in_vain(part) } else { scene.look(part) }
+                }
+            }
             Action::Do(_) => scene.obey(&decision),
             Action::Wait { .. } | Action::End(_) => scene.pass(15),
         }
