@@ -343,3 +343,8 @@ fn a_hook_that_was_deleted_is_nobodys_although_the_instance_may_not_be_read() {
 fn before_a_heartbeat_is_answered_nothing_shows_that_the_events_time_is_an_earlier_actions() {
     is_clean("all", 5_708_347, 1);
 }
+
+#[test]
+fn a_worker_that_was_frozen_may_drain_a_node_that_is_empty() {
+    is_clean("all", 6_689_929, 1);
+}
