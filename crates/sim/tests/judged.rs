@@ -348,3 +348,8 @@ fn before_a_heartbeat_is_answered_nothing_shows_that_the_events_time_is_an_earli
 fn a_worker_that_was_frozen_may_drain_a_node_that_is_empty() {
     is_clean("all", 6_689_929, 1);
 }
+
+#[test]
+fn sweeps_begin_anew_until_the_hooks_own_end_if_nobody_may_complete_its_action() {
+    is_clean("all", 6_958_874, 1);
+}

@@ -332,10 +332,7 @@ impl Oracle {
     pub fn check_duration(&mut self, at: Time, took: Duration, above_floor: Option<Duration>, outcome: Option<&Outcome>) {
         // After the end a worker may still wait for the answer to its completion, and for the hook's own end.
         let longest = self.bounds.max_departure + self.bounds.heartbeat_timeout + self.bounds.hold + Duration::from_mins(5);
-        // A worker that comes long after a drain or note takes it for an earlier departure's, and begins anew. If nobody may complete the
-        // action, the hook's own end bounds that.
-        let begins_anew = self.bounds.entry_is_unreported && self.bounds.denied_for_good;
-        let longest = if begins_anew { longest + self.bounds.heartbeat_timeout * 100 } else { longest };
+        let longest = if self.begins_anew() { longest + self.hook_lives_on() } else { longest };
         if longest < took && self.unattended_until < at - longest {
             self.broke(at, "L1", format!("it took {}", decamp_core::time::plain(took)));
         }
