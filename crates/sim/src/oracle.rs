@@ -337,7 +337,6 @@ impl Oracle {
                 let exempt = unaware
                     || self.purged.is_some()
                     || self.operator_drained.is_some()
-                    || departed::runs_nothing(nomad, *node)
                     || meta.phase == Phase::Forced
                     || deadline.span() <= Duration::from_secs(1);
                 if !exempt && first + DEADLINE_TOLERANCE < force {

@@ -335,11 +335,12 @@ impl Sending<'_> {
 }
 
 /// Whether the node was read just now, or together with what has just been answered. An answer to an earlier question, for which the worker
-/// did not wait, says nothing about a later look at the node: another worker may have drained it since.
+/// did not wait, or from before the process was suspended, does not show that another worker has drained it since.
 fn node_is_recent(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
     let Some(asked) = case.seen.nomad.fresh_at() else { return false };
-    case.now <= asked + JUST_NOW || history.asked_in_last_round(asked) && is_recent(case, &case.seen.nomad)
+    let in_last_round = || history.asked_in_last_round(asked) && is_recent(case, &case.seen.nomad);
+    case.now <= asked + JUST_NOW || case.now <= asked + RECENT && in_last_round()
 }
 
 /// Whether it was read just now, or in the round of looks that has just ended.

@@ -121,3 +121,28 @@ fn a_late_answer_does_not_make_an_old_look_at_the_node_a_recent_one() {
     assert!(drains_after(0), "one round takes as long as its slowest answer");
     assert!(!drains_after(2));
 }
+
+#[test]
+fn answers_from_before_the_process_was_suspended_are_asked_for_again_before_a_drain() {
+    for (seconds, drains) in [(4, true), (200, false)] {
+        let mut scene = released(|_| ());
+        let mut drained = false;
+        for _ in 0..8 {
+            let decision = scene.decide();
+            drained |= writes(&decision, EffectKind::Drain);
+            let Action::Look(parts) = &decision.action else {
+                scene.obey(&decision);
+                continue;
+            };
+            let asked = scene.now;
+            parts.iter().for_each(|part| scene.look(part));
+            scene.pass(seconds);
+            if parts.contains(&Part::Nomad) {
+                let answered = AnswerTimes { answered: scene.now, ..AnswerTimes::at_once(asked) };
+                scene.seen.take_late(answered, Observation::Nomad(Ok(scene.nomad.clone())));
+            }
+            scene.seen.history.looked(asked, scene.now);
+        }
+        assert_eq!(drained, drains, "answers after {seconds} s: {:?}", scene.decide());
+    }
+}

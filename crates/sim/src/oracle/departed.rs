@@ -7,22 +7,16 @@ use super::{LOOK_AGE, Oracle};
 use crate::consul::Consul;
 use crate::event::AllocationNumber;
 use crate::load_balancers::LoadBalancers;
-use crate::nomad::{AllocationState, Nomad};
+use crate::nomad::Nomad;
 use crate::world::{Lists, Subject};
 use decamp_core::decide::{ClientStatus, JobKind, Outcome};
-use decamp_core::ids::{NodeId, TargetId};
+use decamp_core::ids::TargetId;
 use decamp_core::time::Time;
 
 /// Nomad notices a dead agent within this time (heartbeat TTL and grace; facts/nomad.md 10.1).
 const UNNOTICED: Duration = Duration::from_secs(30);
 /// How long every drawn policy waits for a leftover registration.
 const LEFTOVER_WAIT: Duration = Duration::from_mins(10);
-
-/// Whether nothing runs on a node any more, so that a worker that was frozen moves nobody's deadline.
-pub(super) fn runs_nothing(nomad: &Nomad, node: NodeId) -> bool {
-    let on_node = |allocation: &&AllocationState| nomad.node(allocation.node).spec.id == node;
-    !nomad.allocations().iter().filter(on_node).any(AllocationState::is_alive)
-}
 
 impl Oracle {
     /// S3: what the outcome claims to be gone is gone.
