@@ -125,9 +125,11 @@ fn a_late_answer_does_not_make_an_old_look_at_the_node_a_recent_one() {
 #[test]
 fn answers_from_before_the_process_was_suspended_are_asked_for_again_before_a_drain() {
     for (seconds, drains) in [(4, true), (200, false)] {
-        let mut scene = released(|_| ());
+        let mut scene = calm();
+        scene.group.attached.clear();
+        scene.group.hooks[0].target_groups.clear();
         let mut drained = false;
-        for _ in 0..8 {
+        for _ in 0..12 {
             let decision = scene.decide();
             drained |= writes(&decision, EffectKind::Drain);
             let Action::Look(parts) = &decision.action else {
