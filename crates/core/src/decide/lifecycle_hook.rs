@@ -65,8 +65,9 @@ pub(super) fn ended(case: &Case<'_>) -> Option<Decision> {
 /// the action is over. Without a token the hook may not have begun.
 fn is_over_unseen(case: &Case<'_>) -> bool {
     let history = &case.seen.history;
+    let refused = history.no_active_action.filter(|_| history.token_refused);
     let denied = case.seen.lifecycle.blind().filter(|blind| matches!(blind.why, Unseen::Denied(_)));
-    history.token_refused && history.no_active_action.is_some() && history.no_active_action <= denied.map(|blind| blind.tried)
+    refused.zip(denied).is_some_and(|(refused, blind)| refused <= blind.tried)
 }
 
 /// "No active lifecycle action" by token and by id, and the instance still waits: another hook holds it (ADR 0013).
@@ -121,11 +122,11 @@ pub(super) fn confirmed(case: &Case<'_>) -> Proposal {
     let Some(lifecycle) = seen.lifecycle.now() else {
         let shown = must_see(case, &seen.lifecycle, Part::Lifecycle);
         // A hold that is over no longer keeps the departure from its end.
-        let hold = match &seen.group {
-            held if held.last().is_some_and(|group| group.held) && hold_is_read_at(case) <= case.now => {
-                look_again(case, held, Part::Group { with_activity: false }, Reason::MustConfirm)
-            }
-            _ => Proposal::DoesNotApply,
+        let is_due = seen.group.last().is_some_and(|group| group.held) && hold_is_read_at(case) <= case.now;
+        let hold = if is_due {
+            look_again(case, &seen.group, Part::Group { with_activity: false }, Reason::MustConfirm)
+        } else {
+            Proposal::DoesNotApply
         };
         return merge(Order::Together, [merge(Order::InTurn, [shown, group]), hold]);
     };

@@ -10,6 +10,30 @@ use crate::decisions::writes;
 use crate::facts::secs;
 use crate::scene::{Scene, calm, draining, released};
 
+impl Scene {
+    /// The next decision that is no look, if every answer takes this long. Fewer than ten rounds of looks must do.
+    pub(crate) fn next_slowly(&mut self, seconds: u64) -> Decision {
+        for _ in 0..10 {
+            let decision = self.decide();
+            let Action::Look(parts) = &decision.action else { return decision };
+            self.look_slowly(parts, seconds);
+        }
+        panic!("it looks for ever: {:?}", self.decide());
+    }
+
+    /// One round of looks, whose answers take this long.
+    pub(crate) fn look_slowly(&mut self, parts: &[Part], seconds: u64) {
+        let asked = self.now;
+        parts.iter().for_each(|part| self.look(part));
+        self.pass(seconds);
+        if parts.contains(&Part::Nomad) {
+            let answered = AnswerTimes { answered: self.now, ..AnswerTimes::at_once(asked) };
+            self.seen.take_late(answered, Observation::Nomad(Ok(self.nomad.clone())));
+        }
+        self.seen.history.looked(asked, self.now);
+    }
+}
+
 /// Nomad is asked now, and answers three seconds later. Meanwhile this part is read.
 fn nomad_is_late(scene: &mut Scene, meanwhile: &Part) {
     let asked = scene.now;
@@ -132,18 +156,10 @@ fn answers_from_before_the_process_was_suspended_are_asked_for_again_before_a_dr
         for _ in 0..12 {
             let decision = scene.decide();
             drained |= writes(&decision, EffectKind::Drain);
-            let Action::Look(parts) = &decision.action else {
-                scene.obey(&decision);
-                continue;
-            };
-            let asked = scene.now;
-            parts.iter().for_each(|part| scene.look(part));
-            scene.pass(seconds);
-            if parts.contains(&Part::Nomad) {
-                let answered = AnswerTimes { answered: scene.now, ..AnswerTimes::at_once(asked) };
-                scene.seen.take_late(answered, Observation::Nomad(Ok(scene.nomad.clone())));
+            match &decision.action {
+                Action::Look(parts) => scene.look_slowly(parts, seconds),
+                Action::Do(_) | Action::Wait { .. } | Action::End(_) => scene.obey(&decision),
             }
-            scene.seen.history.looked(asked, scene.now);
         }
         assert_eq!(drained, drains, "answers after {seconds} s: {:?}", scene.decide());
     }

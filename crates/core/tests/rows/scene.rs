@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use decamp_core::decide::{
-    Action, Allocation, AnswerTimes, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind,
-    Elsewhere, Finding, Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, Observation, Part,
-    Policy, Refusal, Registrations, Snapshot, Target, TargetGroup, TargetHealth, TokenAccess, Unseen, decide, foreseen_losses,
+    Action, Allocation, Budget, ClientStatus, Decision, Departure, Drain, DrainStatus, Effect, EffectKind, Elsewhere, Finding,
+    Group, GroupToRead, JobKind, LastDrain, Lifecycle, LifecycleAction, Node, Nomad, Observation, Part, Policy, Refusal,
+    Registrations, Snapshot, Target, TargetGroup, TargetHealth, TokenAccess, Unseen, decide, foreseen_losses,
 };
 use decamp_core::ids::{AllocationId, TargetGroupArn};
 use decamp_core::time::Time;
@@ -119,23 +119,6 @@ impl Scene {
             }
             let Action::Look(parts) = &decision.action else { return decision };
             parts.iter().for_each(|part| self.look(part));
-        }
-        panic!("it looks for ever: {:?}", self.decide());
-    }
-
-    /// The same, if every answer takes this long. Fewer than ten rounds of looks must do.
-    pub(crate) fn next_slowly(&mut self, seconds: u64) -> Decision {
-        for _ in 0..10 {
-            let decision = self.decide();
-            let Action::Look(parts) = &decision.action else { return decision };
-            let asked = self.now;
-            parts.iter().for_each(|part| self.look(part));
-            self.pass(seconds);
-            if parts.contains(&Part::Nomad) {
-                let answered = AnswerTimes { answered: self.now, ..AnswerTimes::at_once(asked) };
-                self.seen.take_late(answered, Observation::Nomad(Ok(self.nomad.clone())));
-            }
-            self.seen.history.looked(asked, self.now);
         }
         panic!("it looks for ever: {:?}", self.decide());
     }

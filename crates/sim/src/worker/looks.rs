@@ -23,14 +23,13 @@ impl Worker<'_> {
     pub(super) async fn look_at(&self, departure: &Departure, seen: &Snapshot, part: &Part) -> Vec<Observation> {
         match part {
             Part::Lifecycle => {
-                let look = self.call(System::AutoScaling, None, |s| s.auto_scaling.look_lifecycle(departure.instance)).await;
-                let denied = {
-                    let world = self.world.borrow();
-                    world.api_faults.denies_instances(world.now)
-                };
-                // The call was made, and the answer is another one.
-                let look = flat(look).and_then(|look| if denied { Err(unseen(CallOutcome::Denied)) } else { Ok(look) });
-                vec![Observation::Lifecycle(look)]
+                let look = self.call(System::AutoScaling, None, |s| {
+                    if s.api_faults.denies_instances(s.now) {
+                        return Err(unseen(CallOutcome::Denied));
+                    }
+                    s.auto_scaling.look_lifecycle(departure.instance)
+                });
+                vec![Observation::Lifecycle(flat(look.await))]
             }
             Part::Group { with_activity } => {
                 let activity_of = with_activity.then_some(departure.instance);
