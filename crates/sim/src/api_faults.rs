@@ -115,6 +115,12 @@ impl ApiFaults {
         self.away[index(system)].iter().any(|period| period.contains(at))
     }
 
+    /// Whether the system denies every call at this time.
+    #[must_use]
+    pub fn denies(&self, system: System, at: Time) -> bool {
+        self.denied[index(system)].contains(at)
+    }
+
     /// Whether Auto Scaling refused calls at some time from `from` to `to`.
     #[must_use]
     pub fn auto_scaling_failed(&self, from: Time, to: Time) -> bool {

@@ -11,6 +11,7 @@ mod departed;
 mod discovery;
 mod disks;
 mod lost_agents;
+mod notes;
 mod promises;
 mod stops;
 mod volumes;
@@ -142,8 +143,7 @@ pub struct Oracle {
     pub workers: u64,
     /// The number of the acting worker.
     pub actor: u64,
-    /// When a worker last deregistered a target, and the worker's number.
-    last_deregistered: Option<(Time, u64)>,
+    notes: notes::Notes,
     /// When a worker first saw the instance registered by an address.
     by_address: Option<Time>,
     held: bool,
@@ -256,6 +256,7 @@ impl Oracle {
                     // Two minutes may be too short for the delay. Then a finding foresees what is cut (ADR 0014).
                     && !self.interrupted
                     && !self.just_registered_again()
+                    && !self.is_misled()
                     && !self.delay_raised
                     && self.operator_drained.is_none();
                 let waited_out = unreported.filter(|_| self.waited_for_addresses(at));
@@ -296,7 +297,6 @@ impl Oracle {
                 }
                 self.first_deregistered.get_or_insert(at);
                 self.left.push(group.clone());
-                self.last_deregistered = Some((at, self.actor));
             }
             Effect::Drain { node, deadline, meta, .. } => {
                 self.check_own_node(at, *node, nomad, subject);

@@ -192,11 +192,6 @@ impl<'s> Worker<'s> {
         self.world.borrow().now
     }
 
-    /// The indices that a blocking query waits on: of the node's allocations and of its registrations.
-    fn versions(&self) -> (u64, u64) {
-        versions_of(&self.world.borrow())
-    }
-
     fn sleep_until(&self, at: Time) -> Until<'_, 's> {
         Until { worker: self, at }
     }
@@ -391,10 +386,4 @@ impl World for Worker<'_> {
             Err(CallOutcome::Answered | CallOutcome::Lost | CallOutcome::AnswerLost) => Err(Refusal::Away("no answer".into())),
         }
     }
-}
-
-fn versions_of(world: &SimWorld) -> (u64, u64) {
-    // The adapter polls while a replacement copies a disk, so a change of it is news too.
-    let nomad = world.subject.node.map_or(0, |n| world.nomad.node(n).allocations_index.max(world.nomad.disks_version(n)));
-    (nomad, world.consul.node(world.subject.consul_node).index)
 }

@@ -16,7 +16,7 @@ use super::nomad::{self, Nomad};
 use super::oracle::Oracle;
 use super::rng::Rng;
 use super::traffic::{Process, Traffic};
-use decamp_core::decide::{Departure, Effect, TaskRole};
+use decamp_core::decide::{Departure, Effect, System, TaskRole};
 use decamp_core::ids::{InstanceId, TargetGroupArn, TargetId};
 use decamp_core::time::Time;
 
@@ -296,6 +296,7 @@ impl SimWorld {
     /// Called right before a worker's effect takes place: every process that serves holds a request (ADR 0021).
     pub fn before_effect(&mut self, departure: &Departure, effect: &Effect) {
         self.traffic.fill(self.now, &self.balancers);
+        self.oracle.sees_notes(self.now, effect, self.api_faults.denies(System::Nomad, self.now), &self.nomad);
         self.oracle.effect(
             self.now,
             departure,

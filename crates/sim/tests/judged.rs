@@ -355,3 +355,14 @@ fn a_worker_that_was_frozen_looks_again_before_it_drains() {
 fn sweeps_begin_anew_until_the_hooks_own_end_if_nobody_may_complete_its_action() {
     is_clean("all", 6_958_874, 1);
 }
+
+#[test]
+fn a_server_that_lags_is_read_again_when_it_catches_up() {
+    // The simulated watch once took the answer of such a server for a newer one, and the worker did not see for a minute what stopped.
+    is_clean("all", 9_879_842, 1);
+}
+
+#[test]
+fn a_note_that_nomad_let_nobody_correct_misleads_the_next_worker() {
+    is_clean("all", 9_100_665, 1);
+}

@@ -225,6 +225,8 @@ fn a_lagging_follower_shows_neither_the_drain_nor_a_newer_index() {
     cluster.wait(2.0);
     let now = cluster.nomad.look(ID, &FREE, Read::Default).unwrap();
     let stale = cluster.nomad.look(ID, &FREE, Read::Stale).unwrap();
+    assert_eq!(cluster.nomad.lags_since(Read::Stale), Some(stale.index), "it knows no newer change");
+    assert_eq!(cluster.nomad.lags_since(Read::Default), None);
     assert!(now.body.drain.is_some() && stale.body.drain.is_none() && stale.index < now.index);
     cluster.nomad.catch_up();
     assert_eq!(cluster.nomad.look(ID, &FREE, Read::Stale).unwrap(), now);

@@ -238,6 +238,12 @@ impl Nomad {
         self.index
     }
 
+    /// After which index the server that answers this read knows no change. A server that is up to date has no such index.
+    #[must_use]
+    pub fn lags_since(&self, read: Read) -> Option<u64> {
+        self.frozen.as_ref().filter(|_| read == Read::Stale).map(|frozen| frozen.index)
+    }
+
     /// A node as the rules see it. The list of allocations is cached until one of them changes.
     fn seen(&mut self, number: NodeNumber) -> Node {
         let cap = self.kill_cap();

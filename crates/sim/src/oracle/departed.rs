@@ -43,7 +43,7 @@ impl Oracle {
             let routed = balancers.routes(arn).iter().any(|r| r.id == TargetId::Instance(subject.instance));
             // A target that was registered again and that another worker deregistered a moment ago is in no list.
             let again = self.registered_again;
-            let others = self.last_deregistered.filter(|(when, who)| *who != self.actor && again < Some(*when));
+            let others = self.last_deregistered().filter(|(when, who)| *who != self.actor && again < Some(*when));
             let taken_out = others.map(|(when, _)| when).filter(|_| again.is_some());
             let raced = again.max(taken_out).is_some_and(|again| at.since(again) < LOOK_AGE);
             // decamp may leave a target behind that nobody can attribute, but only by name and after its wait (ADR 0009).

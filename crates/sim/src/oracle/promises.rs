@@ -251,7 +251,7 @@ impl Oracle {
         // the instance is young, only a healthy target shows that its node must have joined. A worker that deregistered no target has
         // seen none, because there is no node on which an earlier worker could have noted one.
         let young = matches!(auto_scaling.launched(subject.instance), Launched::At(at) if began < at + YOUNG);
-        let unknowable = young && self.last_deregistered.is_none_or(|(_, who)| who != self.actor);
+        let unknowable = young && self.last_deregistered().is_none_or(|(_, who)| who != self.actor);
         let lives = |node| nomad.allocations().iter().any(|a| a.node == node && a.is_alive());
         let unseen = self.purged.is_none() && subject.node.is_some_and(lives) && !self.bounds.entry_is_wrong;
         if *verdict == Outcome::NoNode && unseen && !unknowable && at + surely < earliest {

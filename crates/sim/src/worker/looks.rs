@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{CONSUL_ANSWERS_EVERY, Worker, versions_of};
+use super::{CONSUL_ANSWERS_EVERY, Worker};
 use crate::api_error::ApiError;
 use crate::api_faults::{CallOutcome, unseen};
 use crate::load_balancers::Known;
 use crate::nomad::Read;
-use crate::world::Lists;
+use crate::world::{Lists, SimWorld};
 use crate::{consul, nomad};
 use decamp_core::decide::{
     BRIEF, Departure, Nomad, Observation, Part, Registrations, Snapshot, System, TargetGroup, TokenAccess, Twin, Unseen, Zones,
@@ -158,6 +158,23 @@ impl Worker<'_> {
         }
     }
 
+    fn read(&self) -> Read {
+        if self.stale_reads { Read::Stale } else { Read::Default }
+    }
+
+    /// The indices that a blocking query waits on: of the node's allocations and of its registrations.
+    pub(super) fn versions(&self) -> (u64, u64) {
+        self.versions_of(&self.world.borrow())
+    }
+
+    fn versions_of(&self, world: &SimWorld) -> (u64, u64) {
+        // The adapter polls while a replacement copies a disk, so a change of it is news too.
+        let changed = world.subject.node.map_or(0, |n| world.nomad.node(n).allocations_index.max(world.nomad.disks_version(n)));
+        // A server that lags has no news until it catches up.
+        let nomad = world.nomad.lags_since(self.read()).map_or(changed, |index| changed.min(index));
+        (nomad, world.consul.node(world.subject.consul_node).index)
+    }
+
     pub(super) async fn look_at_nomad(&self, departure: &Departure, seen: &Snapshot) -> Result<Nomad, Unseen> {
         if seen.nomad.at().is_none() {
             // The first look finds the node by its instance id before it reads the node and its allocations.
@@ -165,7 +182,7 @@ impl Worker<'_> {
             flat(found.map(|answer| answer.map_err(|error| error.unseen())))?;
         }
         self.world.borrow_mut().calls.nomad += 1;
-        let read = if self.stale_reads { Read::Stale } else { Read::Default };
+        let read = self.read();
         let instance = departure.instance;
         let look = self
             .call(System::Nomad, None, |s| {
@@ -175,7 +192,7 @@ impl Worker<'_> {
                     s.oracle.looked_at.get_or_insert(s.now);
                     self.first_full_look.set(self.first_full_look.get().or(Some(s.now)));
                 }
-                self.looked.set((versions_of(s).0, self.looked.get().1));
+                self.looked.set((self.versions_of(s).0, self.looked.get().1));
                 let ids: Vec<_> = s.nomad.nodes_of(instance).collect();
                 let mut nodes = Vec::with_capacity(ids.len());
                 let mut index = u64::MAX;
@@ -244,7 +261,7 @@ impl Worker<'_> {
         let namespaces = seen.consul_namespaces();
         self.world.borrow_mut().calls.consul += 1;
         let look = self.call(System::Consul, None, |s| {
-            self.looked.set((self.looked.get().0, versions_of(s).1));
+            self.looked.set((self.looked.get().0, self.versions_of(s).1));
             let token = s.subject.consul_token.clone();
             let (node, read) = (s.subject.consul_node, consul::Read::Default);
             let mut seen = s.consul.look_in(node, &token, read, &namespaces).map_err(|error| error.unseen())?.body;
