@@ -38,8 +38,9 @@ def compiler(target):
     sys.exit(f"no compiler for {target} here: rustup target add {target}")
 
 
-def build(architecture, folder, root=ROOT):
-    """Builds the binary into a target folder of its own."""
+def build(architectures, folder, root=ROOT):
+    """Builds the binary of one architecture into a target folder of its own: each needs a compiler of its own."""
+    (architecture,) = architectures
     target = TARGETS[architecture]
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     # Without the paths of this machine, the binary is the same wherever it is built.
@@ -61,10 +62,10 @@ def build(architecture, folder, root=ROOT):
     small = folder / target / "bootstrap"
     small.write_bytes(unwind_tables.emptied((folder / target / "lambda" / "bootstrap").read_bytes()))
     small.chmod(0o755)
-    return small
+    return {architecture: small}
 
 
-def again(builder, architecture):
+def again(builder, architectures):
     """What a builder builds from nothing in another folder."""
     with tempfile.TemporaryDirectory(prefix="decamp-again-") as place:
         root = Path(place, "sources")
@@ -72,20 +73,22 @@ def again(builder, architecture):
         for name in filter(None, listed.split("\0")):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
-        return builder(architecture, Path(place, "target"), root).read_bytes()
+        return {architecture: path.read_bytes() for architecture, path in builder(architectures, Path(place, "target"), root).items()}
 
 
-def side_by_side(builder, folder, architectures, twice):
-    """Builds for each architecture, in a target folder of its own below `folder`, because Cargo locks one. Returns the binaries.
+def side_by_side(builder, folder, groups, twice):
+    """Builds the architectures of each group in one go, in a target folder of its own below `folder`, because Cargo locks one. Returns the
+    binaries.
 
-    With `twice`, each is also built again from nothing and must be the same. As many builds run at a time as there are processors: half of
-    a build is link-time optimisation, which uses one.
+    With `twice`, each is also built again from nothing and must be the same. As many builds run at a time as there are processors: some
+    steps of a build use one.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        first = {architecture: pool.submit(builder, architecture, folder / architecture) for architecture in architectures}
-        second = {architecture: pool.submit(again, builder, architecture) for architecture in architectures if twice}
-        built = {architecture: build.result() for architecture, build in first.items()}
-        differ = [architecture for architecture, build in second.items() if build.result() != built[architecture].read_bytes()]
+        first = [pool.submit(builder, group, folder / group[0]) for group in groups]
+        second = [pool.submit(again, builder, group) for group in groups if twice]
+        built = {architecture: path for build in first for architecture, path in build.result().items()}
+        repeated = {architecture: binary for build in second for architecture, binary in build.result().items()}
+    differ = [architecture for architecture, binary in repeated.items() if binary != built[architecture].read_bytes()]
     if differ:
         sys.exit(f"two builds of one commit differ: {', '.join(f'{built[each].name} for {each}' for each in differ)}")
     return built
@@ -123,7 +126,7 @@ def zips(architectures, twice):
         sys.exit("cargo-zigbuild is not installed: pip install cargo-zigbuild ziglang")
     OUT.mkdir(parents=True, exist_ok=True)
     made = {}
-    for architecture, binary in side_by_side(build, OUT / "build", architectures, twice).items():
+    for architecture, binary in side_by_side(build, OUT / "build", [[each] for each in architectures], twice).items():
         if found := list(faults(architecture, binary)):
             sys.exit(f"{binary}: " + "; ".join(found))
         (OUT / architecture).mkdir(exist_ok=True)

@@ -92,15 +92,15 @@ def packed(files, top, modified):
     return gzip.compress(plain.getvalue(), compresslevel=9, mtime=0)
 
 
-def build(architecture, folder, root=ROOT):
-    """Builds the command into a target folder of its own."""
-    target = TARGETS[architecture]
+def build(architectures, folder, root=ROOT):
+    """Builds the command for these architectures, which one compiler can build for. Together they need what runs at the build only once."""
+    targets = [TARGETS[architecture] for architecture in architectures]
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     remapped = {str(root): "/decamp", cargo_home: "/cargo"}
     name, day, _ = commit()
     env = dict(
         os.environ,
-        RUSTC=package.compiler(target),
+        RUSTC=package.compiler(targets[0]),
         CARGO_ENCODED_RUSTFLAGS="\x1f".join(f"--remap-path-prefix={old}={new}" for old, new in remapped.items()),
         CARGO_TARGET_DIR=str(folder),
         CARGO_INCREMENTAL="0",
@@ -108,11 +108,13 @@ def build(architecture, folder, root=ROOT):
         DECAMP_COMMIT=name,
         DECAMP_COMMIT_DATE=day,
     )
-    env[f"CFLAGS_{target.replace('-', '_')}"] = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
+    for target in targets:
+        env[f"CFLAGS_{target.replace('-', '_')}"] = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
     env.pop("RUSTFLAGS", None)
-    command = ["cargo", "zigbuild", "--locked", "--profile", "dist", "-p", "decamp", "--target", target]
+    command = ["cargo", "zigbuild", "--locked", "--profile", "dist", "-p", "decamp"]
+    command += [word for target in targets for word in ("--target", target)]
     subprocess.run(command, cwd=root, env=env, check=True)
-    return folder / target / "dist" / "decamp"
+    return {architecture: folder / TARGETS[architecture] / "dist" / "decamp" for architecture in architectures}
 
 
 def wants_a_loader(text):
@@ -147,7 +149,9 @@ def words(binary):
 
 def checked(twice):
     """The command for each architecture, built where the last build was left, and without faults."""
-    built = package.side_by_side(build, ROOT / "target" / "release-build", list(TARGETS), twice)
+    compilers = {architecture: package.compiler(target) for architecture, target in TARGETS.items()}
+    groups = [[each for each in TARGETS if compilers[each] == compiler] for compiler in dict.fromkeys(compilers.values())]
+    built = package.side_by_side(build, ROOT / "target" / "release-build", groups, twice)
     for architecture, binary in built.items():
         if found := list(faults(architecture, binary)):
             sys.exit(f"{binary}: " + "; ".join(found))

@@ -161,6 +161,7 @@ fn most_resident() -> usize {
 }
 
 /// Whether this process is of this test alone. If not, it runs the test in one that is, and asserts that the test passes there.
+#[expect(clippy::disallowed_methods, reason = "it is no setting")]
 fn runs_alone(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
