@@ -38,10 +38,10 @@ def compiler(target):
     sys.exit(f"no compiler for {target} here: rustup target add {target}")
 
 
-def build(architectures, folder, root=ROOT):
-    """Builds the binary of one architecture into a target folder of its own: each needs a compiler of its own."""
-    (architecture,) = architectures
-    target = TARGETS[architecture]
+def compiled(package, profile, targets, folder, root, suffix="", **more):
+    """Builds a package into a target folder of its own, for targets that one compiler can build for. `suffix` follows the name of each
+    target, and `more` are further variables.
+    """
     cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
     # Without the paths of this machine, the binary is the same wherever it is built.
     remapped = {str(root): "/decamp", cargo_home: "/cargo"}
@@ -49,20 +49,30 @@ def build(architectures, folder, root=ROOT):
     c_flags = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
     env = dict(
         os.environ,
-        RUSTC=compiler(target),
+        RUSTC=compiler(targets[0]),
         CARGO_ENCODED_RUSTFLAGS="\x1f".join(flags),
         CARGO_TARGET_DIR=str(folder),
         CARGO_INCREMENTAL="0",
         SOURCE_DATE_EPOCH="0",
+        **more,
     )
-    env[f"CFLAGS_{target.replace('-', '_')}"] = c_flags
+    env |= {f"CFLAGS_{target.replace('-', '_')}": c_flags for target in targets}
     env.pop("RUSTFLAGS", None)
-    command = ["cargo", "zigbuild", "--locked", "--profile", "lambda", "-p", "decamp-lambda", "--target", f"{target}.{GLIBC}"]
+    command = ["cargo", "zigbuild", "--locked", "--profile", profile, "-p", package]
+    command += [word for target in targets for word in ("--target", f"{target}{suffix}")]
     subprocess.run(command, cwd=root, env=env, check=True)
-    small = folder / target / "bootstrap"
-    small.write_bytes(unwind_tables.emptied((folder / target / "lambda" / "bootstrap").read_bytes()))
-    small.chmod(0o755)
-    return {architecture: small}
+
+
+def build(architectures, folder, root=ROOT):
+    """Builds the function for these architectures, which one compiler can build for."""
+    targets = {architecture: TARGETS[architecture] for architecture in architectures}
+    compiled("decamp-lambda", "lambda", list(targets.values()), folder, root, f".{GLIBC}")
+    made = {}
+    for architecture, target in targets.items():
+        made[architecture] = small = folder / target / "bootstrap"
+        small.write_bytes(unwind_tables.emptied((folder / target / "lambda" / "bootstrap").read_bytes()))
+        small.chmod(0o755)
+    return made
 
 
 def again(builder, architectures):

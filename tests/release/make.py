@@ -94,27 +94,10 @@ def packed(files, top, modified):
 
 def build(architectures, folder, root=ROOT):
     """Builds the command for these architectures, which one compiler can build for. Together they need what runs at the build only once."""
-    targets = [TARGETS[architecture] for architecture in architectures]
-    cargo_home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
-    remapped = {str(root): "/decamp", cargo_home: "/cargo"}
+    targets = {architecture: TARGETS[architecture] for architecture in architectures}
     name, day, _ = commit()
-    env = dict(
-        os.environ,
-        RUSTC=package.compiler(targets[0]),
-        CARGO_ENCODED_RUSTFLAGS="\x1f".join(f"--remap-path-prefix={old}={new}" for old, new in remapped.items()),
-        CARGO_TARGET_DIR=str(folder),
-        CARGO_INCREMENTAL="0",
-        SOURCE_DATE_EPOCH="0",
-        DECAMP_COMMIT=name,
-        DECAMP_COMMIT_DATE=day,
-    )
-    for target in targets:
-        env[f"CFLAGS_{target.replace('-', '_')}"] = " ".join(f"-ffile-prefix-map={old}={new}" for old, new in remapped.items())
-    env.pop("RUSTFLAGS", None)
-    command = ["cargo", "zigbuild", "--locked", "--profile", "dist", "-p", "decamp"]
-    command += [word for target in targets for word in ("--target", target)]
-    subprocess.run(command, cwd=root, env=env, check=True)
-    return {architecture: folder / TARGETS[architecture] / "dist" / "decamp" for architecture in architectures}
+    package.compiled("decamp", "dist", list(targets.values()), folder, root, DECAMP_COMMIT=name, DECAMP_COMMIT_DATE=day)
+    return {architecture: folder / target / "dist" / "decamp" for architecture, target in targets.items()}
 
 
 def wants_a_loader(text):

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::state::{GroupNumber, Life, NodeNumber};
-use super::view::Read;
 use super::{Due, EventKind, Nomad, Outside};
 use crate::consul::Consul;
 use crate::event::{AllocationNumber, Event};
@@ -222,12 +221,6 @@ impl Nomad {
     /// The follower catches up.
     pub fn catch_up(&mut self) {
         self.frozen = None;
-    }
-
-    /// Whether this read is answered with an old state.
-    #[must_use]
-    pub fn lags(&self, read: Read) -> bool {
-        read == Read::Stale && self.frozen.is_some()
     }
 
     /// The servers are restored from a snapshot: the state stays the same, and the indices become lower.

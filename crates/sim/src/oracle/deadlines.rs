@@ -81,7 +81,7 @@ impl Oracle {
     /// Whether a lagging server may have answered a look right before: one that lags now, or did until a moment ago.
     pub(super) fn lagged(&self, at: Time, nomad: &Nomad) -> bool {
         let just_caught_up = self.caught_up.is_some_and(|caught_up| at.since(caught_up) < RACE);
-        just_caught_up || nomad.lags(crate::nomad::Read::Stale)
+        just_caught_up || nomad.lags_since(crate::nomad::Read::Stale).is_some()
     }
 
     /// Whether a load balancer sends to the instance, and every look must have shown it.

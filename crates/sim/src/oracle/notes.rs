@@ -20,9 +20,9 @@ impl Oracle {
         match effect {
             Effect::Deregister { .. } => self.notes.deregistered = Some((at, self.actor, nomad_denies)),
             Effect::Drain { node, .. } => {
-                let noted = nomad.node_number(*node).map(|number| nomad.node(number).notes()).unwrap_or_default();
                 let untold = self.notes.deregistered.is_some_and(|(_, worker, denied)| denied && worker != self.actor);
-                self.notes.misled |= untold && noted.iter().any(|note| note.what == Beginning::Unlisted);
+                let noted = || nomad.node_number(*node).map(|number| nomad.node(number).notes()).unwrap_or_default();
+                self.notes.misled |= untold && noted().iter().any(|note| note.what == Beginning::Unlisted);
             }
             Effect::Heartbeat(_) | Effect::MakeIneligible(_) | Effect::Note { .. } | Effect::Complete { .. } => {}
         }
